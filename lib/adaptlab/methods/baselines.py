@@ -1,0 +1,48 @@
+"""Learners without a language model, to stand on the same axes: what do the demonstrations alone give away?"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from adaptlab.engine.cache import EMPTY, Prefix
+from adaptlab.engine.scoring import Cost, Option
+from adaptlab.methods.prompting import Answers
+from adaptlab.tasks.records import Labelled
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words of a text."""
+    return re.findall(r"[a-z']+", text.lower())
+
+
+@dataclass(frozen=True)
+class NaiveBayes:
+    """Bag-of-words naive Bayes with add-one smoothing, trained on the demonstrations that a prompt would hold."""
+
+    demonstrations: tuple[Labelled, ...]
+    labels: tuple[str, ...]
+
+    name = "naive Bayes"
+    model = "bag of words"
+
+    @property
+    def shots(self) -> int:
+        return len(self.demonstrations)
+
+    def answer(self, items: Sequence[Labelled], reuse: Prefix = EMPTY) -> Answers:
+        """log p(class, words) up to a constant; no tokens are spent, so the cost is empty."""
+        counts = {label: Counter() for label in self.labels}
+        for demonstration in self.demonstrations:
+            counts[demonstration.label].update(words(demonstration.text))
+        vocabulary = len(set().union(*counts.values())) + 1
+        priors = Counter(d.label for d in self.demonstrations)
+
+        def logprob(label: str, text: str) -> float:
+            total = sum(counts[label].values()) + vocabulary
+            prior = (priors[label] + 1) / (self.shots + len(self.labels))
+            return math.log(prior) + sum(math.log((counts[label][w] + 1) / total) for w in words(text))
+
+        options = [{label: Option(logprob(label, i.text), 1, len(label)) for label in self.labels} for i in items]
+        return Answers(options, Cost())

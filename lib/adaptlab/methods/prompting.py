@@ -1,0 +1,182 @@
+"""In-context learning: demonstrations, prompt formats, and a model that answers from its prompt alone."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from adaptlab.engine.cache import EMPTY, Prefix
+from adaptlab.engine.models import LM
+from adaptlab.engine.scoring import Cost, Option, Question, score
+from adaptlab.tasks.records import Demonstration, Labelled
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+LABELLINGS = ("letters", "words", "shuffled-letters", "shuffled-words")
+
+
+@dataclass(frozen=True)
+class PromptFormat:
+    """The text around an instruction, its demonstrations and the query.
+
+    ``head`` holds ``{instruction}``; ``turn`` holds ``{query}`` and ends where the answer begins; ``end`` closes an
+    answered turn; ``seam`` is what stands between a turn and its answer (a space, where tokens carry it in front).
+    ``stop``: the strings at which a generated answer ends.
+    """
+
+    head: str
+    turn: str
+    seam: str
+    end: str
+    stop: tuple[str, ...]
+
+
+FORMATS = {
+    "plain": PromptFormat("{instruction}\n\n", "Message: {query}\nDesk:", " ", "\n\n", ("\n",)),
+    # Lin et al. 2023 (URIAL, arXiv 2312.01552), prompt files of the authors' repository; stop strings likewise.
+    "urial": PromptFormat(
+        "# Instruction\n\n{instruction}\n",
+        "\n# Query:\n```\n{query}\n```\n\n# Answer:\n```\n",
+        "",
+        "\n```\n",
+        ("# Query", "# User", "```"),
+    ),
+    # Taori et al. 2023 (Stanford Alpaca): the sections of its template, the instruction stated once per turn.
+    "alpaca": PromptFormat(
+        "", "### Instruction:\n{instruction}\n\n### Input:\n{query}\n\n### Response:\n", "", "\n\n", ("###",)
+    ),
+}
+CHAT = "chat"
+
+
+def render(
+    style: str,
+    instruction: str,
+    demonstrations: Sequence[Demonstration],
+    query: str,
+    tokenizer: PreTrainedTokenizerBase,
+) -> str:
+    """The prompt up to where the answer begins. A longer list of demonstrations only appends to a shorter one's
+    prompt, so that their computation can be shared.
+
+    ``style``: a key of `FORMATS`, or ``chat`` for the tokenizer's own chat template. Raises ValueError for another.
+    """
+    if style == CHAT:
+        return _render_chat(instruction, demonstrations, query, tokenizer)
+    if style not in FORMATS:
+        raise ValueError(f"format must be one of {[*FORMATS, CHAT]}, not {style!r}")
+    f = FORMATS[style]
+
+    def turn(text: str) -> str:
+        return f.turn.replace("{instruction}", instruction).replace("{query}", text)
+
+    answered = "".join(f"{turn(d.query)}{f.seam}{d.answer}{f.end}" for d in demonstrations)
+    return f.head.replace("{instruction}", instruction) + answered + turn(query)
+
+
+def _render_chat(
+    instruction: str, demonstrations: Sequence[Demonstration], query: str, tokenizer: PreTrainedTokenizerBase
+) -> str:
+    if not tokenizer.chat_template:
+        raise ValueError(f"this tokenizer has no chat template (a base model?); use one of {list(FORMATS)}")
+    messages = [{"role": "system", "content": instruction}]
+    for d in demonstrations:
+        messages += [{"role": "user", "content": d.query}, {"role": "assistant", "content": d.answer}]
+    messages.append({"role": "user", "content": query})
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    # A template may write the BOS that the tokenizer will put in front as well: two of them shift every score.
+    bos = tokenizer.bos_token
+    adds_bos = tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]
+    return text.removeprefix(bos) if bos and adds_bos else text
+
+
+def draw(pool: Sequence[Labelled], k: int, seed: int) -> list[Labelled]:
+    """``k`` demonstrations in rounds, each round one item of every class in random order.
+
+    The draw for a smaller ``k`` is the beginning of the draw for a larger one, and never more than one item from
+    balance. Raises ValueError where the pool is too small.
+    """
+    rng = random.Random(f"demonstrations {seed}")
+    classes: dict[str, list[Labelled]] = {}
+    for item in pool:
+        classes.setdefault(item.label, []).append(item)
+    rounds = min(map(len, classes.values()))
+    if k > rounds * len(classes):
+        raise ValueError(f"cannot draw {k} balanced demonstrations: the pool holds {rounds} of its rarest class")
+    shuffled = [rng.sample(items, rounds) for items in classes.values()]
+    drawn = []
+    for one_of_each in zip(*shuffled, strict=True):
+        drawn += rng.sample(one_of_each, len(one_of_each))
+    return drawn[:k]
+
+
+def names(labels: Sequence[str], labelling: str, seed: int) -> dict[str, str]:
+    """What each class is called in the prompt: its own word, or a letter that a seed hands out."""
+    if labelling not in LABELLINGS:
+        raise ValueError(f"labels must be among {LABELLINGS}, not {labelling!r}")
+    if labelling.endswith("words"):
+        return {label: label for label in labels}
+    letters = random.Random(f"letters {seed}").sample(LETTERS[: len(labels)], len(labels))
+    return dict(zip(labels, letters, strict=True))
+
+
+def demonstrate(
+    items: Sequence[Labelled], called: dict[str, str], labelling: str, seed: int
+) -> tuple[Demonstration, ...]:
+    """Items with their classes' names; for a ``shuffled-`` labelling, names are permuted within each round.
+
+    Shuffling round by round keeps every prefix of the list balanced and nested, like the unshuffled one: only the
+    pairing of text and name is lost (Min et al. 2022, arXiv 2202.12837, section 4).
+    """
+    answers = [called[item.label] for item in items]
+    if labelling.startswith("shuffled"):
+        rng = random.Random(f"shuffle {seed}")
+        size = len(called)
+        answers = [
+            a
+            for i in range(0, len(answers), size)
+            for a in rng.sample(answers[i : i + size], len(answers[i : i + size]))
+        ]
+    return tuple(Demonstration(item.text, answer) for item, answer in zip(items, answers, strict=True))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """For every item, what each class scored; what that cost; and the prefix to reuse for a longer prompt."""
+
+    options: list[dict[str, Option]]
+    cost: Cost
+    prefix: Prefix = EMPTY
+
+
+@dataclass(frozen=True)
+class InContext:
+    """A model that classifies from its prompt: an instruction, ``k`` demonstrations, the query."""
+
+    lm: LM
+    instruction: str
+    demonstrations: tuple[Demonstration, ...]
+    called: dict[str, str]
+    style: str = "plain"
+
+    name = "in-context"
+
+    @property
+    def model(self) -> str:
+        return self.lm.name
+
+    @property
+    def shots(self) -> int:
+        return len(self.demonstrations)
+
+    def question(self, text: str) -> Question:
+        """The prompt for one text, with the classes' names as options."""
+        context = render(self.style, self.instruction, self.demonstrations, text, self.lm.tokenizer)
+        seam = FORMATS[self.style].seam if self.style in FORMATS else ""
+        return Question(context, tuple(f"{seam}{name}" for name in self.called.values()))
+
+    def answer(self, items: Sequence[Labelled], reuse: Prefix = EMPTY) -> Answers:
+        """Score all classes for all items; ``reuse`` the prefix of a shorter prompt's `Answers`."""
+        scores = score(self.lm, [self.question(item.text) for item in items], reuse=reuse)
+        options = [dict(zip(self.called, row, strict=True)) for row in scores.options]
+        return Answers(options, scores.cost, scores.prefix)

@@ -1,0 +1,204 @@
+"""Run one notebook through papermill: checked, locked, resumable, and with an output that is whole or absent."""
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import filelock
+import nbformat
+from nbformat import NotebookNode
+
+from adaptlab import paths
+from adaptlab.runner import files, harvest, kernel, notebooks, profiles, provenance
+from adaptlab.runner.parameters import check, declared
+from adaptlab.runner.provenance import RunRecord
+
+CELL_TIMEOUT = 3600
+ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # tags of the cells that papermill puts in
+
+
+class NotebookFailed(RuntimeError):
+    """A notebook did not finish; the message names notebook, cell, source and error."""
+
+
+class OutputRefused(ValueError):
+    """The place named for an output holds something that must not be overwritten."""
+
+
+def run(
+    notebook: str | Path,
+    *,
+    profile: str = "quick",
+    parameters: Mapping[str, Any] | None = None,
+    out: Path | None = None,
+    force: bool = False,
+    timeout: int = CELL_TIMEOUT,
+    say: Callable[[str], None] = lambda line: None,
+) -> RunRecord:
+    """Execute a notebook (number, stem or path) unless its output is already there for the very same content.
+
+    ``parameters`` go over the profile's, which go over the notebook's own defaults. ``timeout`` is in seconds a
+    cell; ``say`` receives a line before a long step. Raises `ParameterError`, `NotebookNotFound`,
+    `ProfileNotFound` or the engine's ``ModelNotFound`` before anything is executed, and `NotebookFailed` if the
+    notebook does not finish.
+    Safe to call from several processes at once: the second waits, and then finds the first one's output.
+    """
+    source = notebooks.find(notebook)
+    node = notebooks.read(source)
+    values = resolve(source, profile, parameters or {})
+    output = Path(out).resolve() if out else _default_output(source, profile, parameters or {})
+    if output == source:
+        raise OutputRefused(f"{source.name}: the output must not be the notebook itself")
+    model_digest = _prepare_model(values)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with only_one(output, say):
+        key = provenance.content_key(node, values, model_digest)
+        record = None if force else provenance.finished(output, key)
+        if record:
+            return record
+        say("running")
+        return _execute(source, output, key, values, profile, model_digest, timeout)
+
+
+def resolve(source: Path, profile: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every parameter of the notebook with the value it will have, checked."""
+    known = declared(source)
+    section = profiles.load(profile).get(source.stem, {})
+    values = check(known, section, f"profiles/{profile}.yaml, section {source.stem}")
+    checked = check(known, given, source.name)
+    return values | {name: checked[name] for name in given}
+
+
+def _default_output(source: Path, profile: str, given: Mapping[str, Any]) -> Path:
+    # A changed parameter gets a name of its own, so that it never takes the place of the profile's result.
+    mark = hashlib.sha256(json.dumps(dict(given), sort_keys=True, default=str).encode()).hexdigest()[:8]
+    return paths.BUILD / "executed" / profile / f"{source.stem}{'-' + mark if given else ''}.ipynb"
+
+
+def _prepare_model(values: Mapping[str, Any]) -> str:
+    """Make the model ready before the clock of the notebook starts, and return its digest."""
+    if not values.get("model"):
+        return ""
+    from adaptlab.engine import models
+
+    with kernel.environment(values["model"]):
+        models.prepare(values["model"])
+        return models.digest(values["model"])
+
+
+@contextmanager
+def only_one(output: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the right to make ``output``; a process that dies gives it up. ``say`` hears of a wait."""
+    lock = filelock.FileLock(output.with_name(f".{output.stem}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        say("waiting for another process that runs it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _execute(
+    source: Path, output: Path, key: str, values: dict[str, Any], profile: str, model_digest: str, timeout: int
+) -> RunRecord:
+    _sweep(output)
+    partial = output.with_name(f".{output.stem}.{uuid4().hex[:8]}.partial.ipynb")
+    failed = output.with_name(f"{output.stem}.failed.ipynb")
+    started, clock = datetime.now(UTC), time.monotonic()
+    try:
+        kernel.execute(source, partial, _changed(source, values), timeout, str(values.get("model", "")))
+        text = _finish(partial, source.name)
+    except Exception as error:
+        raise NotebookFailed(_keep_failed(partial, failed, source.name, error)) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    files.write_atomic(output, text)
+    failed.unlink(missing_ok=True)
+    return RunRecord(
+        notebook=source.stem,
+        profile=profile,
+        parameters=values,
+        key=key,
+        output=output.name,
+        output_sha256=files.digest(output),
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - clock, 2),
+        git=provenance.git(),
+        versions=provenance.versions(),
+        machine=provenance.machine(),
+        model_digest=model_digest,
+        reported=harvest.reported(nbformat.reads(text, as_version=4)),
+        folder=output.parent,
+    ).save()
+
+
+def _sweep(output: Path) -> None:
+    # The lock is ours, so whatever partial of this output lies here belongs to an attempt that died.
+    mine = re.compile(re.escape(f".{output.stem}.") + "[0-9a-f]{8}[.]partial[.]ipynb")
+    records = re.compile(re.escape(f".{output.stem}.") + "(run[.]json|ipynb)[.][0-9a-f]{8}[.]partial")
+    for path in output.parent.iterdir():
+        if mine.fullmatch(path.name) or records.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def _changed(source: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Only what differs from the cell's own defaults is injected: an unchanged notebook stays as it is."""
+    known = declared(source)
+    return {name: value for name, value in values.items() if value != known[name].default}
+
+
+def _finish(partial: Path, name: str) -> str:
+    """The executed notebook's text, verified and without what differs from run to run."""
+    node = nbformat.read(partial, as_version=4)
+    code = [cell for cell in node.cells if cell.cell_type == "code" and cell.source.strip()]
+    counts = [cell.execution_count for cell in code]
+    if node.metadata.get("papermill", {}).get("exception") or counts != list(range(1, len(code) + 1)):
+        raise RuntimeError(f"its cells were not all executed once, in order (counts {counts})")
+    return provenance.redact(nbformat.writes(_strip(node)) + "\n")
+
+
+def _strip(node: NotebookNode) -> NotebookNode:
+    for key in ("papermill", "widgets"):
+        node.metadata.pop(key, None)
+    for cell in node.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.id = "injected-parameters"  # papermill's own is random
+    return node
+
+
+def _keep_failed(partial: Path, failed: Path, name: str, error: Exception) -> str:
+    """Keep what was executed as NAME.failed.ipynb and say in one message where it broke."""
+    if not partial.is_file():
+        return provenance.redact(f"{name}: did not start: {_summary(error)}")
+    node = nbformat.read(partial, as_version=4)
+    own = [cell for cell in node.cells if not ADDED & set(cell.metadata.get("tags", []))]
+    begun = [i for i, cell in enumerate(own) if cell.metadata.get("papermill", {}).get("start_time")]
+    files.write_atomic(failed, provenance.redact(nbformat.writes(_strip(node)) + "\n"))
+    if not begun:
+        return provenance.redact(f"{name}: failed before its first cell: {_summary(error)}")
+    head = "\n".join(f"    {line}" for line in own[begun[-1]].source.splitlines()[:6])
+    place = f"{name}, cell {begun[-1] + 1} of {len(own)}"
+    return provenance.redact(f"{place}: {_summary(error)}\n{head}\nThe notebook up to there: {failed.name}")
+
+
+def _summary(error: Exception) -> str:
+    kind = type(error).__name__
+    if kind == "PapermillExecutionError":
+        return f"{error.ename}: {error.evalue}"
+    if kind == "DeadKernelError":
+        return "the kernel died (killed, crashed, or out of memory)"
+    if kind == "CellTimeoutError":
+        return "the cell took longer than the time limit for one cell"
+    return f"{kind}: {error}"

@@ -1,0 +1,191 @@
+"""What a notebook may be given: read from its ``parameters`` cell, and checked before anything runs.
+
+papermill only warns about an unknown parameter, overwrites what was given if the tag is missing, and passes on
+whatever type it gets. Here each of these is one clear error.
+"""
+
+import ast
+import difflib
+import io
+import math
+import tokenize
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import yaml
+from nbformat import NotebookNode
+
+from adaptlab.runner import notebooks
+
+SCALARS = {"str": str, "int": int, "float": float, "bool": bool}
+TYPES = [*SCALARS, "list", *(f"list[{name}]" for name in SCALARS)]
+FORM = "write each parameter as `name: type = value  # help`, one a line"
+
+
+class ParameterError(ValueError):
+    """A parameters cell, a profile or a given value that cannot be used; the message says where and why."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a parameters cell; ``type`` is one of `TYPES`."""
+
+    name: str
+    type: str
+    default: Any
+    help: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.type} = {self.default!r}" + (f"  ({self.help})" if self.help else "")
+
+
+def declared(notebook: str | Path | NotebookNode) -> dict[str, Parameter]:
+    """The parameters of a notebook (its path, name, or content), in the order they stand."""
+    node, name = notebook, "notebook"
+    if not isinstance(notebook, NotebookNode):
+        path = notebooks.find(notebook)
+        node, name = notebooks.read(path), path.name
+    tagged = [i for i, cell in enumerate(node.cells) if "parameters" in cell.metadata.get("tags", [])]
+    if len(tagged) != 1:
+        found = "none has" if not tagged else f"cells {', '.join(str(i + 1) for i in tagged)} have"
+        raise ParameterError(f"{name}: exactly one cell must have the tag 'parameters', but {found} it")
+    return _parse_cell(node.cells[tagged[0]].source, f"{name}, parameters cell")
+
+
+def _parse_cell(source: str, where: str) -> dict[str, Parameter]:
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError as error:
+        raise ParameterError(f"{where}, line {error.lineno}: {error.msg}; {FORM}") from error
+    comments = _comments(source)
+    found: dict[str, Parameter] = {}
+    lines: set[int] = set()
+    for statement in statements:
+        place = f"{where}, line {statement.lineno}"
+        if statement.lineno in lines or statement.end_lineno != statement.lineno:
+            raise ParameterError(f"{place}: {FORM}")
+        lines.add(statement.lineno)
+        parameter = _parse_line(statement, comments.get(statement.lineno, ""), place)
+        if parameter.name in found:
+            raise ParameterError(f"{place}: {parameter.name} stands twice")
+        found[parameter.name] = parameter
+    return found
+
+
+def _comments(source: str) -> dict[int, str]:
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {token.start[0]: token.string.lstrip("# ").rstrip() for token in tokens if token.type == tokenize.COMMENT}
+
+
+def _parse_line(statement: ast.stmt, help: str, place: str) -> Parameter:
+    if not (isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value):
+        raise ParameterError(f"{place}: `{ast.unparse(statement)}` is not a parameter; {FORM}")
+    name, kind = statement.target.id, ast.unparse(statement.annotation)
+    if kind not in TYPES:
+        raise ParameterError(f"{place}: {name} has the type {kind}; allowed are {', '.join(TYPES)}")
+    if "=" in help:
+        raise ParameterError(f"{place}: the help of {name} has an equals sign, which papermill reads as a value")
+    try:
+        value = ast.literal_eval(statement.value)
+    except (ValueError, TypeError) as error:
+        problem = f"{name} is derived; give a plain value here and derive in the next cell"
+        raise ParameterError(f"{place}: {problem}") from error
+    if value is None:
+        raise ParameterError(f"{place}: {name} is None; use a value that means 'not set', such as 0, '' or []")
+    return Parameter(name, kind, _typed(Parameter(name, kind, value), value, place), help)
+
+
+def check(parameters: Mapping[str, Parameter], given: Mapping[str, Any], where: str = "parameters") -> dict[str, Any]:
+    """Every declared parameter with its value: the given one if there is one, else the default.
+
+    ``where`` names the source of ``given`` in messages. An int is taken where a float is wanted. Raises
+    `ParameterError` for an unknown name (lists the known ones) and for a wrong type.
+    """
+    for name in given:
+        if name not in parameters:
+            raise ParameterError(_unknown(name, parameters, where))
+    values = {name: parameter.default for name, parameter in parameters.items()}
+    return values | {name: _typed(parameters[name], value, where) for name, value in given.items()}
+
+
+def _unknown(name: str, parameters: Mapping[str, Parameter], where: str) -> str:
+    near = difflib.get_close_matches(str(name), parameters, n=1)
+    guess = f" Did you mean {near[0]}?" if near else ""
+    return "\n  ".join([f"{where}: unknown parameter {name!r}.{guess} Known are:", *map(str, parameters.values())])
+
+
+def _typed(parameter: Parameter, value: Any, where: str) -> Any:
+    place = f"{where}: {parameter.name}"
+    if not parameter.type.startswith("list"):
+        return _scalar(parameter.type, value, place)
+    if not isinstance(value, list | tuple):
+        raise ParameterError(f"{place} must be of type {parameter.type}, such as [0, 1, 4], not {value!r}")
+    element = parameter.type[5:-1]
+    items = enumerate(value)
+    return [_scalar(element or type(item).__name__, item, f"{place}[{i}]") for i, item in items]
+
+
+def _scalar(kind: str, value: Any, place: str) -> Any:
+    wanted = SCALARS.get(kind)
+    if wanted is None:
+        raise ParameterError(f"{place} must be of type str, int, float or bool, not {value!r}")
+    fits = isinstance(value, wanted) and not (isinstance(value, bool) and kind != "bool")
+    if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
+        fits = True
+    if not fits or (kind == "float" and not math.isfinite(value)):
+        raise ParameterError(
+            f"{place} must be of type {kind}, not {value!r} ({type(value).__name__}){_hint(kind, value)}"
+        )
+    return wanted(value)
+
+
+def _hint(kind: str, value: Any) -> str:
+    """YAML reads ``1e-3`` as text, because its floats need a point: say how to write the number."""
+    if kind not in ("float", "int") or not isinstance(value, str):
+        return ""
+    try:
+        return f"; write {Decimal(repr(float(value))).normalize():f}"
+    except ValueError:
+        return ""
+
+
+def parse(parameters: Mapping[str, Parameter], texts: list[str]) -> dict[str, Any]:
+    """Values from a command line: ``["seed=1", "shots=[0, 4]"]``, each read as its declared type (lists as YAML)."""
+    given: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals:
+            raise ParameterError(f"-p {text}: write NAME=VALUE, such as -p seed=1")
+        if name not in parameters:
+            raise ParameterError(_unknown(name, parameters, "-p"))
+        if name in given:
+            raise ParameterError(f"-p {text}: {name} is given twice")
+        given[name] = _from_text(parameters[name].type, value.strip(), f"-p {name}")
+    return given
+
+
+def _from_text(kind: str, text: str, place: str) -> Any:
+    if kind.startswith("list"):
+        return _list_from_text(kind[5:-1], text, place)
+    try:
+        return {"true": True, "false": False}[text.lower()] if kind == "bool" else SCALARS[kind](text)
+    except (ValueError, KeyError) as error:
+        allowed = "true or false" if kind == "bool" else f"of type {kind}"
+        raise ParameterError(f"{place} must be {allowed}, not {text!r}") from error
+
+
+def _list_from_text(element: str, text: str, place: str) -> list:
+    # With a known element type every item is taken as text first, so that 1e-3 is a number here too.
+    try:
+        items = yaml.load(text, Loader=yaml.BaseLoader if element else yaml.SafeLoader)
+    except yaml.YAMLError:
+        items = None
+    if not isinstance(items, list):
+        raise ParameterError(f"{place} must be a list, such as [0, 1, 4], not {text!r}")
+    if not all(isinstance(item, str) for item in items) and element:
+        raise ParameterError(f"{place} must be a flat list of {element}, not {text!r}")
+    return [_from_text(element, item, place) for item in items] if element else items

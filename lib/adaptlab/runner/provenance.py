@@ -1,0 +1,156 @@
+"""What a run was: its content key, and the record that stands beside its output.
+
+No value of an environment variable goes into a record, and `redact` takes secrets out of whatever a notebook printed.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+
+from adaptlab import paths
+from adaptlab.runner import files
+
+# A change of one of these can change a number, so it is part of the content key.
+NUMERIC_PACKAGES = ("torch", "transformers", "peft", "numpy")
+PACKAGES = (*NUMERIC_PACKAGES, "tokenizers", "safetensors", "scipy", "statsmodels", "pandas", "matplotlib", "seaborn")
+RUN_PACKAGES = ("papermill", "nbclient", "nbconvert", "ipykernel", "ipywidgets", "adaptlab")
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|API_?KEY|(^|_)KEY$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One finished run of one notebook; ``reported`` is what the notebook said about device, model and memory."""
+
+    notebook: str
+    profile: str
+    parameters: dict[str, Any]
+    key: str
+    output: str
+    output_sha256: str
+    started: str
+    seconds: float
+    exit: str = "finished"
+    git: dict[str, Any] | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+    model_digest: str = ""
+    reported: dict[str, Any] = field(default_factory=dict)
+    folder: Path = Path()
+    cached: bool = False
+
+    @property
+    def path(self) -> Path:
+        """The executed notebook."""
+        return self.folder / self.output
+
+    @property
+    def seeds(self) -> dict[str, Any]:
+        """The parameters that seed the run."""
+        return {name: value for name, value in self.parameters.items() if name in ("seed", "seeds")}
+
+    def to_json(self) -> str:
+        """The record as text; where it lies and whether it was taken from the store are not facts about the run."""
+        facts = {name: value for name, value in asdict(self).items() if name not in ("folder", "cached")}
+        return json.dumps(facts | {"seeds": self.seeds}, indent=1, ensure_ascii=False) + "\n"
+
+    def save(self) -> "RunRecord":
+        """Write the record beside its notebook, whole or not at all."""
+        files.write_atomic(_record_path(self.path), redact(self.to_json()))
+        return self
+
+
+def _record_path(output: Path) -> Path:
+    return output.with_name(f"{output.stem}.run.json")
+
+
+def finished(output: Path, key: str) -> RunRecord | None:
+    """The record of ``output`` if it was made under this very key and both files are as they were written."""
+    try:
+        facts = json.loads(_record_path(output).read_text(encoding="utf-8"))
+        facts.pop("seeds")
+        record = RunRecord(**facts)
+        whole = record.key == key and record.output_sha256 == files.digest(output)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None  # absent, cut off or of another version: the notebook is simply run again
+    return replace(record, folder=output.parent, cached=True) if whole else None
+
+
+def content_key(notebook: NotebookNode, parameters: Mapping[str, Any], model_digest: str) -> str:
+    """sha256 over all that the results depend on: sources, parameters, library, data, model, versions."""
+    facts = {
+        "cells": [[cell.cell_type, cell.source, cell.metadata.get("tags", [])] for cell in notebook.cells],
+        "parameters": dict(parameters),
+        "library": files.digest_tree(paths.PACKAGE, paths.PACKAGE.rglob("*.py")),
+        "data": data_digests(),
+        "model": model_digest,
+        "versions": versions(NUMERIC_PACKAGES),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def data_digests() -> dict[str, str]:
+    """sha256 of every data file, the explaining ones (README) and hidden ones left out."""
+    names = (path for path in paths.DATA.rglob("*") if not path.name.startswith(("README", ".", "__")))
+    return files.digest_tree(paths.DATA, (path for path in names if "__pycache__" not in path.parts))
+
+
+def versions(packages: tuple[str, ...] = (*PACKAGES, *RUN_PACKAGES)) -> dict[str, str]:
+    """Installed version of each package (``absent`` if there is none), and of Python."""
+    found = {"python": platform.python_version()}
+    for name in packages:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What the run ran on, without a host or user name."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    threads = len(affinity(0)) if affinity else os.cpu_count()
+    return {"system": platform.platform(), "processor": _processor(), "threads": threads}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
+
+
+def git() -> dict[str, Any] | None:
+    """Commit and whether the checkout differs from it; None outside a checkout, before a commit, or without git."""
+    if not paths.IN_CHECKOUT:
+        return None
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(paths.NOTEBOOKS.parent), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+
+
+def redact(text: str) -> str:
+    """``text`` (plain or JSON) with the value of every secret-looking environment variable replaced by its name."""
+    for name, value in os.environ.items():
+        if _SECRET_NAME.search(name) and len(value) >= 8:
+            for form in {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}:
+                text = text.replace(form, f"[{name}]")
+    return text

@@ -1,0 +1,12 @@
+"""Data sets that come with the kit."""
+
+from adaptlab import paths
+from adaptlab.tasks.formats import load_labelled
+from adaptlab.tasks.records import LabelledSet
+
+DESKS = ("repair", "delivery", "billing", "hire")
+
+
+def load_messages() -> LabelledSet:
+    """400 messages to a bicycle shop, each for one of four desks; the card is ``data/messages/README.md``."""
+    return load_labelled(paths.DATA / "messages" / "messages.jsonl", DESKS)

@@ -1,0 +1,102 @@
+"""Tiny random models of every supported architecture: exact answers in milliseconds, nothing to download."""
+
+import os
+
+# Before torch is imported: a stray look at a hub must fail, not wait.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from adaptlab.engine.models import LM
+
+TEXT = [
+    "the red house stands by the river and the blue house by the road",
+    "message: my order is late\ndesk: delivery\n\nmessage: the chain slips\ndesk: repair\n\n",
+    "question answer option one two three four yes no a b c d",
+]
+SIZE = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "attn_implementation": "sdpa",
+}
+WINDOW = 7
+ARCHITECTURES = {
+    "llama": ("LlamaConfig", SIZE),
+    "mistral-sliding": ("MistralConfig", {**SIZE, "sliding_window": WINDOW}),
+    "qwen2": ("Qwen2Config", SIZE),
+    "qwen2-sliding": (
+        "Qwen2Config",
+        {**SIZE, "use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 1},
+    ),
+    "qwen3": ("Qwen3Config", {**SIZE, "head_dim": 8}),
+    "gpt2": (
+        "GPT2Config",
+        {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 256, "attn_implementation": "sdpa"},
+    ),
+    "gemma3-sliding": (
+        "Gemma3TextConfig",
+        {
+            **SIZE,
+            "head_dim": 8,
+            "sliding_window": WINDOW,
+            "layer_types": ["sliding_attention"] * 2 + ["full_attention"],
+        },
+    ),
+    "llama-eager": ("LlamaConfig", {**SIZE, "attn_implementation": "eager"}),
+    "gemma3-eager": (
+        "Gemma3TextConfig",
+        {**SIZE, "head_dim": 8, "sliding_window": WINDOW, "attn_implementation": "eager"},
+    ),
+}
+UNSUPPORTED = {
+    "mamba": ("MambaConfig", {"hidden_size": 32, "state_size": 4, "num_hidden_layers": 2}),
+    "bloom-alibi": ("BloomConfig", {"hidden_size": 32, "n_layer": 2, "n_head": 4}),
+}
+
+
+def tiny_tokenizer() -> transformers.PreTrainedTokenizerFast:
+    """A byte-level BPE with real merges: any text round-trips, and tokens do merge across word seams."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, initial_alphabet=sorted(alphabet), special_tokens=["<pad>", "<eos>"], show_progress=False
+    )
+    tokenizer.train_from_iterator(TEXT, trainer)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>")
+
+
+def tiny_lm(architecture: str, seed: int = 0) -> LM:
+    """A randomly initialised model whose logits are far from flat, so that a wrong mask shows."""
+    name, settings = (ARCHITECTURES | UNSUPPORTED)[architecture]
+    tokenizer = tiny_tokenizer()
+    settings = dict(settings)
+    attention = settings.pop("attn_implementation", None)
+    config = getattr(transformers, name)(
+        vocab_size=len(tokenizer), pad_token_id=0, bos_token_id=1, eos_token_id=1, **settings
+    )
+    torch.manual_seed(seed)
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(6)
+    return LM(architecture, model, tokenizer, f"tiny-{architecture}-{seed}")
+
+
+@pytest.fixture(scope="session", params=sorted(ARCHITECTURES))
+def any_lm(request) -> LM:
+    return tiny_lm(request.param)
+
+
+@pytest.fixture(scope="session")
+def llama() -> LM:
+    return tiny_lm("llama")

@@ -1,0 +1,87 @@
+"""Small good files of every format, for tests to break, and where the public ones are."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from adaptlab.tasks import formats
+from adaptlab.tasks.formats_io import FormatError
+
+PUBLIC = Path(__file__).parents[2] / "shared" / "data"
+public = pytest.mark.skipif(
+    not PUBLIC.is_dir(), reason="the public data files (shared/data) are not beside the project"
+)
+
+# One small good file a format: what a test breaks.
+GOOD = {
+    "alpaca": json.dumps(
+        [{"instruction": f"Do {n}.", "input": "", "output": f"Done {n}."} for n in range(3)], indent=1
+    ),
+    "chat": "".join(
+        json.dumps(
+            {"id": f"c{n}", "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]}
+        )
+        + "\n"
+        for n in range(3)
+    ),
+    "completions": "".join(json.dumps({"id": f"p{n}", "prompt": "Q:", "completion": f" {n}"}) + "\n" for n in range(3)),
+    "labelled": "".join(
+        json.dumps({"id": f"m{n}", "text": f"number {n}", "label": "ab"[n % 2], "split": ("pool", "test")[n % 2]})
+        + "\n"
+        for n in range(4)
+    ),
+    "mt-bench": "".join(
+        json.dumps({"question_id": n, "category": "sums", "turns": ["One?", "Two?"], "reference": ["1", ""]}) + "\n"
+        for n in range(3)
+    ),
+    "self-instruct": "".join(
+        json.dumps(
+            {
+                "id": f"s{n}",
+                "name": "slug",
+                "instruction": "Add.",
+                "instances": [{"input": "", "output": "4"}],
+                "is_classification": False,
+            }
+        )
+        + "\n"
+        for n in range(3)
+    ),
+    "gsm8k": "".join(
+        json.dumps({"question": f"{n}+1?", "answer": f"It is <<{n}+1=2>>2.\n#### 2"}) + "\n" for n in range(3)
+    ),
+    "flan-cot": "Is it?\tyes\tBecause.\\nSo.\nIs not?\tno\tFor that.\n",
+    "urial": "System.\n" + "".join(f"\n# Query:\n```\nq{n}\n```\n\n# Answer:\n```\na{n}\n```\n" for n in (1, 2)),
+}
+JSONL = ("chat", "completions", "labelled", "mt-bench", "self-instruct", "gsm8k")
+
+
+def put(folder: Path, data: str | bytes, name: str = "file.jsonl") -> Path:
+    path = folder / name
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return path
+
+
+def refusal(path: Path, format: str) -> FormatError:
+    """The error that loading must raise; it always names the file."""
+    with pytest.raises(FormatError) as caught:
+        formats.load(path, format)
+    assert isinstance(caught.value, ValueError)
+    assert str(caught.value).startswith(f"{path.name}:{caught.value.line}: ")
+    assert caught.value.path == path
+    return caught.value
+
+
+def changed(format: str, line: int, **fields) -> str:
+    """The good file with fields of one line replaced, or dropped where the new value is `...`."""
+    lines = GOOD[format].splitlines()
+    row = json.loads(lines[line - 1]) | fields
+    lines[line - 1] = json.dumps({name: value for name, value in row.items() if value is not ...})
+    return "\n".join(lines) + "\n"
+
+
+def urial_text(system: str, demonstrations: tuple[tuple[str, str], ...]) -> str:
+    """The canonical layout of a prompt file."""
+    blocks = (f"\n# Query:\n```\n{q}\n```\n\n# Answer:\n```\n{a}\n```\n" for q, a in demonstrations)
+    return f"{system}\n" + "".join(blocks)

@@ -1,0 +1,92 @@
+"""Probes: each fact about transformers that `engine/cache.py` relies on has a test that fails when it changes."""
+
+import pytest
+import torch
+from conftest import tiny_lm
+
+from adaptlab.engine import cache
+
+IDS = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19]
+
+
+def test_a_fork_shares_its_prefix_and_never_writes_into_it(any_lm):
+    prefix = cache.extend(any_lm.model, cache.EMPTY, IDS)
+    places = [t.data_ptr() for t in prefix.keys]
+    copies = [t.clone() for t in prefix.keys]
+    fork = prefix.fork()
+    assert [layer.keys.data_ptr() for layer in fork.layers] == places
+    with torch.inference_mode():
+        any_lm.model(input_ids=torch.tensor([[20, 21]]), past_key_values=fork, use_cache=True)
+    assert fork.get_seq_length() == len(IDS) + 2
+    assert [t.data_ptr() for t in prefix.keys] == places
+    assert all(torch.equal(t, c) for t, c in zip(prefix.keys, copies, strict=True))
+
+
+def test_chunks_do_not_matter(any_lm):
+    whole, parts = (cache.extend(any_lm.model, cache.EMPTY, IDS * 4, chunk) for chunk in (1000, 3))
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(whole.values, parts.values, strict=True))
+
+
+def test_head_is_a_view_of_the_same_computation(any_lm):
+    prefix = cache.extend(any_lm.model, cache.EMPTY, IDS)
+    head, direct = prefix.head(4), cache.extend(any_lm.model, cache.EMPTY, IDS[:4])
+    assert head.ids == tuple(IDS[:4])
+    assert head.keys[0].data_ptr() == prefix.keys[0].data_ptr()
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(head.keys, direct.keys, strict=True))
+
+
+def test_the_4d_mask_is_honoured(any_lm):
+    """Two branches in one row see the prefix and themselves, not each other."""
+    prefix = cache.extend(any_lm.model, cache.EMPTY, IDS)
+    trie = cache.Trie()
+    left, right = trie.insert([30, 31, 32]), trie.insert([40, 41, 42])
+    both = cache.trie_logits(any_lm.model, prefix, trie, [left[-1], right[-1]])
+    for row, branch in zip(both, ([30, 31, 32], [40, 41, 42]), strict=True):
+        with torch.inference_mode():
+            alone = any_lm.model(torch.tensor([IDS + branch])).logits[0, -1]
+        assert torch.allclose(row, alone, atol=1e-4)
+
+
+def test_logits_to_keep_takes_positions(llama):
+    ids = torch.tensor([IDS])
+    with torch.inference_mode():
+        full = llama.model(ids).logits[0]
+        kept = llama.model(ids, logits_to_keep=torch.tensor([2, 7])).logits[0]
+    assert torch.allclose(kept, full[[2, 7]], atol=1e-5)
+
+
+def test_crop_takes_negative_counts_only(llama):
+    """`Prefix.head` cuts tensors itself because `Cache.crop` changed its meaning between major versions."""
+    fork = cache.extend(llama.model, cache.EMPTY, IDS).fork()
+    with pytest.raises(ValueError, match="positive"):
+        fork.crop(4)
+    fork.crop(-1)
+    assert fork.get_seq_length() == len(IDS) - 1
+
+
+def test_trie_shares_beginnings_and_sees_ancestors_only():
+    trie = cache.Trie()
+    a, b = trie.insert([1, 2, 3]), trie.insert([1, 2, 4, 5])
+    assert a[:2] == b[:2] and len(trie) == 5
+    assert trie.depths == [0, 1, 2, 2, 3]
+    visible = trie.visible()
+    assert visible[b[-1]].nonzero().flatten().tolist() == b
+    assert not visible[a[-1], b[-1]]
+
+
+def test_a_prefix_survives_the_disk(llama, tmp_path):
+    prefix = cache.extend(llama.model, cache.EMPTY, IDS)
+    path = cache.stored(tmp_path, llama.digest, llama.dtype, IDS)
+    cache.save(prefix, path)
+    back = cache.restore(path, IDS, llama.device)
+    assert back.ids == prefix.ids
+    assert all(torch.equal(a, b) for a, b in zip(back.values, prefix.values, strict=True))
+    assert list(tmp_path.glob("*.partial")) == []
+
+
+def test_what_is_not_known_to_be_exact_is_not_packed():
+    assert not cache.exact_trie(tiny_lm("mamba").model)
+    assert not cache.exact_trie(tiny_lm("bloom-alibi").model)
+    bidirectional = tiny_lm("gemma3-sliding").model
+    bidirectional.config.use_bidirectional_attention = True
+    assert not cache.exact_trie(bidirectional)

@@ -1,0 +1,197 @@
+"""Running one notebook: checked before, whole or absent after, and not run again for nothing."""
+
+import json
+import multiprocessing
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from adaptlab import paths
+from adaptlab.runner import kernel, provenance
+from adaptlab.runner.execute import NotebookFailed, OutputRefused, run
+from tiny import counting, marks, use, write
+
+SECRET = "hunter2-value-nobody-may-see"
+
+
+@pytest.fixture
+def kit(tmp_path, monkeypatch):
+    use(tmp_path, monkeypatch.setattr)
+    (paths.PACKAGE / "code.py").write_text("x = 1\n")
+    (paths.DATA / "items.jsonl").write_text('{"id": 1}\n')
+    return tmp_path
+
+
+def outputs(path: Path) -> str:
+    node = nbformat.read(path, as_version=4)
+    return "".join(out.get("text", "") for cell in node.cells for out in cell.get("outputs", []))
+
+
+def test_a_run_is_recorded_and_repeated_only_when_something_changed(kit):
+    path = write("01_tiny", counting(kit))
+    first = run("1")
+    assert (first.cached, marks(kit), outputs(first.path)) == (False, 1, "seed 0\n")
+    assert first.path == paths.BUILD / "executed" / "quick" / "01_tiny.ipynb"
+
+    again = run("01_tiny")
+    assert again.cached and marks(kit) == 1
+    assert again == provenance.replace(first, cached=True)
+
+    changes = [
+        lambda: (paths.DATA / "items.jsonl").write_text('{"id": 2}\n'),
+        lambda: (paths.PACKAGE / "code.py").write_text("x = 2\n"),
+        lambda: write("01_tiny", counting(kit) + "\n"),
+        lambda: first.path.write_text(first.path.read_text() + " "),  # tampered with
+        lambda: first.path.with_name("01_tiny.run.json").unlink(),  # killed between notebook and record
+    ]
+    for n, change in enumerate(changes, start=2):
+        change()
+        assert not run(path).cached and marks(kit) == n
+    (paths.DATA / "README.md").write_text("explains")
+    assert run(path).cached
+    assert not run(path, force=True).cached
+
+
+def test_a_changed_parameter_runs_beside_the_profile_not_over_it(kit):
+    write("01_tiny", counting(kit))
+    plain, changed = run("01"), run("01", parameters={"seed": 7})
+    assert changed.path != plain.path and changed.path.parent == plain.path.parent
+    assert (outputs(plain.path), outputs(changed.path)) == ("seed 0\n", "seed 7\n")
+    assert changed.parameters == {"seed": 7} and changed.seeds == {"seed": 7}
+    assert run("01", parameters={"seed": 7}).cached and run("01").cached
+
+
+def test_a_profile_gives_the_parameters(kit):
+    write("01_tiny", "print(seed, lr)", parameters="seed: int = 0\nlr: float = 0.1")
+    (paths.NOTEBOOKS / "profiles").mkdir()
+    (paths.NOTEBOOKS / "profiles" / "study.yaml").write_text("01_tiny:\n  seed: 3\n")
+    record = run("01", profile="study", parameters={"lr": 1})
+    assert outputs(record.path) == "3 1.0\n"
+
+
+def test_two_runs_of_the_same_content_are_the_same_bytes(kit):
+    path = write("01_tiny", "print(seed)")
+    one, two = (run(path, parameters={"seed": 1}, out=kit / f"{i}.ipynb") for i in "ab")
+    assert one.path.read_bytes() == two.path.read_bytes()
+    assert "papermill" not in json.loads(one.path.read_text())["metadata"]
+
+
+def test_the_record_names_what_matters_and_no_place_or_person(kit):
+    record = run(write("01_tiny", "1"))
+    text = record.path.with_name("01_tiny.run.json").read_text()
+    facts = json.loads(text)
+    assert facts["notebook"] == "01_tiny" and facts["parameters"] == {"seed": 0} and facts["exit"] == "finished"
+    assert facts["versions"]["torch"] and facts["machine"]["threads"] >= 1 and len(facts["key"]) == 64
+    assert str(kit) not in text and str(Path.home()) + "/" not in text
+
+
+def test_a_failing_cell_leaves_no_final_file_and_says_where(kit):
+    write("01_tiny", "before = 1", "wrong = 1\nraise KeyError('nothing here')")
+    with pytest.raises(NotebookFailed) as caught:
+        run("01", parameters={"seed": 1}, out=kit / "o" / "x.ipynb")
+    message = str(caught.value)
+    assert "01_tiny.ipynb, cell 4 of 4: KeyError: 'nothing here'" in message and "wrong = 1" in message
+    assert visible(kit / "o") == ["x.failed.ipynb"]
+
+    write("01_tiny", "before = 1")
+    run("01", out=kit / "o" / "x.ipynb")
+    assert visible(kit / "o") == ["x.ipynb", "x.run.json"]
+
+
+def visible(folder: Path) -> list[str]:
+    """The files of a folder; only the empty lock may be hidden."""
+    names = sorted(path.name for path in folder.iterdir())
+    return [name for name in names if not name.endswith(".lock")]
+
+
+@pytest.mark.parametrize(
+    ("cell", "timeout", "reason"),
+    [("import os; os.kill(os.getpid(), 9)", 60, "kernel died"), ("import time; time.sleep(60)", 2, "time limit")],
+)
+def test_a_dead_kernel_or_an_endless_cell_is_one_clear_error(kit, cell, timeout, reason):
+    write("01_tiny", cell)
+    with pytest.raises(NotebookFailed, match=rf"01_tiny\.ipynb, cell 3 of 3: .*{reason}"):
+        run("01", timeout=timeout, out=kit / "o" / "x.ipynb")
+    assert visible(kit / "o") == ["x.failed.ipynb"]
+
+
+def test_partials_of_dead_attempts_are_swept_and_those_of_neighbours_are_not(kit):
+    write("01_tiny", "1")
+    out = kit / "o"
+    out.mkdir()
+    for name in (".x.0123abcd.partial.ipynb", ".x.run.json.0123abcd.partial", ".x.y.0123abcd.partial.ipynb"):
+        (out / name).write_text("{")
+    run("01", out=out / "x.ipynb")
+    assert visible(out) == [".x.y.0123abcd.partial.ipynb", "x.ipynb", "x.run.json"]
+
+
+def test_braces_in_a_path_are_only_braces(kit):
+    record = run(write("01_tiny", "1"), out=kit / "{seed}" / "a{b}.ipynb")
+    assert record.path.is_file()
+
+
+@pytest.mark.parametrize("temporary", ["t", "t" * 90])
+def test_a_run_leaves_nothing_beside_the_notebook(kit, monkeypatch, temporary):
+    (kit / temporary).mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(kit / temporary) if len(temporary) > 1 else None)
+    write("01_tiny", "import os\nprint(os.listdir())")
+    assert outputs(run("01").path) == "['01_tiny.ipynb']\n"
+    assert list((kit / temporary).iterdir()) == []
+
+
+def test_a_secret_in_the_environment_reaches_no_file(kit, monkeypatch):
+    monkeypatch.setenv("ADAPTLAB_JUDGE_TOKEN", SECRET)
+    write("01_tiny", "import os\nos.environ['ADAPTLAB_JUDGE_TOKEN']", "print(dict(os.environ))")
+    write("02_fails", "import os\nraise ValueError(os.environ['ADAPTLAB_JUDGE_TOKEN'])")
+    run("01")
+    with pytest.raises(NotebookFailed) as caught:
+        run("02")
+    assert SECRET not in str(caught.value) and "[ADAPTLAB_JUDGE_TOKEN]" in str(caught.value)
+    written = [path.read_text() for path in paths.BUILD.rglob("*") if path.is_file()]
+    assert len(written) >= 3 and not any(SECRET in text for text in written)
+    assert any("[ADAPTLAB_JUDGE_TOKEN]" in text for text in written)
+
+
+def test_the_kernel_is_offline_unless_the_user_named_a_hub_model(kit, monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    with kernel.environment("study"):
+        assert os.environ["HF_HUB_OFFLINE"] == "1"
+    with kernel.environment("org/name"):
+        assert "HF_HUB_OFFLINE" not in os.environ
+    assert "HF_HUB_OFFLINE" not in os.environ
+
+
+def test_the_model_is_made_ready_and_its_digest_is_part_of_the_content(kit, monkeypatch):
+    from adaptlab.engine import models
+
+    prepared, digests = [], iter(["aaa", "aaa", "bbb"])
+    monkeypatch.setattr(models, "prepare", prepared.append)
+    monkeypatch.setattr(models, "digest", lambda name: next(digests))
+    write("01_tiny", "print(model)", parameters="model: str = 'study'")
+    assert [run("01").cached for _ in range(3)] == [False, True, False]
+    assert prepared == ["study"] * 3 and run.__kwdefaults__["profile"] == "quick"
+
+
+def _run_in_child(folder: Path, out: Path, said) -> None:
+    use(folder)
+    said.put(run("01", out=out).cached)
+
+
+def test_two_processes_do_not_run_the_same_output_at_once(kit):
+    write("01_tiny", counting(kit), "import time; time.sleep(1)")
+    context = multiprocessing.get_context("spawn")
+    said = context.Queue()
+    children = [context.Process(target=_run_in_child, args=(kit, kit / "x.ipynb", said)) for _ in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(60)
+    assert sorted(said.get(timeout=5) for _ in children) == [False, True] and marks(kit) == 1
+
+
+def test_the_output_is_never_the_notebook_itself(kit):
+    path = write("01_tiny", "1")
+    with pytest.raises(OutputRefused, match="must not be the notebook itself"):
+        run(path, out=path)

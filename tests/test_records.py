@@ -1,0 +1,197 @@
+"""Records hold what they are given, and refuse what does not belong."""
+
+import dataclasses
+import pickle
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptlab.tasks.records import (
+    Completion,
+    Conversation,
+    Demonstration,
+    FieldError,
+    Instruction,
+    Labelled,
+    LabelledSet,
+    Message,
+    PromptFile,
+    check_unique,
+    content_key,
+    leaked,
+    shown,
+)
+
+ITEM = Labelled("a", "Where is my parcel?", "delivery")
+OTHER = Labelled("b", "My brakes squeal.", "repair")
+LABELS = ("delivery", "repair")
+USER = Message("user", "Hello")
+GOOD = [
+    ITEM,
+    LabelledSet("desk", LABELS, (ITEM,), (OTHER,)),
+    Instruction("a", "Add.", "", "4"),
+    USER,
+    Conversation("a", (USER,)),
+    Completion("a", "one ", " two"),
+    PromptFile("Be kind."),
+]
+
+
+@pytest.mark.parametrize("record", GOOD, ids=lambda record: type(record).__name__)
+def test_records_are_frozen_and_compare_by_value(record):
+    assert record == dataclasses.replace(record)
+    assert hash(record) == hash(dataclasses.replace(record))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(record, dataclasses.fields(record)[0].name, "other")
+
+
+@pytest.mark.parametrize(
+    ("record", "field", "bad"),
+    [
+        (record, field.name, bad)
+        for record in GOOD
+        for field in dataclasses.fields(record)
+        for bad in (3, None, ["x"], "lone \ud800")
+    ],
+)
+def test_a_wrong_type_is_refused_by_name(record, field, bad):
+    with pytest.raises(FieldError) as caught:
+        dataclasses.replace(record, **{field: bad})
+    assert caught.value.field == field
+    assert isinstance(caught.value, ValueError)
+    str(caught.value).encode()  # even a lone surrogate is shown in printable form
+
+
+@pytest.mark.parametrize(
+    ("record", "field"),
+    [
+        (ITEM, "id"),
+        (ITEM, "text"),
+        (ITEM, "label"),
+        (Instruction("a", "Add.", "", "4"), "instruction"),
+        (Instruction("a", "Add.", "", "4"), "output"),
+        (USER, "content"),
+        (Completion("a", "b", "c"), "prompt"),
+        (Completion("a", "b", "c"), "completion"),
+    ],
+)
+def test_required_text_may_not_be_blank(record, field):
+    with pytest.raises(FieldError, match=f"field '{field}': expected text that is not blank, found ' .n'"):
+        dataclasses.replace(record, **{field: " \n"})
+
+
+def test_optional_text_may_be_blank():
+    record = Instruction("a", "Add.", "", "4", "", "")
+    assert (record.input, record.category, record.rationale) == ("", "", "")
+
+
+def test_text_is_kept_as_it_is():
+    text = "  Ünïcode\u2028 \r\n tail "
+    assert Completion("a", text, text).prompt == text
+
+
+def test_an_unknown_role_lists_the_roles():
+    with pytest.raises(FieldError) as caught:
+        Message("tool", "x")
+    assert str(caught.value) == "field 'role': expected one of 'system', 'user', 'assistant', found 'tool'"
+
+
+def test_a_system_message_stands_first_or_nowhere():
+    system = Message("system", "Be brief.")
+    assert Conversation("a", (system, USER)).messages[0] == system
+    with pytest.raises(FieldError) as caught:
+        Conversation("a", (USER, system))
+    assert caught.value.field == "messages[1].role"
+
+
+def test_a_conversation_needs_a_message_and_takes_blank_references():
+    with pytest.raises(FieldError, match="messages"):
+        Conversation("a", ())
+    assert Conversation("a", (USER,), references=("4", "")).references == ("4", "")
+
+
+def test_a_prompt_file_needs_something_in_it():
+    assert PromptFile("", (Demonstration("q", "a"),)).demonstrations[0].answer == "a"
+    with pytest.raises(FieldError, match="system"):
+        PromptFile(" ")
+    with pytest.raises(FieldError, match=r"demonstrations\[1\]\.answer"):
+        PromptFile("", (Demonstration("q", "a"), Demonstration("q", "")))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": ("delivery", "delivery")}, "field 'labels': expected values that differ"),
+        ({"labels": ()}, "field 'labels': expected a tuple of str, not empty"),
+        ({"labels": ("delivery", "hire")}, "expected one of 'delivery', 'hire', found 'repair'"),
+        ({"test": ()}, "field 'test': expected a tuple of Labelled, not empty"),
+        ({"test": (OTHER, OTHER)}, "field 'id': expected values that differ from each other, found 'b' twice"),
+        ({"test": (Labelled("a", "Other.", "repair"),)}, "found 'a' twice"),
+        ({"test": (Labelled("c", "WHERE IS  MY PARCEL", "delivery"),)}, "that of item 'c'"),
+    ],
+)
+def test_a_labelled_set_refuses(change, message):
+    good = LabelledSet("desk", LABELS, (ITEM,), (OTHER,))
+    with pytest.raises(FieldError) as caught:
+        dataclasses.replace(good, **change)
+    assert message in str(caught.value)
+
+
+def test_a_labelled_set_may_have_no_pool():
+    assert LabelledSet("desk", LABELS, (), (ITEM,)).pool == ()
+
+
+def test_leaked_finds_the_test_items_only():
+    twin = Labelled("c", "where is my PARCEL!", "delivery")
+    assert leaked((ITEM,), (OTHER, twin)) == (twin,)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Where is it?", "  where\tis it ", True),
+        ("don't", "DON’T", True),
+        ("straße", "STRASSE", True),
+        ("ﬁne caf\u00e9", "fine cafe\u0301", True),
+        ("２ wheels", "2 wheels", True),
+        ("a\x00b", "a b", True),
+        ("de\u00adlivery", "delivery", True),
+        ("2 + 2", "2 2", False),
+        ("a b", "ab", False),
+        ("?!", "...", False),
+        ("कि", "का", False),
+    ],
+)
+def test_what_content_key_folds(one, other, same):
+    assert (content_key(one) == content_key(other)) is same
+
+
+@given(st.text())
+def test_content_key_does_not_see_form_or_frame(text):
+    key = content_key(text)
+    assert len(key) == 64 and int(key, 16) >= 0
+    assert content_key(unicodedata.normalize("NFD", text)) == key
+    if any(unicodedata.category(sign)[0] not in "PZC" for sign in unicodedata.normalize("NFKC", text)):
+        assert content_key(f" ({text})!\n") == key
+
+
+@given(st.text(alphabet="abcXYZ 19", min_size=1))
+def test_content_key_does_not_see_case(text):
+    assert content_key(text.upper()) == content_key(text.lower())
+
+
+@given(st.lists(st.text(max_size=2)))
+def test_check_unique_agrees_with_a_set(values):
+    if len(set(values)) == len(values):
+        check_unique("id", values)
+    else:
+        with pytest.raises(FieldError):
+            check_unique("id", values)
+
+
+def test_errors_survive_pickling_and_long_values_are_cut():
+    error = pickle.loads(pickle.dumps(FieldError("text", "text", shown("x" * 500))))
+    assert error.field == "text"
+    assert len(str(error)) < 120 and "…" in str(error)

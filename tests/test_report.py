@@ -1,0 +1,221 @@
+"""The report: whole, offline, escaped, and the same after any interruption."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from adaptlab import paths
+from adaptlab.runner import notebooks, report
+from adaptlab.runner.execute import NotebookFailed, OutputRefused
+from tiny import claim, cost, counting, marks, show, use, write
+
+HOSTILE = "<script>alert('x')</script>"
+BUILD_HERE = "import sys, tiny; from pathlib import Path; from adaptlab.runner import report; \
+tiny.use(Path(sys.argv[1])); report.build()"
+
+
+@pytest.fixture
+def kit(tmp_path, monkeypatch):
+    return use(tmp_path, monkeypatch.setattr)
+
+
+class Page(HTMLParser):
+    """Elements, attributes and text of a page."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.elements, self.text = [], ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += " " + data
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.elements if name == tag]
+
+
+def assets(page: Page) -> list[str]:
+    """What a browser would fetch or run for this page."""
+    fetched = [attrs["src"] for _, attrs in page.elements if not attrs.get("src", "data:").startswith("data:")]
+    fetched += [attrs["href"] for attrs in page.all("link")]
+    active = [tag for tag, _ in page.elements if tag in ("script", "iframe", "object", "embed", "link", "base")]
+    handlers = [name for _, attrs in page.elements for name in attrs if name.startswith("on")]
+    styles = [word for word in ("@import", "url(") if word in page.text]
+    return fetched + active + handlers + styles
+
+
+def study(kit: Path) -> None:
+    """Three notebooks: claims with all verdicts, costs, and outputs that a page must not trust."""
+    verdicts = [
+        claim("more-shots", sentence=f"Shots help {HOSTILE}"),
+        claim("order", verdict="opposite here", effect=-0.1, low=-0.15, high=-0.05),
+        claim("style", verdict="not resolved", effect=0.5, low=None, high=None, points=False, metric="gold_logprob"),
+    ]
+    said = {"model": "study", "model_digest": "abc123", "device": "cpu", "peak_rss_bytes": 3 * 2**28}
+    write("01_shots", counting(kit), show("claims", model="study", rows=verdicts), show("provenance", **said))
+    rows = [cost(), cost(method="zero", naive=2000, scored=400, prefilled=500)]
+    write("02_cost", show("cost", rows=rows), show("provenance", **said))
+    page = f"<b>bold</b>{HOSTILE}<img src='https://example.org/a.png' onerror='go()'><iframe src='//x'></iframe>"
+    shown = (
+        "from IPython.display import display, HTML, Javascript, Image",
+        f"print({HOSTILE!r})",
+        f"HTML({page!r})",
+        "Javascript('alert(1)')",
+        "import ipywidgets\nipywidgets.IntSlider(description='a-slider')",
+        "import base64\npng = base64.b64decode("
+        "'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==')",
+        "display(Image(png), metadata={'image/png': {'alt': 'Accuracy rises with shots.'}})",
+        show("claims", model="other <i>model</i>", rows=[claim("more-shots")]),
+    )
+    write("03_outputs", *shown)
+
+
+def test_the_report_says_what_the_notebooks_found_and_needs_nothing_else(kit):
+    study(kit)
+    (paths.NOTEBOOKS / "profiles").mkdir()
+    (paths.NOTEBOOKS / "profiles" / "study.yaml").write_text("01_shots:\n  seed: 5\n")
+    index = report.build("study", kit / "site")
+
+    page = Page(index)
+    tables = [" ".join(table.split()) for table in page.text.split("Claims tested on")]
+    assert len(tables) == 3 and "+12.5 [+5.0, +20.0]" in " ".join(tables[1].split())
+    for word in ("✓ holds here", "✗ opposite here", "○ not resolved", "−10.0 [−15.0, −5.0]", "+0.500 [unbounded"):
+        assert word in tables[1], word
+    assert "What does 01_shots ask?" in page.text and "200 × 3" in tables[1]
+    assert "3\u202f000" in page.text and "10\u202f000" in page.text and "3.3×" in page.text and "768 MiB" in page.text
+    assert "abc123" in page.text and "torch" in page.text and "seed 5" in page.text
+    assert all(th.get("scope") in ("col", "row") for th in page.all("th"))
+    assert len(page.all("caption")) == len(page.all("table")) == 4 and page.all("html") == [{"lang": "en"}]
+
+    facts = json.loads((index.parent / "report.json").read_text())
+    assert facts["claims"]["study"][1]["effect"] == -0.1 and facts["cost"][0]["ratio"] == 10000 / 3000
+    assert facts["notebooks"][0]["seeds"] == {"seed": 5}
+    links = [a["href"] for a in page.all("a")]
+    assert len(links) > 6 and all((index.parent / link).is_file() for link in links)
+    assert str(kit) not in index.read_text() + (index.parent / "report.json").read_text()
+
+
+def test_no_page_fetches_or_runs_anything_and_hostile_text_stays_text(kit):
+    study(kit)
+    index = report.build()
+    pages = {path.name: Page(path) for path in index.parent.rglob("*.html")}
+    assert set(pages) == {"index.html", "01_shots.html", "02_cost.html", "03_outputs.html"}
+    assert {name: assets(page) for name, page in pages.items()} == {name: [] for name in pages}
+    for page in pages.values():
+        policy = [meta["content"] for meta in page.all("meta") if "http-equiv" in meta]
+        assert policy and policy[0].startswith("default-src 'none'")
+    assert HOSTILE in pages["index.html"].text and "other <i>model</i>" in pages["index.html"].text
+    outputs = pages["03_outputs.html"]
+    assert outputs.text.count(HOSTILE) >= 2 and "bold" in outputs.text  # source, printed
+    assert "IntSlider(value" not in outputs.text and "a-slider" in outputs.text  # source shown, widget not
+    assert "Accuracy rises with shots." in [img.get("alt") for img in outputs.all("img")]
+
+
+def test_a_second_build_runs_nothing_again(kit):
+    study(kit)
+    news = []
+    report.build(say=lambda name, said: news.append((name, getattr(said, "cached", said))))
+    report.build(say=lambda name, said: news.append((name, getattr(said, "cached", said))))
+    names = ["01_shots", "02_cost", "03_outputs"]
+    first = [(name, said) for name in names for said in ("running", False)]
+    assert news == first + [(name, True) for name in names] and marks(kit) == 1
+
+
+def test_a_failed_notebook_fails_the_report_and_keeps_the_old_one(kit):
+    write("01_good", counting(kit))
+    index = report.build()
+    before = index.read_bytes()
+    write("02_bad", "1 / 0")
+    write("03_good", counting(kit))
+    for _ in range(2):
+        with pytest.raises(NotebookFailed, match=r"02_bad\.ipynb, cell 3 of 3: ZeroDivisionError"):
+            report.build()
+    assert index.read_bytes() == before and marks(kit) == 2
+
+
+def test_a_folder_that_is_not_a_report_is_not_replaced(kit):
+    write("01_good", "1")
+    (kit / "mine").mkdir()
+    (kit / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputRefused, match="is not a report"):
+        report.build(out=kit / "mine")
+    assert (kit / "mine" / "thesis.txt").read_text() == "years of work"
+    with pytest.raises(notebooks.NotebookNotFound, match="no notebook in"):
+        use(kit / "empty")
+        report.build()
+
+
+def test_a_swap_that_was_cut_in_the_middle_is_undone(kit):
+    write("01_bad", "1 / 0")
+    old = paths.BUILD / ".report.old"
+    old.mkdir()
+    (old / "report.json").write_text("{}")
+    (paths.BUILD / ".report.0123abcd.partial").mkdir()
+    with pytest.raises(NotebookFailed):
+        report.build()
+    assert (paths.BUILD / "report" / "report.json").read_text() == "{}"
+    assert not list(paths.BUILD.glob(".report*partial")) and not old.exists()
+
+
+def whole(folder: Path) -> dict:
+    """Check that whatever has its final name is complete; the claims of the report if there is one."""
+    for path in (folder / "build" / "executed").rglob("[!.]*.ipynb"):
+        json.loads(path.read_text())
+    site = folder / "build" / "report"
+    if not site.exists():
+        return {}
+    assert (site / "index.html").read_text().rstrip().endswith("</html>")
+    return json.loads((site / "report.json").read_text())["claims"]
+
+
+def test_killed_at_any_moment_the_next_build_ends_with_the_same_claims(kit):
+    rows = [claim(f"c{i}", effect=i / 10) for i in range(3)]
+    cells = {f"0{i}_n": [f"{counting(kit / str(i))}", show("claims", model="m", rows=[rows[i]])] for i in range(3)}
+    for i, (name, code) in enumerate(cells.items()):
+        (kit / str(i)).mkdir()
+        write(name, *code)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "TMPDIR": str(kit)}
+    command = [sys.executable, "-c", BUILD_HERE, str(kit)]
+    moments = random.Random(20240531)
+    finished: dict[str, int] = {}
+    for _ in range(5):
+        child = subprocess.Popen(command, env=environment)
+        time.sleep(moments.uniform(1, 5))
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        claims = whole(kit)
+        assert claims in ({}, {"m": [row | {"notebook": f"0{i}_n"} for i, row in enumerate(rows)]})
+        for record in (paths.BUILD / "executed" / "quick").glob("[!.]*.run.json"):
+            number = str(int(record.name[:2]))
+            assert finished.setdefault(number, marks(kit / number)) == marks(kit / number)
+    subprocess.run(command, env=environment, check=True)
+    assert whole(kit) == {"m": [row | {"notebook": f"0{i}_n"} for i, row in enumerate(rows)]}
+    assert all(marks(kit / number) == count for number, count in finished.items())
+    left = [path.name for path in paths.BUILD.rglob(".*") if not path.name.endswith(".lock")]
+    assert left == []
+
+
+def test_a_secret_in_the_environment_reaches_no_page(kit, monkeypatch):
+    monkeypatch.setenv("ADAPTLAB_JUDGE_TOKEN", "hunter2-value-nobody-may-see")
+    leak = "import os\nos.environ['ADAPTLAB_JUDGE_TOKEN']"
+    rows = [claim("c", sentence="SECRET")]
+    write(
+        "01_leak",
+        leak,
+        show("claims", model="m", rows=rows).replace("'SECRET'", "__import__('os').environ['ADAPTLAB_JUDGE_TOKEN']"),
+    )
+    index = report.build()
+    written = [path.read_text() for path in paths.BUILD.rglob("*") if path.is_file()]
+    assert len(written) > 5 and not any("hunter2" in text for text in written)
+    assert "[ADAPTLAB_JUDGE_TOKEN]" in index.read_text()

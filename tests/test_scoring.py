@@ -1,0 +1,171 @@
+"""Packed scoring gives the numbers that one forward pass per option gives: same values, fewer tokens."""
+
+import pytest
+import torch
+from conftest import UNSUPPORTED, tiny_lm
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adaptlab.engine import cache, scoring
+from adaptlab.engine.scoring import Question, score
+
+WORDS = "the red house river desk repair order late one two three yes no a b".split()
+phrases = st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).map(" ".join)
+options = st.lists(phrases.map(" ".__add__), min_size=1, max_size=4, unique=True).map(tuple)
+prompts = st.lists(st.tuples(phrases, options), min_size=1, max_size=6)
+EASY = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def naive(lm, question: Question) -> list[float]:
+    """The definition: one forward pass per option, all logits, no cache."""
+    context = lm.encode(question.context)
+    values = []
+    for option in question.options:
+        ids = lm.encode(question.context + option)
+        assert ids[: len(context)] == context, "this reference needs a clean seam"
+        with torch.inference_mode():
+            logprobs = lm.model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+        values.append(sum(float(logprobs[i - 1, ids[i]]) for i in range(len(context), len(ids))))
+    return values
+
+
+def assert_same(found, expected, tolerance=1e-4):
+    for row, reference in zip(found, expected, strict=True):
+        assert [o.logprob for o in row] == pytest.approx(reference, abs=tolerance)
+
+
+@EASY
+@given(prefix=phrases, items=prompts)
+def test_packed_equals_naive_on_random_trees(any_lm, prefix, items):
+    questions = [Question(f"{prefix}\n{text}:", opts) for text, opts in items]
+    result = score(any_lm, questions)
+    assert result.plan == "trie"
+    assert_same(result.options, [naive(any_lm, q) for q in questions])
+
+
+@EASY
+@given(prefix=phrases, items=prompts)
+def test_plain_equals_naive(llama, prefix, items):
+    questions = [Question(f"{prefix}\n{text}:", opts) for text, opts in items]
+    assert_same(score(llama, questions, plan="plain").options, [naive(llama, q) for q in questions])
+
+
+@pytest.mark.parametrize("architecture", sorted(UNSUPPORTED))
+def test_other_architectures_fall_back_and_stay_right(architecture):
+    lm = tiny_lm(architecture)
+    questions = [Question("the red house:", (" yes", " no no")), Question("the river:", (" one", " two three"))]
+    result = score(lm, questions)
+    assert result.plan == "plain"
+    assert_same(result.options, [naive(lm, q) for q in questions])
+
+
+def test_sliding_window_is_what_makes_the_difference():
+    """The sliding architectures are tested on prompts longer than their window, or equality would prove little."""
+    lm = tiny_lm("gemma3-sliding")
+    long = Question("the red house by the river " * 6 + ":", (" yes", " no"))
+    within = naive(lm, long)
+    lm.model.config.sliding_window = 1000
+    lm.model.model.config.sliding_window = 1000
+    for layer in lm.model.model.layers:
+        layer.self_attn.sliding_window = 1000
+    assert naive(lm, long) != pytest.approx(within, abs=1e-3)
+
+
+@EASY
+@given(first=phrases, more=st.lists(phrases, min_size=1, max_size=4), items=prompts)
+def test_nested_prompts_reuse_and_agree_with_scratch(any_lm, first, more, items):
+    prompt, reuse = f"{first}\n\n", cache.EMPTY
+    for extra in more:
+        prompt += f"{extra}\n\n"
+        questions = [Question(f"{prompt}{text}:", opts) for text, opts in items]
+        grown, fresh = score(any_lm, questions, reuse=reuse), score(any_lm, questions)
+        assert_same(grown.options, [[o.logprob for o in row] for row in fresh.options])
+        assert grown.cost.prefilled + grown.cost.reused == fresh.cost.prefilled
+        assert grown.cost.prefilled <= fresh.cost.prefilled - cache.shared_length(reuse.ids, fresh.prefix.ids)
+        reuse = grown.prefix
+
+
+@EASY
+@given(a=phrases, b=phrases, items=prompts)
+def test_a_foreign_prefix_is_harmless(llama, a, b, items):
+    questions = [Question(f"{a}\n{text}:", opts) for text, opts in items]
+    other = score(llama, [Question(f"{b}\n{text}:", opts) for text, opts in items]).prefix
+    assert_same(
+        score(llama, questions, reuse=other).options, [[o.logprob for o in r] for r in score(llama, questions).options]
+    )
+
+
+def test_rows_split_by_size_and_memory_give_the_same_numbers(llama, monkeypatch):
+    questions = [Question(f"the house {w}:", (" yes", " no", " the red river")) for w in WORDS * 3]
+    whole = score(llama, questions)
+    monkeypatch.setattr(scoring, "ROW_TOKENS", 16)
+    small = score(llama, questions)
+    tight = score(llama, questions, memory=1e-5)
+    for other in (small, tight):
+        assert_same(other.options, [[o.logprob for o in row] for row in whole.options])
+    assert small.cost.scored >= whole.cost.scored
+
+
+def test_cost_counts_what_the_trie_needs_and_what_naive_scoring_would():
+    lm = tiny_lm("llama")
+    questions = [Question("aaaa the red:", (" yes", " no")), Question("aaaa the blue:", (" yes", " no"))]
+    result = score(lm, questions)
+    sequences = [lm.encode(q.context + o) for q in questions for o in q.options]
+    assert result.cost.naive == sum(map(len, sequences))
+    shared = result.cost.prefilled
+    assert all(s[:shared] == sequences[0][:shared] for s in sequences)
+    assert result.cost.scored == len({tuple(s[: i + 1]) for s in sequences for i in range(shared, len(s) - 1)})
+
+
+def test_lengths_are_those_of_the_option(llama):
+    (row,) = score(llama, [Question("the house:", (" yes", " fée"))]).options
+    assert [o.bytes for o in row] == [4, 5]
+    assert row[0].tokens == len(llama.encode("the house: yes")) - len(llama.encode("the house:"))
+
+
+def test_a_merge_across_the_seam_moves_the_start_for_all_options(llama):
+    """'the' + 'n' may become other tokens than 'the', 'n': all options are then scored from the earlier place."""
+    context, opts = "the red ho", ("use", "me", "x")
+    ids = [llama.encode(context + o) for o in opts]
+    seam = min(cache.shared_length(llama.encode(context), i) for i in ids)
+    assert seam < len(llama.encode(context)), "the example must merge"
+    (row,) = score(llama, [Question(context, opts)]).options
+    for option, sequence in zip(row, ids, strict=True):
+        assert option.tokens == len(sequence) - seam
+        with torch.inference_mode():
+            logprobs = llama.model(torch.tensor([sequence])).logits[0].double().log_softmax(-1)
+        expected = sum(float(logprobs[i - 1, sequence[i]]) for i in range(seam, len(sequence)))
+        assert option.logprob == pytest.approx(expected, abs=1e-4)
+
+
+def test_stored_prefixes_are_found_again(llama, tmp_path):
+    questions = [Question("the red house by the river:", (" yes", " no"))]
+    first = score(llama, questions, store=tmp_path)
+    again = score(llama, questions, store=tmp_path)
+    assert again.cost.prefilled == 0 and again.cost.reused == first.cost.prefilled
+    assert_same(again.options, [[o.logprob for o in row] for row in first.options])
+    other = tiny_lm("llama", seed=1)
+    assert score(other, questions, store=tmp_path).cost.prefilled == first.cost.prefilled
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        (Question("the house:", ()), "needs options"),
+        (Question("the house:", (" yes", "")), "none of them empty"),
+        (Question("", ("yes",)), "nothing to condition on"),
+        (Question("the red house " * 200, (" yes",)), "has room for 256"),
+    ],
+)
+def test_bad_questions_are_refused(llama, question, message):
+    with pytest.raises(ValueError, match=message):
+        score(llama, [question])
+
+
+def test_unknown_plan_lists_the_plans(llama):
+    with pytest.raises(ValueError, match=r"\('auto', 'trie', 'plain'\)"):
+        score(llama, [Question("a", ("b",))], plan="fast")
+
+
+def test_no_questions_cost_nothing(llama):
+    assert score(llama, []).cost == scoring.Cost()
