@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from conftest import tiny_lm
 
 from adaptlab.engine import cache
+from conftest import tiny_lm
 
 IDS = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19]
 

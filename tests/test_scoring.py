@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from conftest import UNSUPPORTED, tiny_lm
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adaptlab.engine import cache, scoring
 from adaptlab.engine.scoring import Question, score
+from conftest import UNSUPPORTED, tiny_lm
 
 WORDS = "the red house river desk repair order late one two three yes no a b".split()
 phrases = st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).map(" ".join)

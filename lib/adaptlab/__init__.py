@@ -9,3 +9,9 @@ Six rooms, each importing only from those below it:
     engine      what a causal language model can do: load, score, sample, train
     tasks       what there is to learn: records and file formats
 """
+
+import os
+
+# Threads that wait for each other should sleep: on a shared machine (a laptop at work, Binder, CI) spinning
+# makes two threads several times slower than one. OpenMP reads this once, when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

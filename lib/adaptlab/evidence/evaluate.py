@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import pandas as pd
@@ -10,7 +11,7 @@ from adaptlab.engine.cache import EMPTY, Prefix
 from adaptlab.engine.models import LM
 from adaptlab.engine.scoring import Option
 from adaptlab.methods.baselines import NaiveBayes
-from adaptlab.methods.prompting import Answers, InContext, demonstrate, draw, names
+from adaptlab.methods.prompting import CHAT, FORMATS, LABELLINGS, Answers, InContext, demonstrate, draw, names
 from adaptlab.tasks.records import Labelled, LabelledSet
 
 NORMALISE = {
@@ -86,61 +87,73 @@ def _row(item: Labelled, options: dict[str, Option], by: str) -> dict[str, objec
     }
 
 
-def icl_curve(
-    lm: LM,
-    data: LabelledSet,
-    *,
-    study: str,
-    instruction: str,
-    shots: Sequence[int],
-    seeds: Sequence[int],
-    labellings: Sequence[str],
-    items: int = 0,
-    style: str = "plain",
-) -> pd.DataFrame:
+@dataclass(frozen=True)
+class IclStudy:
+    """The settings of a k-shot study, checked where they are made.
+
+    ``shots``: numbers of demonstrations; ``seeds``: draws of them; ``items``: how many test items (balanced, the same
+    for every setting), 0 for all; ``labellings``: what the classes are called (`prompting.LABELLINGS`);
+    ``instruction`` may hold ``{names}``, the classes' names; ``style``: a prompt format.
+    """
+
+    shots: Sequence[int]
+    seeds: Sequence[int]
+    items: int = 0
+    labellings: Sequence[str] = LABELLINGS
+    style: str = "plain"
+    instruction: str = "Each message to the shop goes to one desk: {names}."
+    name: str = "icl"
+
+    def __post_init__(self) -> None:
+        for field in ("shots", "seeds", "labellings"):
+            values = getattr(self, field)
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"{field} must name at least one value, none of them twice; found {list(values)}")
+        if min(self.shots) < 0 or self.items < 0:
+            raise ValueError(f"shots and items cannot be negative; found shots={list(self.shots)}, items={self.items}")
+        for value, allowed in [(self.style, [*FORMATS, CHAT]), *((x, LABELLINGS) for x in self.labellings)]:
+            if value not in allowed:
+                raise ValueError(f"{value!r} is not one of {list(allowed)}")
+
+
+def icl_curve(lm: LM, data: LabelledSet, study: IclStudy) -> pd.DataFrame:
     """Accuracy against the number of demonstrations: labellings x seeds x shots, on the same test items throughout.
 
     Demonstrations are nested, and each prompt reuses the keys and values of the shorter one before it.
-    ``instruction`` may hold ``{names}``, the classes' names in their order in the prompt. ``items``: how many test
-    items (balanced, the same for every setting); 0 means all.
     """
-    test = balanced(data.test, items)
+    test = balanced(data.test, study.items)
     frames = []
-    for labelling in labellings:
-        for seed in seeds:
-            called = names(data.labels, labelling, seed)
-            drawn = draw(data.pool, max(shots), seed)
-            demonstrations = demonstrate(drawn, called, labelling, seed)
-            listed = instruction.replace("{names}", _listed(sorted(called.values())))
+    for labelling in study.labellings:
+        for seed in study.seeds:
             prefix = EMPTY
-            for k in sorted(shots):
-                method = InContext(lm, listed, demonstrations[:k], called, style)
-                frame, prefix = evaluate(
-                    method, test, study=study, seed=seed, reuse=prefix, labels=labelling, format=style
-                )
+            for k in sorted(study.shots):
+                method = in_context(lm, data, study, labelling, seed, k)
+                conditions = {"labels": labelling, "format": study.style}
+                frame, prefix = evaluate(method, test, study=study.name, seed=seed, reuse=prefix, **conditions)
                 frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
 
-def baseline_curve(
-    data: LabelledSet, *, study: str, shots: Sequence[int], seeds: Sequence[int], items: int = 0
-) -> pd.DataFrame:
+def in_context(lm: LM, data: LabelledSet, study: IclStudy, labelling: str, seed: int, k: int) -> InContext:
+    """The prompted model of one cell of the study."""
+    called = names(data.labels, labelling, seed)
+    listed = sorted(called.values())
+    instruction = study.instruction.replace("{names}", f"{', '.join(listed[:-1])} or {listed[-1]}")
+    demonstrations = demonstrate(draw(data.pool, k, seed), called, labelling, seed)
+    return InContext(lm, instruction, demonstrations, called, study.style)
+
+
+def baseline_curve(data: LabelledSet, study: IclStudy) -> pd.DataFrame:
     """The same draws of demonstrations, the same items, and no language model: naive Bayes on words."""
-    test = balanced(data.test, items)
-    frames = [
-        evaluate(NaiveBayes(tuple(draw(data.pool, k, seed)), data.labels), test, study=study, seed=seed, labels="any")[
-            0
-        ]
-        for seed in seeds
-        for k in shots
-    ]
+    test = balanced(data.test, study.items)
+    frames = []
+    for seed in study.seeds:
+        for k in sorted(study.shots):
+            method = NaiveBayes(tuple(draw(data.pool, k, seed)), data.labels)
+            frames.append(evaluate(method, test, study=study.name, seed=seed, labels=method.name)[0])
     return pd.concat(frames, ignore_index=True)
 
 
 def balanced(items: Sequence[Labelled], n: int) -> list[Labelled]:
-    """The first ``n`` items, class by class in turn; all of them for 0."""
+    """``n`` items, class by class in turn; all of them for 0."""
     return draw(items, n, seed=0) if n else list(items)
-
-
-def _listed(words: Sequence[str]) -> str:
-    return f"{', '.join(words[:-1])} or {words[-1]}"
