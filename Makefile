@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 READY := $(VENV)/.ready
 
-.PHONY: help report test test-slow bench lab lock lint clean
+.PHONY: help report notebooks test test-slow bench lab lock lint clean
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s '	'
 
@@ -21,6 +21,9 @@ $(READY): pyproject.toml requirements.lock
 
 report: $(READY)  ## execute every notebook (quick profile) and write build/report/index.html
 	$(BIN)/adaptlab report
+
+notebooks: report  ## after editing a notebook: execute it and keep its outputs beside its source
+	cp build/executed/quick/*.ipynb notebooks/
 
 test: $(READY)  ## unit tests, notebook structure, and nbval on the committed notebooks
 	$(BIN)/pytest -m "not slow"

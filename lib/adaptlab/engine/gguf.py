@@ -12,6 +12,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 
+class WeightsCorrupted(ValueError):
+    """A packaged file is not the one this kit was tested with."""
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """No progress bars on stderr: loading takes a second, and notebooks keep what is printed."""
@@ -39,7 +43,9 @@ def verify(path: Path, sha256: str) -> None:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
-        raise ValueError(f"{path.name}: expected sha256 {sha256}, found {found}; reinstall the package that carries it")
+        raise WeightsCorrupted(
+            f"{path.name}: expected sha256 {sha256}, found {found}; reinstall the package that carries it"
+        )
 
 
 def convert(source: Path, folder: Path) -> None:

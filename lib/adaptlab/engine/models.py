@@ -11,6 +11,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -131,15 +132,14 @@ def load(name: str, device: str = "auto", dtype: str = "auto") -> LM:
     ``dtype``: ``float32``, ``bfloat16``, ``float16``, or ``auto``: float32 on a CPU, where results are compared
     to four decimals, else bfloat16. Weights are read from safetensors only, and no remote code is run.
     """
-    source = prepare(name)
     place = _device(device)
+    number = _dtype(dtype, place)
+    source = prepare(name)
     options = {"trust_remote_code": False, "local_files_only": Path(source).is_dir() or not _hub_reachable()}
     try:
         with gguf.quiet():
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
-            model = AutoModelForCausalLM.from_pretrained(
-                source, dtype=_dtype(dtype, place), use_safetensors=True, **options
-            )
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=number, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelNotFound(_what_can_be_had(name, f"could not be loaded: {reason}")) from error
@@ -173,9 +173,12 @@ def _converted(model: Packaged) -> Path:
         source = model.locate(work)
         gguf.verify(source, model.sha256)
         gguf.convert(source, work / "ready")
-        os.replace(work / "ready", model.folder)
+        with suppress(OSError):  # another process was quicker: its folder is as good, and stays
+            os.replace(work / "ready", model.folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    if not (model.folder / "config.json").is_file():
+        raise OSError(f"{model.folder} could not be written")
     return model.folder
 
 

@@ -107,7 +107,7 @@ class Verdicts:
             "Predicted",
             "Effect [95 % interval]",
             "Verdict",
-            "Detectable",
+            "Smallest effect we could have seen",
             "Holm p",
             "Items × seeds",
         )
@@ -196,13 +196,12 @@ def _html_cells(verdict: Verdict, row: dict[str, Any]) -> list[str]:
     seen = _quantity(verdict, row["detectable"], "")
     inside = "" if entry.margin is None else f" (within {_quantity(verdict, entry.margin, '')})"
     low, high = (_quantity(verdict, row[name], unit=False) for name in ("low", "high"))
-    note = f" (smallest effect we could have seen: {seen})" if verdict.verdict == UNRESOLVED else ""
     return [
         f"{entry.id}: {entry.sentence}",
-        f"{entry.paper}; {entry.place}",
+        entry.paper,
         entry.predicted + inside,
         f"{_quantity(verdict, row['effect'])} [{low}, {high}]",
-        verdict.verdict + note,
+        verdict.verdict,
         seen,
         "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}",
         f"{row['n_items']} × {row['n_seeds']}",

