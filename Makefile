@@ -16,14 +16,14 @@ $(READY): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) "$(TORCH)"
 	$(BIN)/pip install -q --no-deps --require-hashes -r requirements.lock
-	$(BIN)/pip install -q --no-deps -e .
+	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
 	touch $@
 
 report: $(READY)  ## execute every notebook (quick profile) and write build/report/index.html
 	$(BIN)/adaptlab report
 
 notebooks: report  ## after editing a notebook: execute it and keep its outputs beside its source
-	cp build/executed/quick/*.ipynb notebooks/
+	for notebook in notebooks/*.ipynb; do cp build/executed/quick/$$(basename $$notebook) $$notebook; done
 
 test: $(READY)  ## unit tests, notebook structure, and nbval on the committed notebooks
 	$(BIN)/pytest -m "not slow"
@@ -32,7 +32,8 @@ test: $(READY)  ## unit tests, notebook structure, and nbval on the committed no
 test-slow: $(READY)  ## what takes too long for every change: 200-item equality on the real models
 	$(BIN)/pytest -m slow
 
-bench: $(READY)  ## time the engine beside its peers (installs lm-eval into build/bench)
+bench: $(READY)  ## time the engine beside its peers (installs the extra `bench`)
+	$(BIN)/pip install -q -e .[bench]
 	$(BIN)/python tests/benchmarks/bench_scoring.py
 
 lab: $(READY)  ## open JupyterLab on the notebooks

@@ -29,6 +29,7 @@ SIZE = {
 WINDOW = 7
 ARCHITECTURES = {
     "llama": ("LlamaConfig", SIZE),
+    "llama-stray-window": ("LlamaConfig", {**SIZE, "sliding_window": WINDOW}),
     "mistral-sliding": ("MistralConfig", {**SIZE, "sliding_window": WINDOW}),
     "qwen2": ("Qwen2Config", SIZE),
     "qwen2-sliding": (
@@ -56,6 +57,20 @@ ARCHITECTURES = {
     ),
 }
 UNSUPPORTED = {
+    "llama-longrope": (
+        "LlamaConfig",
+        {
+            **SIZE,
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "rope_theta": 10000.0,
+                "short_factor": [1.0] * 4,
+                "long_factor": [4.0] * 4,
+                "original_max_position_embeddings": 16,
+                "factor": 16.0,
+            },
+        },
+    ),
     "mamba": ("MambaConfig", {"hidden_size": 32, "state_size": 4, "num_hidden_layers": 2}),
     "bloom-alibi": ("BloomConfig", {"hidden_size": 32, "n_layer": 2, "n_head": 4}),
 }

@@ -76,9 +76,9 @@ def test_trie_shares_beginnings_and_sees_ancestors_only():
 
 def test_a_prefix_survives_the_disk(llama, tmp_path):
     prefix = cache.extend(llama.model, cache.EMPTY, IDS)
-    path = cache.stored(tmp_path, llama.digest, llama.dtype, IDS)
+    path = cache.stored(tmp_path, "owner", IDS)
     cache.save(prefix, path)
-    back = cache.restore(path, IDS, llama.device)
+    back = cache.restore(path, "owner", IDS, llama.device)
     assert back.ids == prefix.ids
     assert all(torch.equal(a, b) for a, b in zip(back.values, prefix.values, strict=True))
     assert list(tmp_path.glob("*.partial")) == []
@@ -87,6 +87,10 @@ def test_a_prefix_survives_the_disk(llama, tmp_path):
 def test_what_is_not_known_to_be_exact_is_not_packed():
     assert not cache.exact_trie(tiny_lm("mamba").model)
     assert not cache.exact_trie(tiny_lm("bloom-alibi").model)
+    assert not cache.exact_trie(tiny_lm("llama-longrope").model)
+    layered = tiny_lm("mistral-sliding").model
+    layered.config.layer_types = ["sliding_attention"] * 3
+    assert not cache.exact_trie(layered)
     bidirectional = tiny_lm("gemma3-sliding").model
     bidirectional.config.use_bidirectional_attention = True
     assert not cache.exact_trie(bidirectional)

@@ -101,7 +101,8 @@ def test_a_flat_curve_on_few_items_is_not_resolved_and_says_what_could_be_seen(w
     got = claim("T-1", frame(lambda *_: 0.5, items=20, seeds=3), ledger=write(ENTRY))
     assert got.verdict == "not resolved"
     assert got.interval.high < got.detectable < 1
-    assert "smallest effect we could have seen" in got._repr_mimebundle_()["text/html"]
+    html = got._repr_mimebundle_()["text/html"]
+    assert "Smallest effect we could have seen" in html and f"{got.detectable:.3f}" in html
 
 
 def test_the_effect_is_the_weighted_sum_of_accuracies(write):

@@ -1,9 +1,12 @@
 """Packed scoring gives the numbers that one forward pass per option gives: same values, fewer tokens."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import normalizers, processors
 
 from adaptlab.engine import cache, scoring
 from adaptlab.engine.scoring import Question, score
@@ -53,7 +56,8 @@ def test_plain_equals_naive(llama, prefix, items):
 @pytest.mark.parametrize("architecture", sorted(UNSUPPORTED))
 def test_other_architectures_fall_back_and_stay_right(architecture):
     lm = tiny_lm(architecture)
-    questions = [Question("the red house:", (" yes", " no no")), Question("the river:", (" one", " two three"))]
+    longer = "the river " * 9 + ":"
+    questions = [Question("the red house:", (" yes", " no no")), Question(longer, (" one", " two three"))]
     result = score(lm, questions)
     assert result.plan == "plain"
     assert_same(result.options, [naive(lm, q) for q in questions])
@@ -95,15 +99,45 @@ def test_a_foreign_prefix_is_harmless(llama, a, b, items):
     )
 
 
-def test_rows_split_by_size_and_memory_give_the_same_numbers(llama, monkeypatch):
+def test_a_prefix_of_another_model_is_not_used(llama):
+    """Base and tuned model side by side share tokens and nothing else."""
+    questions = [Question("the red house by the river:", (" yes", " no"))]
+    other = tiny_lm("llama", seed=1)
+    foreign = score(llama, questions).prefix
+    result = score(other, questions, reuse=foreign)
+    assert result.cost.reused == 0
+    assert_same(result.options, [naive(other, q) for q in questions])
+
+
+@pytest.mark.parametrize("plan", ["trie", "plain"])
+def test_rows_split_by_size_and_memory_give_the_same_numbers(llama, monkeypatch, plan):
     questions = [Question(f"the house {w}:", (" yes", " no", " the red river")) for w in WORDS * 3]
-    whole = score(llama, questions)
-    monkeypatch.setattr(scoring, "ROW_TOKENS", 16)
-    small = score(llama, questions)
-    tight = score(llama, questions, memory=1e-5)
-    for other in (small, tight):
-        assert_same(other.options, [[o.logprob for o in row] for row in whole.options])
-    assert small.cost.scored >= whole.cost.scored
+    whole = score(llama, questions, plan=plan)
+    passes = []
+    forward = llama.model.forward
+    monkeypatch.setattr(llama.model, "forward", lambda *a, **k: passes.append(1) or forward(*a, **k))
+    counted = {}
+    for name, memory, nodes in (("whole", 1.0, 768), ("tight", 1e-5, 768), ("small", 1.0, 16)):
+        monkeypatch.setattr(scoring, "ROW_TOKENS", nodes)
+        passes.clear()
+        assert_same(
+            score(llama, questions, plan=plan, memory=memory).options,
+            [[o.logprob for o in row] for row in whole.options],
+        )
+        counted[name] = len(passes)
+    assert counted["tight"] > counted["whole"]
+    assert plan == "plain" or counted["small"] > counted["whole"]
+
+
+def test_plain_batches_keep_to_their_memory(llama):
+    """A short question beside a long one makes the kept logits reach from the one's start to the other's end."""
+    questions = [Question("the " * n + "house:", (" yes", " no")) for n in (1, 60, 2, 55, 3)]
+    encoded = [scoring._encode(llama, q) for q in questions]
+    flat = sorted(((0, 0, s, e.start) for e in encoded for s in e.sequences), key=lambda entry: len(entry[2]))
+    memory = 100_000 / 2**30
+    for batch in scoring._batches(llama, flat, memory):
+        width, first = max(len(s) for *_, s, _ in batch), min(start for *_, start in batch) - 1
+        assert len(batch) == 1 or 8 * len(batch) * (width - first) * llama.vocabulary <= 100_000
 
 
 def test_cost_counts_what_the_trie_needs_and_what_naive_scoring_would():
@@ -111,7 +145,7 @@ def test_cost_counts_what_the_trie_needs_and_what_naive_scoring_would():
     questions = [Question("aaaa the red:", (" yes", " no")), Question("aaaa the blue:", (" yes", " no"))]
     result = score(lm, questions)
     sequences = [lm.encode(q.context + o) for q in questions for o in q.options]
-    assert result.cost.naive == sum(map(len, sequences))
+    assert result.cost.naive == sum(len(s) - 1 for s in sequences), "nobody has to run the last token"
     shared = result.cost.prefilled
     assert all(s[:shared] == sequences[0][:shared] for s in sequences)
     assert result.cost.scored == len({tuple(s[: i + 1]) for s in sequences for i in range(shared, len(s) - 1)})
@@ -136,6 +170,28 @@ def test_a_merge_across_the_seam_moves_the_start_for_all_options(llama):
             logprobs = llama.model(torch.tensor([sequence])).logits[0].double().log_softmax(-1)
         expected = sum(float(logprobs[i - 1, sequence[i]]) for i in range(seam, len(sequence)))
         assert option.logprob == pytest.approx(expected, abs=1e-4)
+
+
+def test_tokens_that_a_tokenizer_appends_are_not_scored(llama):
+    """Some tokenizers close every text with an EOS: it belongs to neither the context nor an option."""
+    tokenizer = tiny_lm("llama").tokenizer
+    plain = score(llama, [Question("the house:", (" yes", " no no"))]).options
+    eos = tokenizer.eos_token
+    tokenizer.bos_token = "<pad>"
+    tokenizer._tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"<pad> $A {eos}", special_tokens=[("<pad>", 0), (eos, tokenizer.eos_token_id)]
+    )
+    lm = replace(llama, tokenizer=tokenizer)
+    assert tokenizer("x").input_ids[-1] == tokenizer.eos_token_id and lm.encode("x")[0] == 0
+    (row,) = score(lm, [Question("the house:", (" yes", " no no"))]).options
+    assert [o.tokens for o in row] == [o.tokens for o in plain[0]]
+
+
+def test_an_option_without_tokens_is_refused(llama):
+    tokenizer = tiny_lm("llama").tokenizer
+    tokenizer._tokenizer.normalizer = normalizers.Strip(left=False, right=True)
+    with pytest.raises(ValueError, match="makes no token of the option"):
+        score(replace(llama, tokenizer=tokenizer), [Question("the house:", (" yes", "  "))])
 
 
 def test_stored_prefixes_are_found_again(llama, tmp_path):

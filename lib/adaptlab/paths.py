@@ -1,5 +1,6 @@
 """Where the kit's own files are: beside the package in a checkout, inside it in an installed wheel."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -15,6 +16,12 @@ DATA = _KIT / "data"
 NOTEBOOKS = _KIT / "notebooks"
 # Executed notebooks and reports: in the checkout's ignored build folder, else where the user stands.
 BUILD = (_CHECKOUT if IN_CHECKOUT else Path.cwd()) / "build"
+
+
+def sha256(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cache() -> Path:

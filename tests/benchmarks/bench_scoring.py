@@ -20,6 +20,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
 
+import adaptlab  # noqa: F401  (first: it sets how threads wait, which OpenMP reads when torch is imported)
 from adaptlab.engine import cache
 from adaptlab.engine.models import LM, load
 from adaptlab.engine.scoring import Question, score
@@ -86,6 +87,7 @@ def bench_speed(lm: LM, args: argparse.Namespace) -> None:
     print(f"  adaptlab           {seconds:8.1f} s   ratio {peer_seconds / seconds:.1f}x")
     print(f"  plain prefill of {unique} tokens {prefill:.1f} s; adaptlab takes {seconds / prefill:.2f}x of it")
     print(f"  largest difference in log p {gap:.1e}; same choice on {same} of {len(questions)}")
+    assert gap < 1e-4 and same == len(questions), "the two programs disagree"
 
 
 def bench_agreement(lm: LM, items: int, shots: int) -> None:
@@ -128,6 +130,7 @@ def bench_agreement(lm: LM, items: int, shots: int) -> None:
         result = simple_evaluate(model=peer, tasks=[task], bootstrap_iters=0)
     theirs = result["results"]["messages"]["acc,none"]
     print(f"{shots}-shot messages, {items} items: accuracy adaptlab {sum(ours) / len(ours):.4f}, lm-eval {theirs:.4f}")
+    assert sum(ours) / len(ours) == theirs, "the two programs disagree"
 
 
 def main() -> None:

@@ -18,30 +18,45 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 # Model types whose attention takes any mask and whose positions come from `position_ids` alone: each is proved
-# equal to plain scoring by tests/test_scoring.py. Everything else is scored plainly.
-EXACT = frozenset({"llama", "mistral", "qwen2", "qwen3", "gpt2", "gemma3_text"})
+# equal to plain scoring by tests/test_scoring.py. Everything else is scored plainly. The three groups differ in
+# how sliding windows reach the layers.
+NO_WINDOW = frozenset({"llama", "gpt2"})
+ONE_WINDOW = frozenset({"mistral"})
+WINDOW_PER_LAYER = frozenset({"qwen2", "qwen3", "gemma3_text"})
 PREFILL_CHUNK = 512
 
 
 def exact_trie(model: PreTrainedModel) -> bool:
     """Whether packed scoring is known to be exact for this architecture as it is configured."""
     config = model.config
-    layers = set(getattr(config, "layer_types", None) or ["full_attention"])
+    layers = set(getattr(config, "layer_types", None) or [])
+    per_layer = config.model_type in WINDOW_PER_LAYER and layers <= {"full_attention", "sliding_attention"}
     return (
-        config.model_type in EXACT
-        and layers <= {"full_attention", "sliding_attention"}
+        (per_layer or (config.model_type in NO_WINDOW | ONE_WINDOW and not layers))
+        and not length_dependent(model)
         and not getattr(config, "use_bidirectional_attention", False)
         and config._attn_implementation in {"sdpa", "eager"}
     )
 
 
+def length_dependent(model: PreTrainedModel) -> bool:
+    """Whether a token's rotary embedding depends on how long the row is: then rows cannot share a forward pass."""
+    settings = getattr(model.config, "rope_parameters", None) or {}
+    kinds = {s.get("rope_type") for s in (settings, *settings.values()) if isinstance(s, dict)}
+    return bool(kinds & {"longrope", "dynamic"})
+
+
 @dataclass(frozen=True)
 class Prefix:
-    """Token ids with the keys and values a model computed for them, per layer: [1, heads, tokens, head size]."""
+    """Token ids with the keys and values a model computed for them, per layer: [1, heads, tokens, head size].
+
+    ``owner`` names weights, precision and device: a prefix is of no use to any other model.
+    """
 
     ids: tuple[int, ...]
     keys: tuple[torch.Tensor, ...]
     values: tuple[torch.Tensor, ...]
+    owner: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -49,7 +64,7 @@ class Prefix:
     def head(self, n: int) -> "Prefix":
         """The first ``n`` tokens, as views: nothing is copied."""
         cut = tuple(tuple(t[:, :, :n] for t in side) for side in (self.keys, self.values))
-        return Prefix(self.ids[:n], *cut)
+        return Prefix(self.ids[:n], *cut, self.owner)
 
     def fork(self) -> DynamicCache:
         """A cache that starts from this prefix and shares its tensors.
@@ -80,7 +95,7 @@ def extend(model: PreTrainedModel, prefix: Prefix, ids: Sequence[int], chunk: in
         block = torch.tensor([list(ids[start : start + chunk])], device=model.device)
         model(input_ids=block, past_key_values=cache, use_cache=True, logits_to_keep=1)
     keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
-    return Prefix((*prefix.ids, *ids), keys, values)
+    return Prefix((*prefix.ids, *ids), keys, values, prefix.owner)
 
 
 def shared_length(a: Sequence[int], b: Sequence[int]) -> int:
@@ -152,16 +167,20 @@ def _masks(
     model: PreTrainedModel, past: int, visible: torch.Tensor, positions: torch.Tensor
 ) -> torch.Tensor | dict[str, torch.Tensor]:
     """4-D masks [1, 1, nodes, past + nodes]; a dict by layer type where the model's layers differ."""
-    config = model.config
+    kind, window = model.config.model_type, getattr(model.config, "sliding_window", None)
     full = torch.cat([visible.new_ones(len(visible), past), visible], dim=1)
+    if kind in NO_WINDOW:
+        return _for_attention(model, full)
     sliding = full
-    if window := getattr(config, "sliding_window", None):
+    if window is not None:
         keys = torch.cat([torch.arange(past, device=positions.device), positions])
         sliding = full & (positions[:, None] - keys < window)
-    full, sliding = (_for_attention(model, mask) for mask in (full, sliding))
-    if getattr(config, "layer_types", None):
-        return {"full_attention": full, "sliding_attention": sliding}
-    return sliding
+    if kind in ONE_WINDOW:
+        return _for_attention(model, sliding)
+    return {
+        "full_attention": _for_attention(model, full),
+        "sliding_attention": _for_attention(model, sliding),
+    }
 
 
 def _for_attention(model: PreTrainedModel, mask: torch.Tensor) -> torch.Tensor:
@@ -183,15 +202,15 @@ def save(prefix: Prefix, path: Path) -> None:
     os.replace(partial, path)
 
 
-def stored(folder: Path, model_digest: str, dtype: torch.dtype, ids: Sequence[int]) -> Path:
+def stored(folder: Path, owner: str, ids: Sequence[int]) -> Path:
     """Where a prefix belongs on disk: its name follows from the weights, the precision and the tokens."""
-    key = hashlib.sha256(f"{model_digest} {dtype} {list(ids)}".encode()).hexdigest()
+    key = hashlib.sha256(f"{owner} {list(ids)}".encode()).hexdigest()
     return folder / f"{key}.safetensors"
 
 
-def restore(path: Path, ids: Sequence[int], device: torch.device) -> Prefix:
+def restore(path: Path, owner: str, ids: Sequence[int], device: torch.device) -> Prefix:
     """Read back what `save` wrote for ``ids``."""
     with safe_open(path, "pt", device=str(device)) as file:
         layers = range(len(file.keys()) // 2)
         keys, values = (tuple(file.get_tensor(f"{side}.{i}") for i in layers) for side in ("keys", "values"))
-    return Prefix(tuple(ids), keys, values)
+    return Prefix(tuple(ids), keys, values, owner)

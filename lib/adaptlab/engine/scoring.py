@@ -103,7 +103,7 @@ def score(
     encoded = [_encode(lm, question) for question in questions]
     if not encoded:
         return Scores([], Cost(), reuse, plan)
-    naive = sum(len(s) for e in encoded for s in e.sequences)
+    naive = sum(len(s) - 1 for e in encoded for s in e.sequences)  # the last token is only ever predicted
     if plan == "trie":
         prefix, prefilled = _shared_prefix(lm, encoded, reuse, store)
         logprobs, scored = _score_tries(lm, prefix, encoded, memory)
@@ -137,6 +137,9 @@ def _encode(lm: LM, question: Question) -> _Encoded:
             "nothing to condition on: the context is empty, and the tokenizer puts no token in front; "
             f"begin it with some text (context {question.context!r})"
         )
+    for option, sequence in zip(question.options, sequences, strict=True):
+        if len(sequence) <= start:
+            raise ValueError(f"the tokenizer makes no token of the option {option!r}; it cannot be scored")
     longest = max(map(len, sequences))
     if longest > lm.context_length:
         raise ValueError(f"prompt and option take {longest} tokens; {lm.name} has room for {lm.context_length}")
@@ -148,10 +151,13 @@ def _shared_prefix(lm: LM, encoded: list[_Encoded], reuse: Prefix, store: Path |
     first = encoded[0].sequences[0]
     length = min(min(cache.shared_length(first, s) for s in e.sequences) for e in encoded)
     ids = first[: min(length, *(e.start - 1 for e in encoded))]
+    owner = f"{lm.digest} {lm.dtype} {lm.device}"
+    if reuse.owner != owner:
+        reuse = replace(EMPTY, owner=owner)
     kept = reuse.head(cache.shared_length(reuse.ids, ids))
-    path = cache.stored(store, lm.digest, lm.dtype, ids) if store else None
+    path = cache.stored(store, owner, ids) if store else None
     if path and len(kept) < len(ids) and path.is_file():
-        return cache.restore(path, ids, lm.device), 0
+        return cache.restore(path, owner, ids, lm.device), 0
     prefix = cache.extend(lm.model, kept, ids[len(kept) :])
     if path and ids and not path.is_file():
         cache.save(prefix, path)
@@ -182,14 +188,14 @@ def _sum_logprobs(lm: LM, prefix: Prefix, trie: Trie, steps: list[tuple[list[int
     logits = cache.trie_logits(lm.model, prefix, trie, nodes).float()
     at = torch.tensor([place[node] for path, _ in steps for node in path], device=logits.device)
     token = torch.tensor([t for _, tokens in steps for t in tokens], device=logits.device)
-    logprobs = (logits[at, token] - logits.logsumexp(-1)[at]).double()
+    logprobs = (logits[at, token] - logits.logsumexp(-1)[at]).cpu().double()
     return [float(part.sum()) for part in logprobs.split([len(tokens) for _, tokens in steps])]
 
 
 def _groups(lm: LM, prefix: Prefix, encoded: list[_Encoded], memory: float) -> Iterator[list[_Encoded]]:
     """Runs of questions whose packed row keeps masks and logits within ``memory`` GiB."""
     budget = memory * 2**30
-    vocabulary = lm.model.config.vocab_size
+    vocabulary = lm.vocabulary
     group, tokens, targets = [], 0, 0
     for e in encoded:
         new_tokens = max(map(len, e.sequences)) - len(prefix) + e.targets
@@ -204,22 +210,34 @@ def _groups(lm: LM, prefix: Prefix, encoded: list[_Encoded], memory: float) -> I
     yield group
 
 
-@torch.inference_mode()
 def _score_plainly(lm: LM, encoded: list[_Encoded], memory: float) -> list[list[float]]:
     """Whole sequences in right-padded batches: no sharing, and nothing assumed about the architecture."""
     flat = [(i, j, s, e.start) for i, e in enumerate(encoded) for j, s in enumerate(e.sequences)]
     flat.sort(key=lambda entry: len(entry[2]))
     rows = [[0.0] * len(e.sequences) for e in encoded]
-    longest_tail = max(len(s) - start for *_, s, start in flat)
-    per_row = 8 * (longest_tail + 8) * lm.model.config.vocab_size
-    size = max(1, min(16, int(memory * 2**30 / per_row)))
-    for begin in range(0, len(flat), size):
-        batch = flat[begin : begin + size]
+    for batch in _batches(lm, flat, memory):
         for (i, j, _, _), value in zip(batch, _batch_logprobs(lm, [(s, start) for *_, s, start in batch]), strict=True):
             rows[i][j] = value
     return rows
 
 
+def _batches(lm: LM, flat: list[tuple], memory: float) -> Iterator[list[tuple]]:
+    """Runs of sequences whose logits, which reach from the earliest start to the longest end, fit into ``memory``."""
+    most = 1 if cache.length_dependent(lm.model) else 8
+    batch, first = [], 0
+    for entry in flat:
+        *_, sequence, start = entry
+        earliest = min(first, start) if batch else start
+        logits = 8 * (len(batch) + 1) * (len(sequence) - earliest + 1) * lm.vocabulary
+        if batch and (len(batch) == most or logits > memory * 2**30):
+            yield batch
+            batch, earliest = [], start
+        batch.append(entry)
+        first = earliest
+    yield batch
+
+
+@torch.inference_mode()
 def _batch_logprobs(lm: LM, batch: list[tuple[tuple[int, ...], int]]) -> list[float]:
     width = max(len(s) for s, _ in batch)
     ids = torch.full((len(batch), width), lm.tokenizer.pad_token_id or 0)
@@ -237,5 +255,5 @@ def _batch_logprobs(lm: LM, batch: list[tuple[tuple[int, ...], int]]) -> list[fl
         predicted = torch.tensor(s[start:], device=logits.device)
         at = logits[row, start - 1 - first : len(s) - 1 - first]
         chosen = at.gather(-1, predicted[:, None])[:, 0] - at.logsumexp(-1)
-        sums.append(float(chosen.double().sum()))
+        sums.append(float(chosen.cpu().double().sum()))
     return sums

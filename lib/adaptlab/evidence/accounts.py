@@ -1,7 +1,5 @@
 """What a notebook owes its reader at the end: what it cost, and what would be needed to repeat it."""
 
-import hashlib
-import resource
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +10,7 @@ import pandas as pd
 import torch
 import transformers
 
+from adaptlab import paths
 from adaptlab.engine.models import LM
 from adaptlab.evidence.record import Record, html_table
 
@@ -47,7 +46,7 @@ def provenance(lm: LM, data: Mapping[str, Path], parameters: Mapping[str, Any]) 
         "dtype": str(lm.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "seeds": list(parameters.get("seeds", [])),
-        "data": {name: _sha256(path) for name, path in data.items()},
+        "data": {name: paths.sha256(path) for name, path in data.items()},
         "peak_rss_bytes": peak_rss(),
         "parameters": dict(parameters),
         "versions": {module.__name__: module.__version__ for module in (torch, transformers, numpy, pd)},
@@ -58,11 +57,10 @@ def provenance(lm: LM, data: Mapping[str, Path], parameters: Mapping[str, Any]) 
 
 
 def peak_rss() -> int:
-    """Largest resident memory of this process so far, in bytes."""
+    """Largest resident memory of this process so far, in bytes; 0 where the system does not tell (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -122,6 +122,7 @@ def icl_curve(lm: LM, data: LabelledSet, study: IclStudy) -> pd.DataFrame:
     Demonstrations are nested, and each prompt reuses the keys and values of the shorter one before it.
     """
     test = balanced(data.test, study.items)
+    draw(data.pool, max(study.shots), seed=0)  # too many shots for the pool should show now, not at the last k
     frames = []
     for labelling in study.labellings:
         for seed in study.seeds:
@@ -156,4 +157,6 @@ def baseline_curve(data: LabelledSet, study: IclStudy) -> pd.DataFrame:
 
 def balanced(items: Sequence[Labelled], n: int) -> list[Labelled]:
     """``n`` items, class by class in turn; all of them for 0."""
+    if n > len(items):
+        raise ValueError(f"items must be at most {len(items)}, the number of test items, or 0 for all; found {n}")
     return draw(items, n, seed=0) if n else list(items)

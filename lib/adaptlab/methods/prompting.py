@@ -125,18 +125,15 @@ def demonstrate(
 ) -> tuple[Demonstration, ...]:
     """Items with their classes' names; for a ``shuffled-`` labelling, names are permuted within each round.
 
-    Shuffling round by round keeps every prefix of the list balanced and nested, like the unshuffled one: only the
-    pairing of text and name is lost (Min et al. 2022, arXiv 2202.12837, section 4).
+    A permutation of all names for each round of `draw` keeps the list balanced and nested like the unshuffled one:
+    only the pairing of text and name is lost. Min et al. 2022 (arXiv 2202.12837) draw names at random instead,
+    which also changes how often each occurs.
     """
     answers = [called[item.label] for item in items]
     if labelling.startswith("shuffled"):
-        rng = random.Random(f"shuffle {seed}")
-        size = len(called)
-        answers = [
-            a
-            for i in range(0, len(answers), size)
-            for a in rng.sample(answers[i : i + size], len(answers[i : i + size]))
-        ]
+        rng, every = random.Random(f"shuffle {seed}"), list(called.values())
+        rounds = -(-len(items) // len(every))
+        answers = [name for _ in range(rounds) for name in rng.sample(every, len(every))][: len(items)]
     return tuple(Demonstration(item.text, answer) for item, answer in zip(items, answers, strict=True))
 
 

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from adaptlab import paths
 from adaptlab.runner import notebooks, pages, profiles, provenance
 
-MEMORY = 2 * 1024**3  # the quick profile stays below 1.5 GB, and the system wants its part
+MEMORY = 4 * 1024**3  # a notebook on a packaged model takes up to 3 GB, and the system wants its part
 DISK = 2 * 1024**3  # the packaged models, converted
 
 
@@ -101,9 +101,7 @@ def _resources() -> Iterator[Finding]:
     memory = _memory()
     if memory is not None:
         enough = memory >= MEMORY
-        advice = (
-            "" if enough else f"give it {pages.size(MEMORY)}, or keep to the quick profile and close what else runs"
-        )
+        advice = "" if enough else f"give it {pages.size(MEMORY)}, or take a smaller model and close what else runs"
         yield Finding("ok" if enough else "note", f"memory {pages.size(memory)}", advice)
     folder = paths.cache()
     free = shutil.disk_usage(next(parent for parent in (folder, *folder.parents) if parent.exists())).free

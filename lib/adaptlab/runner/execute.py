@@ -16,9 +16,10 @@ import nbformat
 from nbformat import NotebookNode
 
 from adaptlab import paths
-from adaptlab.runner import files, harvest, kernel, notebooks, profiles, provenance
+from adaptlab.runner import harvest, kernel, notebooks, profiles, provenance
 from adaptlab.runner.parameters import check, declared
 from adaptlab.runner.provenance import RunRecord
+from adaptlab.tasks.formats_io import write_text
 
 CELL_TIMEOUT = 3600
 ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # tags of the cells that papermill puts in
@@ -122,7 +123,7 @@ def _execute(
         raise NotebookFailed(_keep_failed(partial, failed, source.name, error)) from error
     finally:
         partial.unlink(missing_ok=True)
-    files.write_atomic(output, text)
+    write_text(output, text)
     failed.unlink(missing_ok=True)
     return RunRecord(
         notebook=source.stem,
@@ -130,7 +131,7 @@ def _execute(
         parameters=values,
         key=key,
         output=output.name,
-        output_sha256=files.digest(output),
+        output_sha256=paths.sha256(output),
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 2),
         git=provenance.git(),
@@ -185,7 +186,7 @@ def _keep_failed(partial: Path, failed: Path, name: str, error: Exception) -> st
     node = nbformat.read(partial, as_version=4)
     own = [cell for cell in node.cells if not ADDED & set(cell.metadata.get("tags", []))]
     begun = [i for i, cell in enumerate(own) if cell.metadata.get("papermill", {}).get("start_time")]
-    files.write_atomic(failed, provenance.redact(nbformat.writes(_strip(node)) + "\n"))
+    write_text(failed, provenance.redact(nbformat.writes(_strip(node)) + "\n"))
     if not begun:
         return provenance.redact(f"{name}: failed before its first cell: {_summary(error)}")
     head = "\n".join(f"    {line}" for line in own[begun[-1]].source.splitlines()[:6])

@@ -9,7 +9,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -18,11 +18,11 @@ from typing import Any
 from nbformat import NotebookNode
 
 from adaptlab import paths
-from adaptlab.runner import files
+from adaptlab.tasks.formats_io import write_text
 
 # A change of one of these can change a number, so it is part of the content key.
-NUMERIC_PACKAGES = ("torch", "transformers", "peft", "numpy")
-PACKAGES = (*NUMERIC_PACKAGES, "tokenizers", "safetensors", "scipy", "statsmodels", "pandas", "matplotlib", "seaborn")
+NUMERIC_PACKAGES = ("torch", "transformers", "tokenizers", "peft", "numpy", "scipy", "statsmodels", "pandas")
+PACKAGES = (*NUMERIC_PACKAGES, "safetensors", "matplotlib", "seaborn")
 RUN_PACKAGES = ("papermill", "nbclient", "nbconvert", "ipykernel", "ipywidgets", "adaptlab")
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|API_?KEY|(^|_)KEY$", re.IGNORECASE)
 
@@ -65,7 +65,7 @@ class RunRecord:
 
     def save(self) -> "RunRecord":
         """Write the record beside its notebook, whole or not at all."""
-        files.write_atomic(_record_path(self.path), redact(self.to_json()))
+        write_text(_record_path(self.path), redact(self.to_json()))
         return self
 
 
@@ -79,7 +79,7 @@ def finished(output: Path, key: str) -> RunRecord | None:
         facts = json.loads(_record_path(output).read_text(encoding="utf-8"))
         facts.pop("seeds")
         record = RunRecord(**facts)
-        whole = record.key == key and record.output_sha256 == files.digest(output)
+        whole = record.key == key and record.output_sha256 == paths.sha256(output)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None  # absent, cut off or of another version: the notebook is simply run again
     return replace(record, folder=output.parent, cached=True) if whole else None
@@ -90,7 +90,7 @@ def content_key(notebook: NotebookNode, parameters: Mapping[str, Any], model_dig
     facts = {
         "cells": [[cell.cell_type, cell.source, cell.metadata.get("tags", [])] for cell in notebook.cells],
         "parameters": dict(parameters),
-        "library": files.digest_tree(paths.PACKAGE, paths.PACKAGE.rglob("*.py")),
+        "library": _digests(paths.PACKAGE, paths.PACKAGE.rglob("*.py")),
         "data": data_digests(),
         "model": model_digest,
         "versions": versions(NUMERIC_PACKAGES),
@@ -101,7 +101,13 @@ def content_key(notebook: NotebookNode, parameters: Mapping[str, Any], model_dig
 def data_digests() -> dict[str, str]:
     """sha256 of every data file, the explaining ones (README) and hidden ones left out."""
     names = (path for path in paths.DATA.rglob("*") if not path.name.startswith(("README", ".", "__")))
-    return files.digest_tree(paths.DATA, (path for path in names if "__pycache__" not in path.parts))
+    return _digests(paths.DATA, (path for path in names if "__pycache__" not in path.parts))
+
+
+def _digests(root: Path, files: Iterable[Path]) -> dict[str, str]:
+    """sha256 of each file, by its path below ``root``, in order of that path."""
+    named = sorted((path.relative_to(root).as_posix(), path) for path in files if path.is_file())
+    return {name: paths.sha256(path) for name, path in named}
 
 
 def versions(packages: tuple[str, ...] = (*PACKAGES, *RUN_PACKAGES)) -> dict[str, str]:

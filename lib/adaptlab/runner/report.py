@@ -13,8 +13,9 @@ from uuid import uuid4
 import nbformat
 
 from adaptlab import paths
-from adaptlab.runner import execute, files, harvest, notebooks, pages, profiles, provenance
+from adaptlab.runner import execute, harvest, notebooks, pages, profiles, provenance
 from adaptlab.runner.provenance import RunRecord
+from adaptlab.tasks.formats_io import write_text
 
 FORMAT = "adaptlab report 1"
 RAN = ("prefilled", "scored", "decoded")
@@ -109,11 +110,11 @@ def _write(folder: Path, records: list[RunRecord], profile: str) -> None:
         node = nbformat.read(record.path, as_version=4)
         body = pages.notebook_body(node, paths.NOTEBOOKS)
         page = pages.render("notebook.html.j2", entry=entry, body=body, css=_code_css())
-        files.write_atomic(pages_folder / f"{record.notebook}.html", provenance.redact(page))
+        write_text(pages_folder / f"{record.notebook}.html", provenance.redact(page))
         shutil.copyfile(record.path, pages_folder / f"{record.notebook}.ipynb")
-    files.write_atomic(folder / "index.html", provenance.redact(pages.render("index.html.j2", **facts)))
+    write_text(folder / "index.html", provenance.redact(pages.render("index.html.j2", **facts)))
     text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
-    files.write_atomic(folder / "report.json", provenance.redact(text))
+    write_text(folder / "report.json", provenance.redact(text))
 
 
 def _code_css() -> str:
