@@ -102,7 +102,7 @@ def test_a_flat_curve_on_few_items_is_not_resolved_and_says_what_could_be_seen(w
     assert got.verdict == "not resolved"
     assert got.interval.high < got.detectable < 1
     html = got._repr_mimebundle_()["text/html"]
-    assert "Smallest effect we could have seen" in html and f"{got.detectable:.3f}" in html
+    assert "Smallest effect we could have seen" in html and f"{100 * got.detectable:.1f} points" in html
 
 
 def test_the_effect_is_the_weighted_sum_of_accuracies(write):
