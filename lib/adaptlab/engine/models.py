@@ -89,6 +89,11 @@ class Packaged:
     def folder(self) -> Path:
         return paths.cache() / "models" / f"{self.name}-{self.sha256[:12]}"
 
+    @property
+    def ready(self) -> bool:
+        """Whether it was converted already; the folder appears in one step, whole."""
+        return (self.folder / "config.json").is_file()
+
 
 PACKAGED = {
     model.name: model
@@ -169,7 +174,7 @@ def digest(name: str) -> str:
 
 def _converted(model: Packaged) -> Path:
     """The safetensors folder of a packaged model, made on first use."""
-    if (model.folder / "config.json").is_file():
+    if model.ready:
         return model.folder
     if not model.installed:
         raise ModelNotFound(_what_can_be_had(model.name, f"needs a package: {model.how}"))
@@ -183,7 +188,7 @@ def _converted(model: Packaged) -> Path:
             os.replace(work / "ready", model.folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    if not (model.folder / "config.json").is_file():
+    if not model.ready:
         raise OSError(f"{model.folder} could not be written")
     return model.folder
 

@@ -57,7 +57,7 @@ def run(
     output = Path(out).resolve() if out else _default_output(source, profile, parameters or {})
     if output == source:
         raise OutputRefused(f"{source.name}: the output must not be the notebook itself")
-    model_digest = _prepare_model(values)
+    model_digest = _prepare_model(values, say)
     output.parent.mkdir(parents=True, exist_ok=True)
     with only_one(output, say):
         key = provenance.content_key(node, values, model_digest)
@@ -83,12 +83,15 @@ def _default_output(source: Path, profile: str, given: Mapping[str, Any]) -> Pat
     return paths.BUILD / "executed" / profile / f"{source.stem}{'-' + mark if given else ''}.ipynb"
 
 
-def _prepare_model(values: Mapping[str, Any]) -> str:
+def _prepare_model(values: Mapping[str, Any], say: Callable[[str], None]) -> str:
     """Make the model ready before the clock of the notebook starts, and return its digest."""
     if not values.get("model"):
         return ""
     from adaptlab.engine import models
 
+    packaged = models.PACKAGED.get(values["model"])
+    if packaged and packaged.installed and not packaged.ready:
+        say(f"converting {packaged.name}, once: about a minute")
     with kernel.environment(values["model"]):
         models.prepare(values["model"])
         return models.digest(values["model"])
