@@ -52,7 +52,8 @@ def curve(
     _axis(axes, x, list(places), y, data[y])
     _baselines(axes, baselines or {})
     _end_labels(axes, ends, baselines or {})
-    note = f"{_span(p.n_items for p in points)} items, {_span(p.n_seeds for p in points)} seeds; 95 % intervals"
+    seeds = _span(p.n_seeds for p in points)
+    note = f"{_span(p.n_items for p in points)} items, {seeds} seed{'s' * (seeds != '1')}; 95 % intervals"
     axes.text(0.99, 0.015, note, transform=axes.transAxes, ha="right", va="bottom", **_NOTE)
     return axes
 
