@@ -74,7 +74,8 @@ def _widgets(draw: Callable[..., Any], lists: dict[str, list], alt: str) -> Any:
     import ipywidgets  # only here: the static view must not need it
 
     controls = {name: _control(ipywidgets, name, values) for name, values in lists.items()}
-    label, image = ipywidgets.Label(), ipywidgets.Image(format="png")
+    # Left to itself a box stretches the image to the page's width.
+    label, image = ipywidgets.Label(), ipywidgets.Image(format="png", layout={"align_self": "flex-start"})
 
     def update(_: object = None) -> None:
         choice = {name: control.value for name, control in controls.items()}
