@@ -3,6 +3,7 @@
 import functools
 import socket
 
+import huggingface_hub
 import pytest
 import torch
 import transformers
@@ -71,8 +72,8 @@ def test_a_hub_model_loads_from_the_hubs_cache_without_a_network(folder, tmp_pat
     folder.rename(snapshot)
     (snapshot.parents[1] / "refs").mkdir()
     (snapshot.parents[1] / "refs" / "main").write_text("a" * 40)
-    here = functools.partial(models.huggingface_hub.snapshot_download, cache_dir=tmp_path / "hub")
-    monkeypatch.setattr(models.huggingface_hub, "snapshot_download", here)
+    here = functools.partial(huggingface_hub.snapshot_download, cache_dir=tmp_path / "hub")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", here)
     lm = load("someone/tiny", device="cpu")
     assert lm.digest == digest(str(snapshot)) == digest("someone/tiny")
     assert lm.name == "someone/tiny"
@@ -92,7 +93,7 @@ def test_a_hub_id_without_a_network_fails_at_once_and_says_so(monkeypatch):
 
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(models.huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     with pytest.raises(ModelNotFound, match=r"someone/some-model.* could not be had from the Hub[\s\S]*gemma-3-270m"):
         load("someone/some-model")
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import normalizers, processors
 
-from adaptlab.engine import cache, scoring
+from adaptlab.engine import cache, plain, scoring
 from adaptlab.engine.scoring import Question, score
 from conftest import UNSUPPORTED, tiny_lm
 
@@ -133,10 +133,10 @@ def test_plain_batches_keep_to_their_memory(llama):
     """A short question beside a long one makes the kept logits reach from the one's start to the other's end."""
     questions = [Question("the " * n + "house:", (" yes", " no")) for n in (1, 60, 2, 55, 3)]
     encoded = [scoring._encode(llama, q) for q in questions]
-    flat = sorted(((0, 0, s, e.start) for e in encoded for s in e.sequences), key=lambda entry: len(entry[2]))
+    rows = sorted(((s, e.start) for e in encoded for s in e.sequences), key=lambda row: len(row[0]))
     memory = 100_000 / 2**30
-    for batch in scoring._batches(llama, flat, memory):
-        width, first = max(len(s) for *_, s, _ in batch), min(start for *_, start in batch) - 1
+    for batch in plain.batches(llama, rows, memory):
+        width, first = max(len(s) for s, _ in batch), min(start for _, start in batch) - 1
         assert len(batch) == 1 or 8 * len(batch) * (width - first) * llama.vocabulary <= 100_000
 
 

@@ -7,7 +7,6 @@ dequantised once into a local safetensors folder; after that they load in a seco
 import hashlib
 import os
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Callable
@@ -16,15 +15,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
-import huggingface_hub
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from adaptlab import paths
-from adaptlab.engine import gguf
+from adaptlab.engine import gguf, hub
 
 # What a model is made of. No pickles: weights come as safetensors or not at all.
 FILES = ("*.safetensors", "*.json", "*.model", "*.jinja", "merges.txt", "vocab.txt")
@@ -136,7 +132,12 @@ def prepare(name: str) -> Path:
     if (Path(name) / "config.json").is_file():
         return Path(name)
     if name.count("/") == 1 and not Path(name).is_absolute() and not name.startswith("."):
-        return _downloaded(name)
+        try:
+            return hub.downloaded(name, FILES)
+        except (OSError, ValueError) as error:
+            raise ModelNotFound(
+                _what_can_be_had(name, f"could not be had from the Hub: {_first_line(error)}")
+            ) from error
     raise ModelNotFound(_what_can_be_had(name, "is neither a packaged model, a model folder, nor a Hub id"))
 
 
@@ -156,8 +157,7 @@ def load(name: str, device: str = "auto", dtype: str = "auto") -> LM:
             tokenizer = AutoTokenizer.from_pretrained(folder, **options)
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=number, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelNotFound(_what_can_be_had(name, f"could not be loaded: {reason}")) from error
+        raise ModelNotFound(_what_can_be_had(name, f"could not be loaded: {_first_line(error)}")) from error
     _separate_pad(tokenizer)
     model.config.pad_token_id = model.generation_config.pad_token_id = tokenizer.pad_token_id
     return LM(name, model.to(place).eval(), tokenizer, digest(name))
@@ -229,31 +229,8 @@ def _sha256(files: tuple[tuple[str, int, int], ...]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _downloaded(name: str) -> Path:
-    """The folder of a Hub model: from the Hub's own cache, or downloaded into it where there is a network."""
-    try:
-        with gguf.quiet():
-            return Path(
-                huggingface_hub.snapshot_download(
-                    name, allow_patterns=list(FILES), local_files_only=not _hub_reachable()
-                )
-            )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelNotFound(_what_can_be_had(name, f"could not be had from the Hub: {reason}")) from error
-
-
-def _hub_reachable() -> bool:
-    """Whether it is worth asking: with no network at all, the Hub's client would retry for most of a minute."""
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
-        return False
-    if getproxies().get("https"):
-        return True
-    try:
-        socket.getaddrinfo(urlsplit(huggingface_hub.constants.ENDPOINT).hostname, 443)
-    except OSError:
-        return False
-    return True
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
 
 
 def _what_can_be_had(name: str, reason: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from adaptlab.engine import cache
+from adaptlab.engine import cache, plain
 from adaptlab.engine.cache import EMPTY, Prefix, Trie
 from adaptlab.engine.models import LM
 
@@ -109,16 +109,22 @@ def score(
         logprobs, scored = _score_tries(lm, prefix, encoded, memory)
         cost = Cost(prefilled, len(prefix) - prefilled, scored, naive)
     else:
-        prefix, logprobs = EMPTY, _score_plainly(lm, encoded, memory)
-        cost = Cost(scored=naive, naive=naive)
-    options = [
-        tuple(
-            Option(logprob, len(s) - e.start, len(text.encode()))
-            for logprob, s, text in zip(row, e.sequences, question.options, strict=True)
-        )
-        for row, e, question in zip(logprobs, encoded, questions, strict=True)
-    ]
+        rows = [(sequence, e.start) for e in encoded for sequence in e.sequences]
+        prefix, logprobs, cost = EMPTY, plain.logprobs(lm, rows, memory), Cost(scored=naive, naive=naive)
+    options = _options(questions, encoded, logprobs)
     return Scores(options, replace(cost, seconds=time.perf_counter() - started), prefix, plan)
+
+
+def _options(questions: Sequence[Question], encoded: list[_Encoded], logprobs: list[float]) -> list[tuple[Option, ...]]:
+    """One tuple per question, from log-probabilities in the order of all options."""
+    values = iter(logprobs)
+    return [
+        tuple(
+            Option(next(values), len(sequence) - e.start, len(text.encode()))
+            for sequence, text in zip(e.sequences, question.options, strict=True)
+        )
+        for e, question in zip(encoded, questions, strict=True)
+    ]
 
 
 def _encode(lm: LM, question: Question) -> _Encoded:
@@ -164,8 +170,8 @@ def _shared_prefix(lm: LM, encoded: list[_Encoded], reuse: Prefix, store: Path |
     return prefix, len(ids) - len(kept)
 
 
-def _score_tries(lm: LM, prefix: Prefix, encoded: list[_Encoded], memory: float) -> tuple[list[list[float]], int]:
-    rows, scored = [], 0
+def _score_tries(lm: LM, prefix: Prefix, encoded: list[_Encoded], memory: float) -> tuple[list[float], int]:
+    logprobs, scored = [], 0
     for group in _groups(lm, prefix, encoded, memory):
         trie, steps = Trie(), []
         for e in group:
@@ -173,12 +179,9 @@ def _score_tries(lm: LM, prefix: Prefix, encoded: list[_Encoded], memory: float)
                 # The last token is only ever predicted: it needs no node.
                 path = trie.insert(sequence[len(prefix) : -1])
                 steps.append((path[e.start - len(prefix) - 1 :], sequence[e.start :]))
-        sums = _sum_logprobs(lm, prefix, trie, steps)
+        logprobs += _sum_logprobs(lm, prefix, trie, steps)
         scored += len(trie)
-        for e in group:
-            rows.append(sums[: len(e.sequences)])
-            sums = sums[len(e.sequences) :]
-    return rows, scored
+    return logprobs, scored
 
 
 def _sum_logprobs(lm: LM, prefix: Prefix, trie: Trie, steps: list[tuple[list[int], tuple[int, ...]]]) -> list[float]:
@@ -208,52 +211,3 @@ def _groups(lm: LM, prefix: Prefix, encoded: list[_Encoded], memory: float) -> I
         group.append(e)
         tokens, targets = tokens + new_tokens, targets + e.targets
     yield group
-
-
-def _score_plainly(lm: LM, encoded: list[_Encoded], memory: float) -> list[list[float]]:
-    """Whole sequences in right-padded batches: no sharing, and nothing assumed about the architecture."""
-    flat = [(i, j, s, e.start) for i, e in enumerate(encoded) for j, s in enumerate(e.sequences)]
-    flat.sort(key=lambda entry: len(entry[2]))
-    rows = [[0.0] * len(e.sequences) for e in encoded]
-    for batch in _batches(lm, flat, memory):
-        for (i, j, _, _), value in zip(batch, _batch_logprobs(lm, [(s, start) for *_, s, start in batch]), strict=True):
-            rows[i][j] = value
-    return rows
-
-
-def _batches(lm: LM, flat: list[tuple], memory: float) -> Iterator[list[tuple]]:
-    """Runs of sequences whose logits, which reach from the earliest start to the longest end, fit into ``memory``."""
-    most = 1 if cache.length_dependent(lm.model) else 8
-    batch, first = [], 0
-    for entry in flat:
-        *_, sequence, start = entry
-        earliest = min(first, start) if batch else start
-        logits = 8 * (len(batch) + 1) * (len(sequence) - earliest + 1) * lm.vocabulary
-        if batch and (len(batch) == most or logits > memory * 2**30):
-            yield batch
-            batch, earliest = [], start
-        batch.append(entry)
-        first = earliest
-    yield batch
-
-
-@torch.inference_mode()
-def _batch_logprobs(lm: LM, batch: list[tuple[tuple[int, ...], int]]) -> list[float]:
-    width = max(len(s) for s, _ in batch)
-    ids = torch.full((len(batch), width), lm.tokenizer.pad_token_id or 0)
-    mask = torch.zeros_like(ids)
-    for row, (s, _) in enumerate(batch):
-        ids[row, : len(s)] = torch.tensor(s)
-        mask[row, : len(s)] = 1
-    first = min(start for _, start in batch) - 1
-    output = lm.model(
-        input_ids=ids.to(lm.device), attention_mask=mask.to(lm.device), logits_to_keep=width - first, use_cache=False
-    )
-    logits = output.logits.float()
-    sums = []
-    for row, (s, start) in enumerate(batch):
-        predicted = torch.tensor(s[start:], device=logits.device)
-        at = logits[row, start - 1 - first : len(s) - 1 - first]
-        chosen = at.gather(-1, predicted[:, None])[:, 0] - at.logsumexp(-1)
-        sums.append(float(chosen.cpu().double().sum()))
-    return sums
