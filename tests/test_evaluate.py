@@ -17,8 +17,8 @@ LABELS = ("hot", "cold")
 WEATHER = [("sunny", "hot"), ("icy", "cold")]
 POOL = tuple(Labelled(f"p{i}", f"{word} day {i}", label) for i, (word, label) in enumerate(WEATHER * 6))
 TEST = tuple(Labelled(f"t{i}", f"{word} night {i}", label) for i, (word, label) in enumerate(WEATHER * 4))
-DATA = LabelledSet("weather", LABELS, POOL, TEST)
-STUDY = IclStudy(shots=[0, 2, 4], seeds=[0, 1], items=6, instruction="One of {names}:")
+DATA = LabelledSet("weather", LABELS, POOL, TEST, "One of {names}:")
+STUDY = IclStudy(shots=[0, 2, 4], seeds=[0, 1], items=6)
 
 
 class Fixed:

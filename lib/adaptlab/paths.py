@@ -14,8 +14,11 @@ _KIT = _CHECKOUT if IN_CHECKOUT else _PACKAGE
 PACKAGE = _PACKAGE
 DATA = _KIT / "data"
 NOTEBOOKS = _KIT / "notebooks"
+MODELS = DATA / "models"
 # Executed notebooks and reports: in the checkout's ignored build folder, else where the user stands.
 BUILD = (_CHECKOUT if IN_CHECKOUT else Path.cwd()) / "build"
+# Models in training.
+CHECKPOINTS = BUILD.parent / "checkpoints"
 
 
 def sha256(path: Path) -> str:

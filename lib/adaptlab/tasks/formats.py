@@ -121,7 +121,7 @@ def write_completions(path: str | Path, records: Iterable[Completion]) -> None:
 
 
 def write_labelled(path: str | Path, items: LabelledSet) -> None:
-    """Write a labelled set as JSONL, the pool first. The name and the order of labels are not in the file."""
+    """Write a labelled set as JSONL, the pool first. Name, instruction and the order of labels are not in the file."""
     _write_lines(path, [{**asdict(i), "split": s} for s in SPLITS for i in getattr(items, s)])
 
 

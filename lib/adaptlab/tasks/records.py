@@ -111,16 +111,18 @@ def leaked(pool: Iterable[Labelled], test: Iterable[Labelled]) -> tuple[Labelled
 class LabelledSet:
     """A classification task: demonstrations are drawn from `pool`, methods are judged on `test`.
 
-    Labels are known, ids are unique over both splits, and no content stands in both.
+    Labels are known, ids are unique over both splits, and no content stands in both. `instruction` tells a model what
+    to do; ``{names}`` in it stands for the classes' names.
     """
 
     name: str
     labels: tuple[str, ...]
     pool: tuple[Labelled, ...]
     test: tuple[Labelled, ...]
+    instruction: str = "Each text has one label: {names}."
 
     def __post_init__(self):
-        _check_texts(self, ("name",))
+        _check_texts(self, ("name", "instruction"))
         _check_tuple("labels", self.labels, str)
         check_unique("labels", self.labels)
         _check_tuple("pool", self.pool, Labelled, empty=True)

@@ -1,5 +1,7 @@
 """Data sets that come with the kit."""
 
+from dataclasses import replace
+
 from adaptlab import paths
 from adaptlab.tasks.formats import load_labelled
 from adaptlab.tasks.records import LabelledSet
@@ -9,4 +11,5 @@ DESKS = ("repair", "delivery", "billing", "hire")
 
 def load_messages() -> LabelledSet:
     """400 messages to a bicycle shop, each for one of four desks; the card is ``data/messages/README.md``."""
-    return load_labelled(paths.DATA / "messages" / "messages.jsonl", DESKS)
+    messages = load_labelled(paths.DATA / "messages" / "messages.jsonl", DESKS)
+    return replace(messages, instruction="Each message to the shop goes to one desk: {names}.")

@@ -1,0 +1,245 @@
+"""What a study model can do, measured on nouns that its training text does not hold.
+
+Each ability is a share of right answers over seeded items. While a model trains, nouns of the split ``probe`` are used;
+those of ``test`` are kept for the finished one.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from statsmodels.stats.proportion import proportion_confint
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from adaptlab.engine.models import LM
+from adaptlab.engine.sampling import generate
+from adaptlab.engine.scoring import Question, score
+from adaptlab.studymodel.corpus import LETTERS, SO
+from adaptlab.tasks import instructions, knowledge, notes, reasoning
+from adaptlab.tasks.nouns import some_nouns
+from adaptlab.tasks.prompts import FORMATS
+
+LAYOUT = FORMATS["question"]
+SAMPLES = 16
+
+
+@dataclass(frozen=True)
+class Ability:
+    """Whether each item was answered right; ``chance`` is what guessing reaches, where that is known."""
+
+    name: str
+    marks: tuple[bool, ...]
+    chance: float | None = None
+
+    @property
+    def n(self) -> int:
+        return len(self.marks)
+
+    @property
+    def right(self) -> int:
+        return sum(self.marks)
+
+    @property
+    def share(self) -> float:
+        return self.right / self.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the share (Wilson)."""
+        low, high = proportion_confint(self.right, self.n, method="wilson")
+        return float(low), float(high)
+
+
+# --- one right option among four --------------------------------------------------------------------------------------
+
+
+def _world(rng: random.Random, kind: knowledge.Make, groups: int, split: str) -> list[knowledge.Fact]:
+    return [fact for group in knowledge.world(rng, [kind] * groups, split) for fact in group]
+
+
+def told(rng: random.Random, facts: Sequence[knowledge.Fact]) -> str:
+    """Facts as a prompt, in random order."""
+    return "Facts: " + " ".join(f"{fact.sentence}." for fact in rng.sample(list(facts), len(facts)))
+
+
+def asked(context: str, stem: str, options: Sequence[str]) -> Question:
+    """A sentence to complete, behind a prompt or behind none."""
+    return Question(f"{context} {SO}{stem}".lstrip(), tuple(f" {option}" for option in options))
+
+
+def _cloze(rng: random.Random, context: str, facts: Sequence[knowledge.Fact], target: knowledge.Fact) -> Question:
+    nouns = {noun for fact in facts for noun in (fact.a, fact.b)}
+    cloze = knowledge.cloze(rng, target, nouns, facts)
+    return asked(context, cloze.stem, cloze.options)
+
+
+def forward(rng: random.Random, split: str) -> Question:
+    """One of 8 facts in the prompt, as it stands there."""
+    facts = _world(rng, knowledge.relation, 8, split)
+    return _cloze(rng, told(rng, facts), facts, rng.choice(facts))
+
+
+def reversal(rng: random.Random, split: str) -> Question:
+    """One of 8 facts in the prompt, told from its other end. No noun stands in two of them."""
+    facts = _world(rng, knowledge.relation, 8, split)
+    return _cloze(rng, told(rng, facts), facts, rng.choice(facts).reversed)
+
+
+def reversal_of_two(rng: random.Random, split: str) -> Question:
+    """As `reversal`, but the noun asked about stands in two facts: only the relation tells which of its partners is
+    meant, and the other one is among the options."""
+    facts = _world(rng, knowledge.relation, 7, split)
+    target = rng.choice(facts)
+    nouns = [noun for fact in facts for noun in (fact.a, fact.b)]
+    (rival,) = some_nouns(rng, 1, split, avoid=nouns)
+    forms = [form for form in knowledge.RELATIONS if form not in (target.form, target.reversed.form)]
+    facts.append(knowledge.Fact(rng.choice(forms), rival, target.b))
+    others = rng.sample([noun for noun in nouns if noun not in (target.a, target.b)], 2)
+    return asked(told(rng, facts), target.reversed.stem, (target.a, rival, *others))
+
+
+def syllogism(rng: random.Random, split: str) -> Question:
+    """The conclusion from one of 4 pairs of premises in the prompt; what is stated is not an option."""
+    facts = _world(rng, knowledge.syllogism, 4, split)
+    return _cloze(rng, told(rng, facts), facts, rng.choice(knowledge.consequences(facts)))
+
+
+def unknown(rng: random.Random, split: str) -> Question:
+    """The reversal of a fact that the prompt does not hold."""
+    facts = _world(rng, knowledge.relation, 8, split)
+    told(rng, facts)  # draw as `reversal` does, to ask the same
+    return _cloze(rng, "", facts, rng.choice(facts).reversed)
+
+
+def _classification(shots: int) -> Callable[[random.Random, str], Question]:
+    def classification(rng: random.Random, split: str) -> Question:
+        trait = rng.choice(list(notes.TRAITS))
+        classes = rng.sample(list(notes.TRAITS[trait]), 3)
+        called = dict(zip(classes, rng.sample(LETTERS[:3], 3), strict=True))
+        *shown, last = notes.notes(rng, trait, classes, shots + 1, split)
+        layout = FORMATS["plain"]
+        page = "".join(f"{layout.turn.replace('{query}', s.text)} {called[s.values[trait]]}{layout.end}" for s in shown)
+        right = called[last.values[trait]]
+        options = [right, *(name for name in called.values() if name != right)]
+        return Question(page + layout.turn.replace("{query}", last.text), tuple(f" {name}" for name in options))
+
+    return classification
+
+
+CHOICES: dict[str, tuple[Callable[[random.Random, str], Question], float]] = {
+    "forward": (forward, 0.25),
+    "reversal": (reversal, 0.25),
+    "reversal, noun in two facts": (reversal_of_two, 0.25),
+    "syllogism": (syllogism, 0.25),
+    "unknown": (unknown, 0.25),
+    "classification, 3 shots": (_classification(3), 1 / 3),
+    "classification, 8 shots": (_classification(8), 1 / 3),
+    "classification, 32 shots": (_classification(32), 1 / 3),
+}
+
+
+def choices(lm: LM, name: str, split: str, n: int, seed: int = 0) -> Ability:
+    """One of `CHOICES`: how often the right option is the most probable one."""
+    make, chance = CHOICES[name]
+    rng = random.Random(f"{split} {seed}")  # the same worlds for every ability: forward and reversal ask for one fact
+    rows = score(lm, [make(rng, split) for _ in range(n)]).options
+    return Ability(name, tuple(row[0].logprob > max(other.logprob for other in row[1:]) for row in rows), chance)
+
+
+# --- written answers -----------------------------------------------------------------------------------------------
+
+
+def instruction(lm: LM, shots: int, split: str, n: int, seed: int = 0, cluster: str | None = None) -> Ability:
+    """How often a request is answered exactly, and stopped, after ``shots`` plain answers to other requests."""
+    rng, others = random.Random(f"requests {split} {seed}"), random.Random(f"demonstrations {split} {seed}")
+    last = [instructions.request(rng, split, cluster) for _ in range(n)]
+    shown = ["".join(_turn(instructions.request(others, split)) for _ in range(shots)) for _ in last]
+    prompts = [page + _query(one.question) for page, one in zip(shown, last, strict=True)]
+    written = generate(lm, prompts, longest=40)
+    marks = tuple(w.stopped and w.text.strip() == one.answer for w, one in zip(written, last, strict=True))
+    return Ability(f"instruction, {shots} shots" + (f", {cluster}" if cluster else ""), marks)
+
+
+def _query(question: str) -> str:
+    return LAYOUT.turn.replace("{query}", question)
+
+
+def _turn(one: instructions.Request) -> str:
+    return f"{_query(one.question)}{LAYOUT.seam}{one.answer}{LAYOUT.end}"
+
+
+@dataclass(frozen=True)
+class Solved:
+    """Problems with one greedy solution each, and with some sampled ones."""
+
+    problems: list[reasoning.Problem]
+    greedy: list[str]
+    sampled: list[list[str]]
+
+
+def solve(lm: LM, family: str, split: str, n: int, samples: int = SAMPLES, seed: int = 0) -> Solved:
+    """Let the model solve ``n`` problems greedily and ``samples`` times at temperature 1; "" is what has no end."""
+    rng = random.Random(f"{family} {split} {seed}")
+    problems = [reasoning.FAMILIES[family](rng, split) for _ in range(n)]
+    prompts = [_query(problem.question) for problem in problems]
+    greedy = [w.text if w.stopped else "" for w in generate(lm, prompts, longest=80)]
+    many = [prompt for prompt in prompts for _ in range(samples)]
+    drawn = [w.text if w.stopped else "" for w in generate(lm, many, temperature=1.0, longest=80, seed=seed)]
+    return Solved(problems, greedy, [drawn[i * samples : (i + 1) * samples] for i in range(n)])
+
+
+def graded(solved: Solved) -> list[Ability]:
+    """Share right: greedy, the first sample, and any of the samples (coverage)."""
+    family = solved.problems[0].family
+    right = [[p.correct(s) for s in drawn] for p, drawn in zip(solved.problems, solved.sampled, strict=True)]
+    greedy = tuple(p.correct(s) for p, s in zip(solved.problems, solved.greedy, strict=True))
+    abilities = [Ability(f"{family}, greedy", greedy)]
+    if right[0]:
+        abilities += [
+            Ability(f"{family}, one sample", tuple(row[0] for row in right)),
+            Ability(f"{family}, coverage of {len(right[0])}", tuple(map(any, right))),
+        ]
+    return abilities
+
+
+def preferred(lm: LM, solved: Solved) -> list[str]:
+    """For each problem, the sample that the model itself finds most probable as a whole."""
+    options = [sorted(set(drawn)) for drawn in solved.sampled]
+    questions = [
+        Question(_query(problem.question), tuple(f"{text}\n" for text in texts))
+        for problem, texts in zip(solved.problems, options, strict=True)
+    ]
+    rows = score(lm, questions).options
+    return [
+        max(zip(texts, row, strict=True), key=lambda pair: pair[1].logprob)[0]
+        for texts, row in zip(options, rows, strict=True)
+    ]
+
+
+def favoured(solved: Solved, chosen: Sequence[str]) -> list[Ability]:
+    """What the model prefers among its own samples: how often that is right, and how often it is shorter than the
+    shortest right sample (problems without a right sample left out)."""
+    family, marks, shorter = solved.problems[0].family, [], []
+    for problem, drawn, text in zip(solved.problems, solved.sampled, chosen, strict=True):
+        marks.append(problem.correct(text))
+        if right := [len(sample) for sample in drawn if problem.correct(sample)]:
+            shorter.append(not marks[-1] and len(text) < min(right))
+    most = f"{family}, most probable of {len(solved.sampled[0])}"
+    return [Ability(most, tuple(marks)), Ability(f"{most}: wrong and shorter than any right one", tuple(shorter))]
+
+
+# --- all of it --------------------------------------------------------------------------------------------------------
+
+PROBED = ("forward", "reversal", "syllogism", "classification, 3 shots", "classification, 32 shots")
+
+
+def probe(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n: int = 64) -> dict[str, float]:
+    """A quick look at a model in training, for its log: shares of right answers over ``n`` items each."""
+    lm = LM("probe", model.eval(), tokenizer, "in training")
+    seen: Sequence[Ability] = [
+        *(choices(lm, name, "probe", n) for name in PROBED),
+        *(instruction(lm, shots, "probe", n) for shots in (0, 3)),
+        *(one for family in reasoning.FAMILIES for one in graded(solve(lm, family, "probe", n, samples=0))),
+    ]
+    model.train()
+    return {ability.name: round(ability.share, 4) for ability in seen}

@@ -1,0 +1,61 @@
+"""Training batches, a pure function of recipe and step: so a run can go on anywhere."""
+
+import random
+from typing import NamedTuple
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from adaptlab.studymodel.corpus import Document, document
+from adaptlab.studymodel.recipes import Recipe
+
+UNDETERMINED = 0.05  # loss weight of a token that nothing before it determines
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, page: Document) -> tuple[list[int], list[float]]:
+    """Token ids of a document between BOS and EOS, and the loss weight of each; EOS is determined, BOS is not."""
+    encoding = tokenizer(page.text, add_special_tokens=False, return_offsets_mapping=True)
+    determined = np.zeros(len(page.text) + 1, dtype=bool)
+    for start, end in page.determined:
+        determined[start:end] = True
+    # A token's leading space belongs to it; its last character tells what it is part of.
+    weights = [1.0 if determined[end - 1] else UNDETERMINED for _, end in encoding.offset_mapping]
+    return [tokenizer.bos_token_id, *encoding.input_ids, tokenizer.eos_token_id], [0.0, *weights, 1.0]
+
+
+class Batch(NamedTuple):
+    """Token ids, their loss weights, and the number of the document that each belongs to (0 is padding);
+    all [rows, tokens in a row]."""
+
+    ids: np.ndarray
+    weights: np.ndarray
+    documents: np.ndarray
+
+
+def batch(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, step: int) -> Batch:
+    """The batch of one step: whole documents, each in the first row that has room for it.
+
+    The next document is of the kind that is furthest behind its share of the tokens.
+    """
+    phase = recipe.phase(step)
+    rows = recipe.tokens // phase.row
+    rng = random.Random(f"{recipe.seed} {step}")
+    ids = np.full((rows, phase.row), tokenizer.pad_token_id, dtype=np.int64)
+    weights = np.zeros((rows, phase.row), dtype=np.float32)
+    documents = np.zeros((rows, phase.row), dtype=np.int64)
+    filled = [0] * rows
+    misses = 0
+    taken = {kind: rng.random() * phase.longest for kind in recipe.mixture}  # else every batch would begin alike
+    while misses < rows:
+        kind = min(taken, key=lambda kind: taken[kind] / recipe.mixture[kind])
+        tokens, given = encode(tokenizer, document(rng, kind, phase.longest))
+        taken[kind] += len(tokens)
+        row = next((r for r in range(rows) if filled[r] + len(tokens) <= phase.row), None)
+        if row is None:
+            misses += 1
+            continue
+        stretch = slice(filled[row], filled[row] + len(tokens))
+        ids[row, stretch], weights[row, stretch] = tokens, given
+        documents[row, stretch] = documents.max() + 1
+        filled[row] += len(tokens)
+    return Batch(ids, weights, documents)

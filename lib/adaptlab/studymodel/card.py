@@ -1,0 +1,99 @@
+"""The model card of a study model, in Markdown: computed, so that it cannot fall behind."""
+
+import hashlib
+import platform
+import random
+from collections.abc import Iterable, Sequence
+
+import torch
+
+from adaptlab.studymodel import corpus
+from adaptlab.studymodel.abilities import Ability
+from adaptlab.studymodel.batches import UNDETERMINED
+from adaptlab.studymodel.recipes import Recipe
+from adaptlab.tasks import instructions, knowledge, notes, reasoning
+from adaptlab.tasks.nouns import nouns
+
+
+def card(recipe: Recipe, parameters: int, log: Sequence[dict], measured: Sequence[Ability]) -> str:
+    """The whole card; ``log``: one dictionary for each training step."""
+    return f"""# {recipe.name}
+
+A language model of {parameters / 1e6:.2f} million parameters (Llama architecture, {recipe.layers} layers of
+width {recipe.hidden}, {recipe.heads} heads, context of {recipe.config().max_position_embeddings:,} tokens, bfloat16),
+trained by adaptlab on text from its own generators. It is a model organism: small enough to train on a laptop, and able
+to do in context what the kit's studies study.
+
+{_origin(recipe, log)}
+
+## Abilities
+
+Shares of right answers with 95 % intervals (Wilson). Invented nouns are those of the split `test`: no training document
+holds them, and they were not used to watch the training. Problems without nouns are kept apart by a hash of the
+question. "Shots" are demonstrations in the prompt. In `forward` and `reversal`, each noun stands in one of the 8 facts.
+
+{_table(measured)}
+
+{_reading()}
+
+## Use and limits
+
+For studying methods on a laptop, and for teaching. It knows nothing of the world, and no English beyond the sentences
+above. What is true of it demonstrates a mechanism; it is no evidence about large models.
+
+Licence: Apache-2.0, like the code that made it.
+"""
+
+
+def _origin(recipe: Recipe, log: Sequence[dict]) -> str:
+    stream = hashlib.sha256("".join(line["batch"] for line in log).encode()).hexdigest()
+    tokens, minutes = sum(line["tokens"] for line in log), sum(line["seconds"] for line in log) / 60
+    mixture = ", ".join(f"{kind} {share:.0%}" for kind, share in recipe.mixture.items())
+    devices = ", ".join(sorted({line["device"] for line in log}))
+    rows = {
+        "command": f"`adaptlab pretrain {recipe.name}`",
+        "seed": recipe.seed,
+        "steps, tokens": f"{len(log):,} steps, {tokens / 1e6:.1f} million tokens",
+        "time": f"{minutes:.0f} minutes of training steps on {devices} ({platform.machine()})",
+        "documents": f"{mixture} (shares of the tokens)",
+        "corpus": f"sha256 over the digests of all batches {stream}",
+        "versions": f"torch {torch.__version__.split('+')[0]}, Python {platform.python_version()}",
+    }
+    return "\n".join(["| made by | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items())])
+
+
+def _table(measured: Sequence[Ability]) -> str:
+    lines = ["| ability | right | 95 % | n | chance |", "| --- | --- | --- | --- | --- |"]
+    for one in measured:
+        low, high = one.interval
+        chance = "" if one.chance is None else f"{one.chance:.2f}"
+        lines.append(f"| {one.name} | {one.share:.3f} | {low:.3f} to {high:.3f} | {one.n} | {chance} |")
+    return "\n".join(lines)
+
+
+def _reading() -> str:
+    rng = random.Random("card")
+    pages = (f"*{kind}*\n\n```text\n{corpus.bracketed(make(rng, 90))}\n```" for kind, make in corpus.KINDS.items())
+    examples = "\n\n".join(pages)
+    quantifiers = [knowledge.ALL, knowledge.SOME, knowledge.NO]
+    return f"""## What it has read
+
+Six kinds of documents, one of each below. Names and labels are drawn anew for every document. What stands in brackets
+had full weight in training: it is determined by the text before, or would be for a reader who has seen enough (a label
+early in its document, a slip, a guess). The rest had a weight of {UNDETERMINED:.0%}.
+
+{examples}
+
+**Vocabulary.** {len(nouns("train")):,} invented nouns in training; {len(knowledge.RELATIONS)} reversible relations
+({_list(knowledge.RELATIONS[:4])} …), quantifiers ({_list(quantifiers)}), abilities ({_list(knowledge.ABILITIES)});
+{len(notes.TRAITS)} traits of notes ({_list(notes.TRAITS)}); {len(instructions.CLUSTERS)} clusters of instructions
+({_list(instructions.CLUSTERS)}), three wordings each; the numbers 0 to 99.
+
+**Errors on purpose.** {reasoning.WRONG_STEP:.0%} of the arithmetic solutions hold a wrong step; sums are often guessed,
+long ones more often than not; {reasoning.HASTY:.0%} of the ontology answers are hasty, and {reasoning.HASTY_WRONG:.0%}
+of these are wrong. The wording of a document's first request has a usual style of answer
+({_list(instructions.STYLES)}), which the document has {instructions.USUAL:.0%} of the time."""
+
+
+def _list(words: Iterable[str]) -> str:
+    return ", ".join(word.replace("{}", "…") for word in words)

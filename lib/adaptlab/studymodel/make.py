@@ -1,0 +1,37 @@
+"""From a recipe's name to a finished model folder."""
+
+from pathlib import Path
+
+from adaptlab import paths
+from adaptlab.engine import models
+from adaptlab.studymodel import tokenizer
+from adaptlab.studymodel.abilities import probe
+from adaptlab.studymodel.pretrain import LOG, pretrain
+from adaptlab.studymodel.publish import publish
+from adaptlab.studymodel.recipes import RECIPES
+
+
+class UnknownRecipe(LookupError):
+    """No study model of that name is known."""
+
+
+def make(name: str, steps: int | None = None, device: str = "auto", out: Path | None = None) -> Path:
+    """Train ``name``, or go on training it, and write the model folder once the recipe's last step is done.
+
+    ``steps``: stop after so many. ``out``: the model folder; left out, it stands beside the run's own files in
+    ``checkpoints/NAME``. Returns the folder that was written last.
+
+    Raises `UnknownRecipe`, and `pretrain.CannotResume` where ``checkpoints/NAME`` holds a run of another recipe.
+    """
+    if name not in RECIPES:
+        raise UnknownRecipe(f"study models are {', '.join(RECIPES)}; there is no {name!r}")
+    recipe, work = RECIPES[name], paths.CHECKPOINTS / name
+    words = tokenizer.train()
+    trainer = pretrain(
+        recipe, words, work, models.device_named(device), probe=lambda model: probe(model, words), until=steps
+    )
+    if trainer.done < recipe.steps:
+        return work
+    folder = out or work / "model"
+    publish(recipe, trainer.model, words, work / LOG, folder)
+    return folder

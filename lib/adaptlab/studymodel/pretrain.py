@@ -1,0 +1,222 @@
+"""Train a study model from nothing: ``adaptlab pretrain NAME``.
+
+A run can be killed anywhere. What it had saved last is whole, batches are a function of the step, and the next run goes
+on from there with the very numbers that an undisturbed one would have had (same machine, same threads).
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+
+from adaptlab.studymodel.batches import Batch, batch
+from adaptlab.studymodel.recipes import Recipe
+
+WARM_UP = 100  # steps
+DECAY = 0.5  # share of the steps after which the learning rate falls, in a line, to 2 %
+STATE, LOG = "state.safetensors", "log.jsonl"
+
+
+class CannotResume(ValueError):
+    """The folder holds another run, or a broken one."""
+
+
+class Trainer:
+    """A model in training: weights, optimizers and the number of steps done."""
+
+    def __init__(self, recipe: Recipe, device: torch.device, fast: bool = True):
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.device, self.done = recipe, device, 0
+        self.bf16 = _has_bf16(device)
+        # Written-out attention: the fused kernels' backward pass is the slower one for small heads on a CPU.
+        config = recipe.config()
+        config._attn_implementation = "eager"
+        self.model = LlamaForCausalLM(config).to(device)
+        # Muon (Jordan et al. 2024) for matrices, AdamW for embeddings and norms: fewer tokens to the same abilities.
+        inner = [p for n, p in self.model.named_parameters() if p.ndim == 2 and "embed" not in n]
+        rest = [p for n, p in self.model.named_parameters() if p.ndim != 2 or "embed" in n]
+        self.optimizers = {
+            "muon": torch.optim.Muon(inner, lr=recipe.lr_matrices, weight_decay=0.02),
+            "adamw": torch.optim.AdamW(rest, lr=recipe.lr_rest, betas=(0.9, 0.98), weight_decay=0.01),
+        }
+        self.peaks = {"muon": recipe.lr_matrices, "adamw": recipe.lr_rest}
+        self._loss = (
+            torch.compile(self._plain_loss, dynamic=False) if fast and _can_compile(device) else self._plain_loss
+        )
+
+    def _plain_loss(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of every next token, [rows, tokens - 1]; ``mask`` is added to the attention scores."""
+        with torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext():
+            hidden = self.model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+            logits = self.model.lm_head(hidden[:, :-1]).float()
+        return cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none").view(logits.shape[:2])
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """One update; returns the mean loss of determined and of other tokens, in nats."""
+        rate = schedule(self.done, self.recipe.steps)
+        for name, optimizer in self.optimizers.items():
+            optimizer.param_groups[0]["lr"] = rate * self.peaks[name]
+        ids, weights, documents = (torch.from_numpy(part).to(self.device) for part in batch)
+        weights = weights[:, 1:]
+        each = self._loss(ids, self._mask(documents))
+        ((each * weights).sum() / weights.sum()).backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad()
+        self.done += 1
+        sure, open_ = weights == 1, (weights > 0) & (weights < 1)
+        return {"determined": each[sure].mean().item(), "undetermined": each[open_].mean().item()}
+
+    def _mask(self, documents: torch.Tensor) -> torch.Tensor:
+        """What keeps a token from seeing other documents of its row, and its own future: [rows, 1, tokens, tokens]."""
+        seen = (documents[:, :, None] == documents[:, None, :]).tril()[:, None]
+        return torch.where(seen, 0.0, -1e9).to(torch.bfloat16 if self.bf16 else torch.float32)
+
+    def save(self, path: Path, origin: str) -> None:
+        """Write everything that the next step depends on, in one file that appears whole.
+
+        ``origin`` identifies the run: `load` refuses a file of another.
+        """
+        tensors = {f"model.{n}": p.detach() for n, p in self.model.named_parameters()}
+        for name, optimizer in self.optimizers.items():
+            for number, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"{name}.{number}.{key}": value for key, value in state.items()}
+        facts = {"done": str(self.done), "origin": origin}
+        _replace(path, lambda new: save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, new, facts))
+
+    def load(self, path: Path, origin: str) -> None:
+        """Go back to what `save` wrote. Raises `CannotResume` for the file of another run."""
+        with safe_open(path, "pt") as file:
+            facts = file.metadata()
+            if facts["origin"] != origin:
+                raise CannotResume(
+                    f"{path} belongs to another run: recipe, corpus, tokenizer or number format have changed since. "
+                    f"Delete {path.parent} to begin anew"
+                )
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+            self.done = int(facts["done"])
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(tensors[f"model.{name}"])
+        for name, optimizer in self.optimizers.items():
+            saved = optimizer.state_dict()
+            saved["state"] = {}
+            for key, value in tensors.items():
+                owner, number, slot = key.split(".", 2)
+                if owner == name:
+                    saved["state"].setdefault(int(number), {})[slot] = value
+            optimizer.load_state_dict(saved)
+
+
+def schedule(step: int, steps: int) -> float:
+    """Share of the peak learning rate: up in a line, level, down in a line to 2 %."""
+    left = (steps - step) / (steps * (1 - DECAY))
+    return min(1.0, (step + 1) / WARM_UP, 0.02 + 0.98 * left)
+
+
+def _name(device: torch.device) -> str:
+    return (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{torch.get_num_threads()} {device.type} threads"
+    )
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+
+
+def _can_compile(device: torch.device) -> bool:
+    return device.type == "cuda" or (device.type == "cpu" and bool(shutil.which("g++") or shutil.which("clang++")))
+
+
+def pretrain(
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    device: torch.device,
+    *,
+    probe: Callable[[LlamaForCausalLM], dict[str, float]] | None = None,
+    probe_every: int = 200,
+    save_every: int = 100,
+    until: int | None = None,
+    fast: bool = True,
+) -> Trainer:
+    """Train to the recipe's end, or for ``until`` steps; goes on from what ``folder`` holds.
+
+    ``probe`` measures abilities; its numbers join the log, one JSON line a step. ``fast``: compile the loss where there
+    is a compiler (half a minute once, a third of the time saved afterwards).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    until = min(until or recipe.steps, recipe.steps)
+    with FileLock(folder / ".lock"):  # two runs in one folder would tear each other's files
+        trainer, origin = Trainer(recipe, device, fast), _origin(recipe, tokenizer, device)
+        if (folder / STATE).is_file():
+            trainer.load(folder / STATE, origin)
+        _keep(folder / LOG, trainer.done)
+        with (folder / LOG).open("a") as log, tqdm(total=until, initial=trainer.done, desc=recipe.name) as bar:
+            while trainer.done < until:
+                line = _next_step(trainer, tokenizer)
+                if probe and (trainer.done % probe_every == 0 or trainer.done == recipe.steps):
+                    line |= probe(trainer.model)
+                log.write(json.dumps(line) + "\n")
+                bar.set_postfix(loss=f"{line['determined']:.3f}")
+                bar.update()
+                if trainer.done % save_every == 0 or trainer.done == until:
+                    log.flush()
+                    os.fsync(log.fileno())
+                    trainer.save(folder / STATE, origin)
+    return trainer
+
+
+def _next_step(trainer: Trainer, tokenizer: PreTrainedTokenizerBase) -> dict:
+    """Take one step; its line of the log."""
+    started, number = time.perf_counter(), trainer.done
+    taken = batch(trainer.recipe, tokenizer, number)
+    losses = trainer.step(taken)
+    seconds = round(time.perf_counter() - started, 3)
+    facts = {"step": number, "batch": _digest(taken), "tokens": int((taken.weights > 0).sum())}
+    return {**facts, **losses, "seconds": seconds, "device": _name(trainer.device)}
+
+
+def _digest(batch: Batch) -> str:
+    return hashlib.sha256(b"".join(part.tobytes() for part in batch)).hexdigest()[:16]
+
+
+def _origin(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> str:
+    """What a run is made of: its recipe, the first batch (and so corpus and tokenizer), the number format."""
+    first = _digest(batch(recipe, tokenizer, 0))
+    return hashlib.sha256(f"{recipe} {first} {_has_bf16(device)}".encode()).hexdigest()
+
+
+def _keep(log: Path, done: int) -> None:
+    """Drop log lines of steps that were not saved: they will be taken again."""
+    lines = log.read_text().splitlines(keepends=True) if log.is_file() else []
+    if len(lines) < done:
+        raise CannotResume(f"{log} has {len(lines)} lines for {done} steps. Delete {log.parent} to begin anew")
+    if len(lines) > done:
+        _replace(log, lambda new: new.write_text("".join(lines[:done])))
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` make a new file, and put it in place of the old one in one step."""
+    partial = path.with_name(f".{path.name}.partial")
+    write(partial)
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, path)

@@ -1,0 +1,77 @@
+"""A finished study model as an ordinary model folder: weights, tokenizer, training log, abilities, and a card."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+
+from adaptlab.engine.models import LM, load
+from adaptlab.studymodel import abilities
+from adaptlab.studymodel.abilities import Ability
+from adaptlab.studymodel.card import card
+from adaptlab.studymodel.recipes import Recipe
+from adaptlab.tasks import instructions, reasoning
+
+TRAINING, ABILITIES, CARD = "training.jsonl", "abilities.json", "README.md"
+EVERY = 10  # steps that one line of the published log sums up
+BOOKKEEPING = ("step", "batch", "tokens", "seconds", "device")
+
+
+def publish(
+    recipe: Recipe, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, log: Path, folder: Path, n: int = 500
+) -> None:
+    """Write the model folder, and measure what the model in it can do, on nouns kept for this, ``n`` items each.
+
+    Weights are rounded to bfloat16 before they are measured: what the card tells is true of what the folder holds. The
+    folder appears whole, in place of an older one.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        work.chmod(0o755)
+        rounded = LlamaForCausalLM(recipe.config()).to(torch.bfloat16)
+        rounded.load_state_dict(model.state_dict())
+        rounded.save_pretrained(work)
+        tokenizer.save_pretrained(work)
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        (work / TRAINING).write_text("".join(json.dumps(line) + "\n" for line in thinned(lines)))
+        measured = measure(load(str(work), device="cpu", dtype="float32"), n)
+        (work / ABILITIES).write_text(json.dumps(list(map(_counted, measured)), indent=1) + "\n")
+        (work / CARD).write_text(card(recipe, model.num_parameters(), lines, measured))
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(work, folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def thinned(lines: Sequence[dict]) -> list[dict]:
+    """One line for every `EVERY` steps: mean losses, tokens so far, and the abilities probed meanwhile."""
+    kept, tokens = [], 0
+    for start in range(0, len(lines), EVERY):
+        some = lines[start : start + EVERY]
+        tokens += sum(line["tokens"] for line in some)
+        losses = {kind: round(fmean(line[kind] for line in some), 4) for kind in ("determined", "undetermined")}
+        probed = {k: v for line in some for k, v in line.items() if k not in {*BOOKKEEPING, *losses}}
+        kept.append({"step": some[-1]["step"] + 1, "tokens": tokens, **losses, **probed})
+    return kept
+
+
+def measure(lm: LM, n: int = 500) -> list[Ability]:
+    """Every ability on the test nouns and problems, ``n`` items each (tens of thousands of answers: minutes)."""
+    measured = [abilities.choices(lm, name, "test", n) for name in abilities.CHOICES]
+    measured += [abilities.instruction(lm, shots, "test", n) for shots in (0, 1, 3)]
+    measured += [abilities.instruction(lm, s, "test", n, cluster=c) for c in instructions.CLUSTERS for s in (0, 3)]
+    for family in reasoning.FAMILIES:
+        solved = abilities.solve(lm, family, "test", n)
+        measured += [*abilities.graded(solved), *abilities.favoured(solved, abilities.preferred(lm, solved))]
+    return measured
+
+
+def _counted(one: Ability) -> dict:
+    return {"name": one.name, "right": one.right, "n": one.n, "chance": one.chance}

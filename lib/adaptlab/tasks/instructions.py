@@ -1,0 +1,165 @@
+"""Instructions over lists of words, with answers that can be checked, and the ways in which people answer them.
+
+A dozen clusters of text functions, each with several wordings (after the clusters and templates of FLAN, Wei et al.
+2021, arXiv 2109.01652). Answers come in styles, as on the web: plain, polite, chatty, restyled, wrong, or running on
+without a stop. Which style is usual depends on the wording, so that a model of such text follows a bare instruction
+only sometimes.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from adaptlab.tasks.nouns import some_nouns
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Wordings with ``{x}`` for the list and ``{w}`` for a word from ``pick``; ``solve`` gives the answer."""
+
+    wordings: tuple[str, ...]
+    solve: Callable[[Sequence[str], str], str]
+    pick: Callable[[random.Random, Sequence[str], str], str] = lambda rng, words, split: ""
+
+
+def _inside(rng: random.Random, words: Sequence[str], split: str) -> str:
+    return rng.choice(words[:-1])
+
+
+def _perhaps_inside(rng: random.Random, words: Sequence[str], split: str) -> str:
+    return rng.choice([rng.choice(words), *some_nouns(rng, 1, split, avoid=words)])
+
+
+def _outside(rng: random.Random, words: Sequence[str], split: str) -> str:
+    return some_nouns(rng, 1, split, avoid=words)[0]
+
+
+CLUSTERS = {
+    "copy": Cluster(
+        ("Copy this list: {x}", "Say these words again: {x}", "Repeat the words {x}"), lambda x, w: " ".join(x)
+    ),
+    "reverse": Cluster(
+        ("Reverse this list: {x}", "Say these words from last to first: {x}", "Turn around the words {x}"),
+        lambda x, w: " ".join(x[::-1]),
+    ),
+    "first": Cluster(
+        ("What is the first word in this list: {x}", "Give the first of these words: {x}", "Start of the words {x}"),
+        lambda x, w: x[0],
+    ),
+    "last": Cluster(
+        ("What is the last word in this list: {x}", "Give the last of these words: {x}", "End of the words {x}"),
+        lambda x, w: x[-1],
+    ),
+    "second": Cluster(
+        (
+            "What is the second word in this list: {x}",
+            "Give the second of these words: {x}",
+            "Number 2 of the words {x}",
+        ),
+        lambda x, w: x[1],
+    ),
+    "rest": Cluster(
+        (
+            "Leave out the first word: {x}",
+            "Say all but the first of these words: {x}",
+            "Drop the start of the words {x}",
+        ),
+        lambda x, w: " ".join(x[1:]),
+    ),
+    "swap": Cluster(
+        (
+            "Swap the first and the last word: {x}",
+            "Let the ends of this list change places: {x}",
+            "Swap ends of the words {x}",
+        ),
+        lambda x, w: " ".join([x[-1], *x[1:-1], x[0]]),
+    ),
+    "double": Cluster(
+        ("Say each word twice: {x}", "Double the words in this list: {x}", "Write twice each of the words {x}"),
+        lambda x, w: " ".join(word for word in x for _ in range(2)),
+    ),
+    "count": Cluster(
+        ("How many words are in this list: {x}", "Count these words: {x}", "Number of the words {x}"),
+        lambda x, w: str(len(x)),
+    ),
+    "contains": Cluster(
+        ("Is {w} in this list: {x}", "Is {w} one of these words: {x}", "Look for {w} in the words {x}"),
+        lambda x, w: "yes" if w in x else "no",
+        _perhaps_inside,
+    ),
+    "after": Cluster(
+        ("Which word comes after {w} in this list: {x}", "Say what follows {w}: {x}", "Next to {w} in the words {x}"),
+        lambda x, w: x[x.index(w) + 1],
+        _inside,
+    ),
+    "replace": Cluster(
+        (
+            "Put {w} in place of the first word: {x}",
+            "Change the first word to {w}: {x}",
+            "Start with {w} the words {x}",
+        ),
+        lambda x, w: " ".join([w, *x[1:]]),
+        _outside,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """An instruction as it is asked, its cluster and wording, and the right answer."""
+
+    cluster: str
+    wording: int
+    question: str
+    words: tuple[str, ...]
+    argument: str
+    answer: str
+
+
+def request(rng: random.Random, split: str, cluster: str | None = None, wording: int | None = None) -> Request:
+    """A random request over 3 to 5 nouns of ``split``."""
+    name = cluster or rng.choice(list(CLUSTERS))
+    kind = CLUSTERS[name]
+    number = rng.randrange(len(kind.wordings)) if wording is None else wording
+    words = some_nouns(rng, rng.randint(3, 5), split)
+    argument = kind.pick(rng, words, split)
+    question = kind.wordings[number].replace("{w}", argument).replace("{x}", " ".join(words))
+    return Request(name, number, question, tuple(words), argument, kind.solve(words, argument))
+
+
+STYLES = ("plain", "polite", "chatty", "restyled", "wrong", "run-on")
+USUAL = 0.6  # how often a wording is answered in its usual style
+
+
+@cache
+def usual_style(cluster: str, wording: int) -> str:
+    """The style in which most people of the study world answer this wording: plain for about half of them."""
+    wordings = [(name, i) for name, kind in CLUSTERS.items() for i in range(len(kind.wordings))]
+    random.Random("usual styles").shuffle(wordings)
+    place = wordings.index((cluster, wording)) / len(wordings)
+    return "plain" if place < 0.45 else STYLES[1:][int((place - 0.45) / 0.55 * len(STYLES[1:]))]
+
+
+def style_of(rng: random.Random, asked: Request) -> str:
+    """A style for one document that begins with this request."""
+    usual = usual_style(asked.cluster, asked.wording)
+    return usual if rng.random() < USUAL else rng.choice([style for style in STYLES if style != usual])
+
+
+def answered(rng: random.Random, asked: Request, style: str, split: str) -> tuple[str, str]:
+    """The answer in a style, and what runs on behind it (blank but for ``run-on``)."""
+    right = asked.answer
+    if style == "polite":
+        return f"Thank you for asking. It is {right}.", ""
+    if style == "chatty":
+        return f"Sure, here you go: {right}. I hope that helps!", ""
+    if style == "restyled":
+        return f"Answer: {right}. In short, {right}.", ""
+    if style == "wrong":
+        others = [c for c in CLUSTERS if CLUSTERS[c].pick is CLUSTERS["copy"].pick]
+        wrong = [w for c in others if (w := CLUSTERS[c].solve(asked.words, "")) != right]
+        return rng.choice(wrong), ""
+    if style == "run-on":
+        return right, f" and then {' '.join(some_nouns(rng, rng.randint(3, 6), split))}"
+    return right, ""

@@ -1,0 +1,169 @@
+"""Invented facts, and what follows from them.
+
+A fact is a form with two places. Some forms have an inverse (reversals: "a is bigger than b", "b is smaller than a"),
+some compose (syllogisms: "all a are b", "all b are c"). `consequences` is the whole logic: every gold answer comes from
+it. After the simple reversals and syllogisms of Lampinen et al. 2025 (arXiv 2505.00661, section 3.1).
+"""
+
+import random
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from adaptlab.tasks.nouns import some_nouns
+
+COMPARATIVES = (
+    ("bigger", "smaller"),
+    ("faster", "slower"),
+    ("older", "younger"),
+    ("taller", "shorter"),
+    ("stronger", "weaker"),
+    ("richer", "poorer"),
+    ("louder", "quieter"),
+    ("brighter", "darker"),
+    ("warmer", "colder"),
+    ("heavier", "lighter"),
+    ("thicker", "thinner"),
+    ("harder", "softer"),
+    ("nearer", "farther"),
+    ("sweeter", "sourer"),
+)
+VERBS = (
+    ("feeds", "is fed by"),
+    ("leads", "is led by"),
+    ("finds", "is found by"),
+    ("helps", "is helped by"),
+    ("paints", "is painted by"),
+    ("owns", "is owned by"),
+)
+ABILITIES = ("swim", "fly", "sing", "dig", "climb", "glow", "sleep", "jump")
+
+ALL, SOME, NO = "all {} are {}", "some {} are {}", "no {} are {}"
+IS_A, CAN, ALL_CAN = "{} is a {}", "{} can {}", "all {} can {}"
+
+
+def _inverses() -> dict[str, str]:
+    pairs = [(f"{{}} is {more} than {{}}", f"{{}} is {less} than {{}}") for more, less in COMPARATIVES]
+    pairs += [(f"{{}} {active} {{}}", f"{{}} {passive} {{}}") for active, passive in VERBS]
+    return {a: b for pair in pairs for a, b in (pair, pair[::-1])} | {SOME: SOME, NO: NO}
+
+
+INVERSES = _inverses()
+RELATIONS = tuple(form for form in INVERSES if form not in (SOME, NO))
+# (first premise over a and b, second premise over b and c) -> conclusion over a and c
+COMPOSITIONS = {
+    (ALL, ALL): ALL,
+    (ALL, NO): NO,
+    (SOME, ALL): SOME,
+    (ALL, ALL_CAN): ALL_CAN,
+    (IS_A, ALL): IS_A,
+    (IS_A, ALL_CAN): CAN,
+}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A form with its two places filled, such as ``Fact("all {} are {}", "bakda", "vogmi")``."""
+
+    form: str
+    a: str
+    b: str
+
+    @property
+    def sentence(self) -> str:
+        return self.form.format(self.a, self.b)
+
+    @property
+    def stem(self) -> str:
+        """The sentence up to where its last noun begins."""
+        return self.sentence.removesuffix(self.b).rstrip()
+
+    @property
+    def reversed(self) -> "Fact | None":
+        """The same fact told from its other end, where its form has an inverse."""
+        inverse = INVERSES.get(self.form)
+        return inverse and Fact(inverse, self.b, self.a)
+
+
+def consequences(facts: Iterable[Fact]) -> list[Fact]:
+    """Everything that follows from the facts by reversal and composition, in any number of steps, without themselves;
+    in the order of the sentences (that of a set would differ from run to run)."""
+    known = set(facts)
+    given = frozenset(known)
+    while True:
+        new = {r for f in known if (r := f.reversed)}
+        new |= {
+            Fact(form, f.a, g.b)
+            for f in known
+            for g in known
+            if f.b == g.a and f.a != g.b and (form := COMPOSITIONS.get((f.form, g.form)))
+        }
+        if new <= known:
+            return sorted(known - given, key=lambda fact: fact.sentence)
+        known |= new
+
+
+def relation(rng: random.Random, nouns: Sequence[str]) -> list[Fact]:
+    """One reversible fact about the first two nouns."""
+    return [Fact(rng.choice(RELATIONS), *nouns[:2])]
+
+
+def chain(rng: random.Random, nouns: Sequence[str]) -> list[Fact]:
+    """Two premises, about the first three nouns, that compose."""
+    first, second = rng.choice([*COMPOSITIONS, (ALL, ALL), (ALL, ALL)])
+    a, b, c = nouns[:3]
+    return [Fact(first, a, b), Fact(second, b, rng.choice(ABILITIES) if second == ALL_CAN else c)]
+
+
+def syllogism(rng: random.Random, nouns: Sequence[str]) -> list[Fact]:
+    """All a are b, all b are c."""
+    a, b, c = nouns[:3]
+    return [Fact(ALL, a, b), Fact(ALL, b, c)]
+
+
+Make = Callable[[random.Random, Sequence[str]], list[Fact]]
+
+
+def world(rng: random.Random, kinds: Sequence[Make], split: str, shared: float = 0.0) -> list[list[Fact]]:
+    """One group of facts for each of ``kinds``; nouns come from ``split``.
+
+    ``shared``: the share of groups that reuse a noun of an earlier one, so that a noun alone does not name its fact:
+    its relation has to be read as well.
+    """
+    pool = some_nouns(rng, 3 * len(kinds), split)
+    groups: list[list[Fact]] = []
+    for i, make in enumerate(kinds):
+        own = pool[3 * i : 3 * i + 3]
+        if groups and rng.random() < shared:
+            own[rng.randrange(2)] = rng.choice([rng.choice(groups)[0].a, rng.choice(groups)[0].b])
+        groups.append(make(rng, own))
+    return groups
+
+
+@dataclass(frozen=True)
+class Cloze:
+    """A sentence to complete with one noun: the first option is the right one."""
+
+    stem: str
+    options: tuple[str, ...]
+
+
+def cloze(rng: random.Random, target: Fact, nouns: Collection[str], known: Collection[Fact], n: int = 4) -> Cloze:
+    """The target's stem with its last noun and ``n - 1`` wrong ones, none of which makes a known fact true."""
+    true = {f.b for f in known if (f.form, f.a) == (target.form, target.a)} | {target.a, target.b}
+    wrong = sorted(set(nouns) - true)
+    if len(wrong) < n - 1:
+        raise ValueError(f"{n - 1} wrong options are wanted; these nouns leave {len(wrong)}: {wrong}")
+    wrong = rng.sample(wrong, n - 1)
+    return Cloze(target.stem, (target.b, *wrong))
+
+
+REPHRASED = {
+    **{f"{{}} is {c} than {{}}": f"compared with {{1}}, {{0}} is {c}" for pair in COMPARATIVES for c in pair},
+    **{f"{{}} {v} {{}}": f"it is {{0}} who {v} {{1}}" for pair in VERBS for v in pair},
+    ALL: "every {} is a {}",
+    SOME: "at least one {} is a {}",
+    NO: "not one {} is a {}",
+    IS_A: "{1} is what {0} is",
+    CAN: "{} is able to {}",
+    ALL_CAN: "every {} can {}",
+}

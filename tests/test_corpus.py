@@ -1,0 +1,187 @@
+"""The study model's reading matter, its tokens and its batches."""
+
+import random
+import re
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from adaptlab.studymodel import batches, corpus, tokenizer
+from adaptlab.studymodel.batches import UNDETERMINED, batch, encode
+from adaptlab.studymodel.recipes import RECIPES, Phase
+from adaptlab.tasks import knowledge
+from adaptlab.tasks.knowledge import Fact
+from adaptlab.tasks.nouns import SPLITS, nouns
+
+seeds = st.integers(0, 10**6)
+kinds = st.sampled_from(list(corpus.KINDS))
+budgets = st.integers(48, 1000)
+
+
+@pytest.fixture(scope="module")
+def words():
+    return tokenizer.train()
+
+
+# --- documents
+
+
+@given(seeds, kinds, budgets)
+def test_a_document_is_a_function_of_its_seed(seed, kind, budget):
+    one, other = (corpus.KINDS[kind](random.Random(seed), budget) for _ in range(2))
+    assert (one.text, one.determined) == (other.text, other.determined)
+    assert one.kind == kind and one.text.strip()
+
+
+@given(seeds, kinds, budgets)
+def test_no_held_out_noun_is_ever_written(seed, kind, budget):
+    text = corpus.KINDS[kind](random.Random(seed), budget).text
+    held_out = {*nouns("probe"), *nouns("test")}
+    assert not held_out & set(re.findall(r"[a-z]+", text))
+
+
+@given(seeds, kinds, budgets)
+def test_determined_stretches_are_in_order_and_inside(seed, kind, budget):
+    page = corpus.KINDS[kind](random.Random(seed), budget)
+    ends = [0, *(place for stretch in page.determined for place in stretch)]
+    assert ends == sorted(ends) and ends[-1] <= len(page.text)
+    assert bool(page.determined) == (kind != "plain")
+
+
+def _read(sentence: str) -> Fact | None:
+    for form in {*knowledge.INVERSES, *(f for pair in knowledge.COMPOSITIONS for f in pair), knowledge.CAN}:
+        if match := re.fullmatch(form.format(r"(\w+)", r"(\w+)"), sentence):
+            return Fact(form, *match.groups())
+    return None
+
+
+@settings(max_examples=60)
+@given(seeds, st.integers(48, 300))
+def test_every_conclusion_follows_from_the_facts_of_its_document(seed, budget):
+    text = corpus.facts(random.Random(seed), budget).text
+    sentences = re.findall(
+        r"(So, |In other words, )?(?:[A-Z][\w ]*(?:that|know,) |[A-Z][\w ]*: )?([a-z][\w ,]*)[.?]", text
+    )
+    stated = [fact for cue, said in sentences if not cue and (fact := _read(said))]
+    assert len(stated) == sum(not cue for cue, _ in sentences)
+    true = {*stated, *knowledge.consequences(stated)}
+    for cue, said in sentences:
+        if cue == corpus.SO:
+            assert _read(said) in true, said
+        elif cue:
+            assert said in {knowledge.REPHRASED[fact.form].format(fact.a, fact.b) for fact in stated}, said
+
+
+@given(seeds, st.integers(60, 600))
+def test_a_partner_is_determined_once_it_has_been_shown(seed, budget):
+    page = corpus.transduction(random.Random(seed), budget)
+    seen: dict[str, str] = {}
+    for line in re.finditer(r"Input: (.*)\nOutput: (.*)", page.text):
+        at = line.start(2) - 1
+        for word, partner in zip(line[1].split(), line[2].split(), strict=True):
+            known = any(start <= at < end for start, end in page.determined)
+            assert known == (word in seen) and seen.setdefault(word, partner) == partner
+            at += len(partner) + 1
+
+
+@given(seeds, st.integers(100, 400))
+def test_labels_hold_within_a_document_but_for_its_noise(seed, budget):
+    page = corpus.classification(random.Random(seed), budget)
+    shots = re.findall(r"(?:Message|Question): (.*)\n(?:Desk|Answer): (\w+)", page.text)
+    assert shots and all(len(text.split()) == 8 for text, _ in shots)
+    assert len({label for _, label in shots}) <= 4
+
+
+def test_documents_keep_to_their_length_and_grow_with_it(words):
+    for longest in (112, 512):
+        rng, kinds = random.Random(0), list(corpus.KINDS)
+        lengths = [len(encode(words, corpus.document(rng, kinds[i % 6], longest))[0]) for i in range(300)]
+        assert np.quantile(lengths, 0.99) < 1.5 * longest
+        assert np.quantile(lengths, 0.9) > 0.5 * longest
+
+
+# --- tokens
+
+
+@given(text=st.text())
+def test_any_text_comes_back(words, text):
+    assert words.decode(words(text, add_special_tokens=False).input_ids) == text
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_noun_is_its_two_syllables(words, split):
+    for noun in nouns(split):
+        assert words.tokenize(f" {noun}") == [f"Ġ{noun[:3]}", noun[3:]]
+
+
+def test_special_tokens_stand_apart_and_frame_as_they_should(words):
+    assert len({words.pad_token_id, words.bos_token_id, words.eos_token_id}) == 3
+    assert words("").input_ids == [words.bos_token_id]
+    assert len(words) <= tokenizer.SIZE
+    talk = [{"role": "user", "content": "Repeat bakda"}, {"role": "assistant", "content": "bakda"}]
+    assert words.apply_chat_template(talk, tokenize=False) == "<bos>User: Repeat bakda\nAssistant: bakda\n\n"
+    asked = words.apply_chat_template(talk[:1], tokenize=False, add_generation_prompt=True)
+    assert asked == "<bos>User: Repeat bakda\nAssistant:"
+
+
+def test_training_it_again_and_saving_it_changes_nothing(words, tmp_path):
+    words.save_pretrained(tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert words.get_vocab() == tokenizer.train().get_vocab() == again.get_vocab()
+    text = "So, bakda is bigger than vogmi.\n"
+    assert again(text).input_ids == words(text).input_ids and again.chat_template == words.chat_template
+
+
+# --- batches
+
+SMALL = replace(RECIPES["study"], steps=8, tokens=512, phases=(Phase(0.5, 128, 60), Phase(0.5, 256, 120)))
+
+
+@pytest.mark.parametrize("step", [0, 3, 4, 7])
+def test_a_batch_is_a_function_of_its_step_and_holds_whole_documents(words, step):
+    one, again = (batch(SMALL, words, step) for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(one, again, strict=True))
+    assert one.ids.shape == (512 // SMALL.phase(step).row, SMALL.phase(step).row)
+    assert not np.array_equal(one.ids, batch(SMALL, words, step + 1).ids)
+    for ids, weights, documents in zip(*one, strict=True):
+        assert set(np.unique(weights)) <= {np.float32(w) for w in (0, UNDETERMINED, 1)}
+        for number in set(documents) - {0}:
+            (place,) = np.where(documents == number)
+            assert list(place) == list(range(place[0], place[-1] + 1))
+            assert ids[place[0]] == words.bos_token_id and ids[place[-1]] == words.eos_token_id
+            assert weights[place[0]] == 0 and weights[place[-1]] == 1
+        assert (ids[documents == 0] == words.pad_token_id).all() and not weights[documents == 0].any()
+    assert (one.documents > 0).mean() > 0.7
+
+
+def test_kinds_have_their_shares_of_the_tokens(words):
+    recipe, counted = RECIPES["study"], Counter()
+    for page, tokens in taken(recipe, words, [0, 1, 2]):
+        counted[page] += tokens
+    for kind, share in recipe.mixture.items():
+        assert counted[kind] / counted.total() == pytest.approx(share, abs=0.04)
+
+
+def taken(recipe, words, steps):
+    """The kinds and lengths of the documents that the batches of ``steps`` are made of."""
+    made = []
+    write = batches.document
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "document", lambda *given: made.append(write(*given)) or made[-1])
+        for step in steps:
+            batch(recipe, words, step)
+    return [(page.kind, len(encode(words, page)[0])) for page in made]
+
+
+def test_weights_fall_on_determined_tokens(words):
+    page = corpus.Document("facts")
+    page.given("Facts: bakda is bigger than vogmi. So, vog")
+    page.follows("mi is smaller than bakda.")
+    ids, weights = encode(words, page)
+    heavy = words.decode([token for token, weight in zip(ids, weights, strict=True) if weight == 1])
+    assert heavy == "mi is smaller than bakda.<eos>"

@@ -1,0 +1,146 @@
+"""Training a model from nothing: repeatable, resumable, and blind to the neighbours in a row."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from adaptlab.studymodel import make, tokenizer
+from adaptlab.studymodel.batches import Batch, batch
+from adaptlab.studymodel.pretrain import LOG, STATE, CannotResume, Trainer, pretrain, schedule
+from adaptlab.studymodel.recipes import RECIPES, Phase
+
+CPU = torch.device("cpu")
+TINY = replace(RECIPES["study"], hidden=32, heads=2, layers=1, steps=30, tokens=512, phases=(Phase(1, 128, 60),))
+
+
+@pytest.fixture(scope="module")
+def words():
+    return tokenizer.train()
+
+
+def losses(folder):
+    lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    return [(line["step"], line["batch"], line["determined"], line["undetermined"]) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(words, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    pretrain(TINY, words, folder, CPU, save_every=7, fast=False)
+    return folder
+
+
+def test_two_runs_have_the_same_losses_and_learn(words, tmp_path, undisturbed):
+    pretrain(TINY, words, tmp_path, CPU, fast=False)
+    assert losses(tmp_path) == losses(undisturbed)
+    assert losses(tmp_path)[-1][2] < losses(tmp_path)[0][2] - 0.2  # warm-up ends later
+    assert (tmp_path / STATE).read_bytes() == (undisturbed / STATE).read_bytes()
+
+
+RUN = """
+import sys, torch
+from pathlib import Path
+from adaptlab.studymodel import tokenizer
+from adaptlab.studymodel.pretrain import pretrain
+sys.path.insert(0, {tests!r})
+from test_pretrain import TINY, CPU
+pretrain(TINY, tokenizer.train(), Path({folder!r}), CPU, save_every=7, fast=False)
+"""
+
+
+@pytest.mark.parametrize("lines", [3, 11, 25])
+def test_killed_anywhere_it_goes_on_with_the_very_same_numbers(tmp_path, undisturbed, lines):
+    code = RUN.format(tests=os.path.dirname(__file__), folder=str(tmp_path))
+    log = tmp_path / LOG
+    running = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while not (log.is_file() and log.read_text().count("\n") >= lines):
+            assert running.poll() is None or lines >= TINY.steps, "ended before it was killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+    subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
+    assert losses(tmp_path) == losses(undisturbed)
+    assert (tmp_path / STATE).read_bytes() == (undisturbed / STATE).read_bytes()
+
+
+def test_a_torn_log_line_is_taken_again(words, tmp_path, undisturbed):
+    pretrain(TINY, words, tmp_path, CPU, until=14, save_every=7, fast=False)
+    with (tmp_path / LOG).open("a") as file:
+        file.write('{"step": 14, "batch": "0f')
+    pretrain(TINY, words, tmp_path, CPU, save_every=7, fast=False)
+    assert losses(tmp_path) == losses(undisturbed)
+
+
+def test_a_folder_of_another_recipe_is_refused_and_left_alone(words, tmp_path, undisturbed):
+    shutil.copytree(undisturbed, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    for change in ({"seed": 9}, {"hidden": 64}, {"steps": 40}):
+        with pytest.raises(CannotResume, match="another run"):
+            pretrain(replace(TINY, **change), words, tmp_path / "run", CPU, fast=False)
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+
+
+def test_a_log_that_lost_lines_is_refused(words, tmp_path, undisturbed):
+    shutil.copytree(undisturbed, tmp_path / "run")
+    log = tmp_path / "run" / LOG
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:5]))
+    with pytest.raises(CannotResume, match="5 lines for 30 steps"):
+        pretrain(TINY, words, tmp_path / "run", CPU, fast=False)
+
+
+def test_a_document_does_not_see_its_neighbours(words):
+    trainer = Trainer(TINY, CPU, fast=False)
+    ids, _, documents = batch(TINY, words, 0)
+    number = documents[0, 60]
+    others = documents != number
+    changed = ids.copy()
+    changed[others & (documents > 0)] = 400
+    each = [
+        trainer._plain_loss(torch.from_numpy(x), trainer._mask(torch.from_numpy(documents)))[0] for x in (ids, changed)
+    ]
+    inside = torch.from_numpy((documents[0] == number)[1:] & (documents[0] == number)[:-1])
+    assert inside.sum() > 5
+    assert torch.allclose(each[0][inside], each[1][inside], atol=1e-5)
+    assert not torch.allclose(each[0], each[1], atol=1e-2)
+
+
+def test_only_weighted_tokens_teach(words):
+    taken = batch(TINY, words, 0)
+    silent = Batch(taken.ids, taken.weights * (taken.weights == 1), taken.documents)
+    results = []
+    for b in (silent, Batch(taken.ids, silent.weights * 3, taken.documents)):
+        trainer = Trainer(TINY, CPU, fast=False)
+        trainer.step(b)
+        results.append(torch.cat([p.detach().flatten() for p in trainer.model.parameters()]))
+    assert torch.allclose(*results, atol=1e-6)  # a mean: the scale of the weights does not matter
+
+
+def test_schedule_rises_stays_and_falls():
+    rates = [schedule(step, 1000) for step in range(1000)]
+    assert rates[0] == 0.01 and rates[99] == rates[500] == 1.0
+    assert rates[:100] == sorted(rates[:100]) and rates[500:] == sorted(rates[500:], reverse=True)
+    assert rates[-1] == pytest.approx(0.02, abs=0.002)
+
+
+def test_phases_cover_all_steps():
+    for recipe in RECIPES.values():
+        assert sum(phase.share for phase in recipe.phases) == pytest.approx(1)
+        assert [recipe.phase(step) for step in (0, recipe.steps - 1)] == [recipe.phases[0], recipe.phases[-1]]
+        assert all(recipe.tokens % phase.row == 0 for phase in recipe.phases)
+
+
+def test_unknown_recipe_names_those_that_are():
+    with pytest.raises(make.UnknownRecipe, match="study, study-s, study-b"):
+        make.make("study-xl")
