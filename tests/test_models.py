@@ -1,6 +1,7 @@
 """Loading: what can be had loads, what cannot gives one error that says what can, nothing half-made is trusted."""
 
 import functools
+import shutil
 import socket
 
 import huggingface_hub
@@ -9,8 +10,9 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM
 
+from adaptlab import paths
 from adaptlab.engine import gguf, models
-from adaptlab.engine.models import ModelNotFound, digest, load, prepare
+from adaptlab.engine.models import ModelNotFound, UnknownDevice, digest, embedded, load, prepare
 from conftest import tiny_lm
 
 
@@ -77,6 +79,30 @@ def test_a_hub_model_loads_from_the_hubs_cache_without_a_network(folder, tmp_pat
     lm = load("someone/tiny", device="cpu")
     assert lm.digest == digest(str(snapshot)) == digest("someone/tiny")
     assert lm.name == "someone/tiny"
+
+
+def test_an_embedded_model_is_found_by_its_name(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
+    assert embedded() == []
+    (tmp_path / "models").mkdir()
+    shutil.copytree(folder, tmp_path / "models" / "mine")
+    (tmp_path / "models" / "half-written").mkdir()
+    assert embedded() == ["mine"]
+    assert load("mine", device="cpu").digest == digest(str(folder))
+    with pytest.raises(ModelNotFound, match="mine: comes with the kit"):
+        load("nonsense")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", ""])
+def test_an_unknown_device_is_one_clear_error(folder, device):
+    with pytest.raises(UnknownDevice, match="device must be cpu, cuda, mps or auto"):
+        load(str(folder), device=device)
+
+
+def test_decoding_habits_of_a_folder_are_left_out(folder):
+    (folder / "generation_config.json").write_text('{"repetition_penalty": 1.3, "top_p": 0.5, "eos_token_id": [1, 7]}')
+    habits = load(str(folder), device="cpu").model.generation_config
+    assert habits.repetition_penalty is None and habits.top_p is None and habits.eos_token_id == [1, 7]
 
 
 @pytest.mark.parametrize("name", ["nonsense", "./no/such/folder", "/no/such/folder", "a/b/c", ""])

@@ -7,7 +7,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from adaptlab import paths
 
-FOLDERS = ("NOTEBOOKS", "DATA", "PACKAGE", "BUILD")
+FOLDERS = ("NOTEBOOKS", "DATA", "PACKAGE", "BUILD", "CHECKPOINTS")
 
 
 def use(folder: Path, setattr=setattr) -> Path:

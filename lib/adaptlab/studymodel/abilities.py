@@ -217,14 +217,13 @@ def preferred(lm: LM, solved: Solved) -> list[str]:
 
 
 def favoured(solved: Solved, chosen: Sequence[str]) -> list[Ability]:
-    """What the model prefers among its own samples: how often that is right, and how often it is shorter than the
-    shortest right sample (problems without a right sample left out)."""
-    family, marks, shorter = solved.problems[0].family, [], []
+    """What the model prefers among its own samples: how often that is right, and how often it is wrong and shorter
+    than every right one, though there is a right one."""
+    most, marks, shorter = f"{solved.problems[0].family}, most probable of {len(solved.sampled[0])}", [], []
     for problem, drawn, text in zip(solved.problems, solved.sampled, chosen, strict=True):
+        right = [len(sample) for sample in drawn if problem.correct(sample)]
         marks.append(problem.correct(text))
-        if right := [len(sample) for sample in drawn if problem.correct(sample)]:
-            shorter.append(not marks[-1] and len(text) < min(right))
-    most = f"{family}, most probable of {len(solved.sampled[0])}"
+        shorter.append(bool(right) and not marks[-1] and len(text) < min(right))
     return [Ability(most, tuple(marks)), Ability(f"{most}: wrong and shorter than any right one", tuple(shorter))]
 
 

@@ -1,0 +1,120 @@
+"""Are the questions fair? Right answers follow, wrong ones do not, and nothing but reading finds them."""
+
+import random
+import re
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import LlamaForCausalLM
+
+from adaptlab.engine.scoring import Option, Scores
+from adaptlab.studymodel import abilities, tokenizer
+from adaptlab.studymodel.abilities import Ability, Solved
+from adaptlab.studymodel.recipes import RECIPES
+from adaptlab.tasks import knowledge, reasoning
+from adaptlab.tasks.knowledge import Fact
+from adaptlab.tasks.nouns import nouns
+
+seeds = st.integers(0, 10**6).map(random.Random)
+FORMS = {*knowledge.INVERSES, *(form for pair in knowledge.COMPOSITIONS for form in pair)}
+
+
+def facts_of(text: str) -> list[Fact]:
+    sentences = re.findall(r"[a-z][a-z ]+", text.split(" So,")[0].removeprefix("Facts:"))
+    found = [
+        Fact(form, *match.groups())
+        for sentence in sentences
+        for form in sorted(FORMS)
+        if (match := re.fullmatch(form.format(r"(\w+)", r"(\w+)"), sentence.strip()))
+    ]
+    assert len(found) == len(sentences)
+    return found
+
+
+@given(seeds, st.sampled_from(["forward", "reversal", "reversal, noun in two facts", "syllogism"]))
+def test_the_first_option_follows_from_the_prompt_and_no_other_does(rng, name):
+    question = abilities.CHOICES[name][0](rng, "test")
+    given_ = facts_of(question.context)
+    assert len(given_) == 8
+    true = {fact.sentence for fact in (*given_, *knowledge.consequences(given_))}
+    stem = question.context.split("So, ")[1]
+    assert [f"{stem}{option}" in true for option in question.options] == [True, False, False, False]
+    assert len(set(question.options)) == 4
+    assert {option.strip() for option in question.options} <= set(nouns("test"))
+    if name == "syllogism":
+        assert f"{stem}{question.options[0]}" not in {fact.sentence for fact in given_}, "stated, not concluded"
+
+
+@given(st.integers(0, 10**6))
+def test_unknown_asks_what_reversal_asks_without_the_facts(seed):
+    told, bare = (make(random.Random(seed), "test") for make in (abilities.reversal, abilities.unknown))
+    assert told.context.endswith(f" {bare.context}") and set(told.options[:1]) == set(bare.options[:1])
+
+
+@given(seeds)
+def test_of_two_facts_about_a_noun_the_relation_tells(rng):
+    question = abilities.reversal_of_two(rng, "test")
+    asked = question.context.split("So, ")[1].split()[0]
+    partners = {fact.a for fact in facts_of(question.context) if fact.b == asked}
+    assert partners == {option.strip() for option in question.options[:2]}
+
+
+@pytest.mark.parametrize("shots", [3, 8, 32])
+def test_position_gives_no_label_away(shots):
+    """A reader who names the rarest label so far, without reading any note, stays near chance."""
+    make, chance = abilities.CHOICES[f"classification, {shots} shots"]
+    rng, right = random.Random(0), 0
+    for _ in range(400):
+        question = make(rng, "test")
+        labels = re.findall(r"Desk: (\w)", question.context)
+        options = [option.strip() for option in question.options]
+        rarest = min(options, key=lambda label: (labels.count(label), rng.random()))
+        right += rarest == options[0]
+    assert len(labels) == shots
+    assert right / 400 == pytest.approx(chance, abs=0.08)
+
+
+def test_ties_are_not_right_answers(monkeypatch, llama):
+    even = Option(-1.0, 1, 1)
+    monkeypatch.setattr(abilities, "score", lambda lm, asked: Scores([(even,) * 4] * len(asked), None, None, "trie"))
+    assert abilities.choices(llama, "forward", "test", 5).right == 0
+
+
+def test_grading_counts_greedy_first_samples_and_coverage():
+    problem = partial(reasoning.Problem, "sums", "Sum 3 4.", steps=(3, 4))
+    solved = Solved(
+        [problem(answer="7"), problem(answer="8")], ["So 7.", ""], [["So 6.", "So 7."], ["So 7.", "Quick: 9."]]
+    )
+    shares = {one.name: one.right for one in abilities.graded(solved)}
+    assert shares == {"sums, greedy": 1, "sums, one sample": 0, "sums, coverage of 2": 1}
+    most, shorter = abilities.favoured(solved, ["So 6.", "So 7."])
+    assert (most.marks, shorter.marks) == ((False, False), (False,))
+    _, shorter = abilities.favoured(solved, ["6.", "So 7."])
+    assert shorter.marks == (True,)
+
+
+def test_an_ability_knows_its_share_and_interval():
+    ability = Ability("x", (True,) * 95 + (False,) * 5)
+    low, high = ability.interval
+    assert ability.share == 0.95 and (round(low, 3), round(high, 3)) == (0.888, 0.978)  # Wilson, by hand
+
+
+def test_a_probe_leaves_the_model_in_training_and_draws_no_test_noun(monkeypatch):
+    model, words, splits = LlamaForCausalLM(RECIPES["study"].config()), tokenizer.train(), set()
+    for name in ("choices", "instruction", "solve"):
+        real = getattr(abilities, name)
+
+        def spy(*args, real=real, **kwargs):
+            splits.update(
+                set(args) & {"train", "probe", "test"} if all(isinstance(a, str | int) for a in args[1:]) else ()
+            )
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(abilities, name, spy)
+    monkeypatch.setattr(abilities, "PROBED", ("forward",))
+    model.train()
+    found = abilities.probe(model, words, n=2)
+    assert model.training and splits == {"probe"}
+    assert set(found) >= {"forward", "instruction, 0 shots", "arithmetic, greedy"}

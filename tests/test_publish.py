@@ -1,0 +1,105 @@
+"""From the command line to a finished model folder, with a model of a few thousand weights."""
+
+import functools
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from adaptlab import paths
+from adaptlab.engine.models import embedded, load
+from adaptlab.runner.cli import app
+from adaptlab.studymodel import abilities, make, publish
+from adaptlab.studymodel.publish import ABILITIES, CARD, TRAINING, thinned
+from adaptlab.studymodel.recipes import RECIPES, Phase
+from adaptlab.tasks import instructions
+from tiny import use
+
+TINY = replace(
+    RECIPES["study"], name="tiny", hidden=32, heads=2, layers=1, steps=12, tokens=1024, phases=(Phase(1, 1024, 90),)
+)
+
+
+@pytest.fixture
+def kit(tmp_path, monkeypatch):
+    use(tmp_path, monkeypatch.setattr)
+    monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
+    monkeypatch.setitem(RECIPES, "tiny", TINY)
+    monkeypatch.setattr(make, "publish", functools.partial(publish.publish, n=3))
+    monkeypatch.setattr(make, "pretrain", functools.partial(make.pretrain, fast=False, probe_every=5))
+    monkeypatch.setattr(make, "probe", functools.partial(abilities.probe, n=2))
+    monkeypatch.setattr(publish.abilities, "solve", functools.partial(abilities.solve, samples=2))
+    monkeypatch.setattr(publish.instructions, "CLUSTERS", {"copy": instructions.CLUSTERS["copy"]})
+    return tmp_path
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, ["pretrain", *map(str, arguments)])
+
+
+def test_in_two_sittings_to_a_folder_that_loads(kit):
+    first = call("tiny", "--steps", 7)
+    assert first.exit_code == 0 and not (kit / "models").exists(), first.output
+    assert len((kit / "checkpoints" / "tiny" / "log.jsonl").read_text().splitlines()) == 7
+    second = call("tiny", "--out", kit / "models" / "tiny", "--device", "cpu")
+    assert second.exit_code == 0 and second.output.strip().endswith("tiny"), second.output
+    assert embedded() == ["tiny"]
+    lm, folder = load("tiny", device="cpu"), kit / "models" / "tiny"
+    assert set(load_file(folder / "model.safetensors")["model.norm.weight"].dtype for _ in "x") == {torch.bfloat16}
+    log = [json.loads(line) for line in (folder / TRAINING).read_text().splitlines()]
+    assert [line["step"] for line in log] == [10, 12] and "forward" in log[0] and "forward" in log[1]
+    names = {one["name"] for one in json.loads((folder / ABILITIES).read_text())}
+    assert {*abilities.CHOICES, "instruction, 3 shots, copy", "sums, coverage of 2"} <= names
+    card = (folder / CARD).read_text()
+    assert f"{lm.model.num_parameters() / 1e6:.2f} million parameters" in card and "adaptlab pretrain tiny" in card
+    assert "cpu threads" in card and all(f"| {name} |" in card for name in names)
+
+
+def test_what_fails_leaves_the_old_folder_and_no_crumbs(kit, monkeypatch):
+    folder = kit / "models" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(publish, "card", fail)
+    result = call("tiny", "--out", folder)
+    assert result.exit_code == 1 and "disk full" in result.output
+    assert [p.name for p in folder.parent.iterdir()] == ["tiny"]
+    assert [p.name for p in folder.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("study-xl",), "study models are study, study-s, study-b, tiny; there is no 'study-xl'"),
+        (("tiny", "--device", "gpu"), "device must be cpu, cuda, mps or auto"),
+        (("tiny", "--steps", 0), "not in the range"),
+    ],
+)
+def test_a_mistake_is_one_message(kit, arguments, message):
+    result = call(*arguments)
+    assert result.exit_code == 2 and message in result.output
+    assert "Traceback" not in result.output and not list((kit / "checkpoints").iterdir())
+
+
+def test_a_run_of_another_recipe_is_one_message(kit, monkeypatch):
+    assert call("tiny", "--steps", 2).exit_code == 0
+    monkeypatch.setitem(RECIPES, "tiny", replace(TINY, seed=5))
+    result = call("tiny")
+    assert result.exit_code == 2 and "belongs to another run" in result.output
+
+
+def test_thinning_keeps_tokens_means_and_probes():
+    lines = [
+        {"step": i, "batch": "x", "tokens": 5, "determined": i, "undetermined": 1.0, "seconds": 1} for i in range(25)
+    ]
+    lines[14]["forward"] = 0.5
+    kept = thinned(lines)
+    assert [line["step"] for line in kept] == [10, 20, 25] and [line["tokens"] for line in kept] == [50, 100, 125]
+    assert [line["determined"] for line in kept] == [4.5, 14.5, 22.0]
+    assert kept[1]["forward"] == 0.5 and "forward" not in kept[0] and "batch" not in kept[0]
