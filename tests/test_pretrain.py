@@ -15,10 +15,10 @@ import torch
 from adaptlab.studymodel import make, tokenizer
 from adaptlab.studymodel.batches import Batch, batch
 from adaptlab.studymodel.pretrain import LOG, STATE, CannotResume, Trainer, pretrain, schedule
-from adaptlab.studymodel.recipes import RECIPES, Phase
+from adaptlab.studymodel.recipes import RECIPES, THEN, Phase
 
 CPU = torch.device("cpu")
-TINY = replace(RECIPES["study"], hidden=32, heads=2, layers=1, steps=30, tokens=512, phases=(Phase(1, 128, 60),))
+TINY = replace(RECIPES["study"], hidden=32, heads=2, layers=1, steps=30, tokens=512, phases=(Phase(1, 128, 60, THEN),))
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,19 @@ from adaptlab.engine.models import embedded, load
 from adaptlab.runner.cli import app
 from adaptlab.studymodel import abilities, make, publish
 from adaptlab.studymodel.publish import ABILITIES, CARD, TRAINING, thinned
-from adaptlab.studymodel.recipes import RECIPES, Phase
+from adaptlab.studymodel.recipes import RECIPES, THEN, Phase
 from adaptlab.tasks import instructions
 from tiny import use
 
 TINY = replace(
-    RECIPES["study"], name="tiny", hidden=32, heads=2, layers=1, steps=12, tokens=1024, phases=(Phase(1, 1024, 90),)
+    RECIPES["study"],
+    name="tiny",
+    hidden=32,
+    heads=2,
+    layers=1,
+    steps=12,
+    tokens=1024,
+    phases=(Phase(1, 1024, 90, THEN),),
 )
 
 

@@ -22,7 +22,7 @@ from adaptlab.studymodel.batches import encode
 from adaptlab.studymodel.corpus import Document
 from adaptlab.studymodel.pretrain import LOG, pretrain
 from adaptlab.studymodel.publish import ABILITIES, TRAINING
-from adaptlab.studymodel.recipes import RECIPES, Phase
+from adaptlab.studymodel.recipes import FIRST, RECIPES, Phase
 
 SPLIT = "test"
 
@@ -66,7 +66,7 @@ def measured(lm: LM, items: int, seeds: Sequence[int]) -> pd.DataFrame:
 def retrained(steps: int) -> pd.DataFrame:
     """Train a model of a tenth of a million weights for some steps, from nothing; its log, one row a step."""
     recipe = replace(
-        RECIPES["study"], hidden=64, layers=2, heads=2, steps=steps, tokens=4096, phases=(Phase(1, 128, 80),)
+        RECIPES["study"], hidden=64, layers=2, heads=2, steps=steps, tokens=4096, phases=(Phase(1, 128, 80, FIRST),)
     )
     with TemporaryDirectory() as folder:
         pretrain(recipe, tokenizer.train(), Path(folder), torch.device("cpu"), fast=False)

@@ -45,9 +45,9 @@ def batch(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, step: int) -> Batc
     documents = np.zeros((rows, phase.row), dtype=np.int64)
     filled = [0] * rows
     misses = 0
-    taken = {kind: rng.random() * phase.longest for kind in recipe.mixture}  # else every batch would begin alike
+    taken = {kind: rng.random() * phase.longest for kind in phase.mixture}  # else every batch would begin alike
     while misses < rows:
-        kind = min(taken, key=lambda kind: taken[kind] / recipe.mixture[kind])
+        kind = min(taken, key=lambda kind: taken[kind] / phase.mixture[kind])
         tokens, given = encode(tokenizer, document(rng, kind, phase.longest))
         taken[kind] += len(tokens)
         row = next((r for r in range(rows) if filled[r] + len(tokens) <= phase.row), None)

@@ -17,6 +17,7 @@ from adaptlab.tasks.prompts import FORMATS, PromptFormat
 
 SPLIT = "train"
 DIALOGUE = PromptFormat("", "User: {query}\nAssistant:", " ", "\n\n", ("\n",))
+LINE = PromptFormat("{instruction}\n", "{query}:", " ", "\n", ("\n",))
 
 
 @dataclass
@@ -106,8 +107,8 @@ def classification(rng: random.Random, budget: int) -> Document:
     classes = rng.sample(list(notes.TRAITS[trait]), rng.choice((2, 3, 3, 4, 4)))
     called = _names(rng, trait, classes)
     noise = rng.choice((0.0, 0.0, 0.0, 0.0, 0.1, 0.25))
-    shots = notes.notes(rng, trait, classes, max(2, (budget - 12) // 16), SPLIT)
-    layout = FORMATS[rng.choice(("plain", "plain", "plain", "question"))]
+    layout, size = rng.choice(((LINE, 9), (LINE, 9), (FORMATS["plain"], 14), (FORMATS["question"], 14)))
+    shots = notes.notes(rng, trait, classes, max(2, (budget - 12) // size), SPLIT)
     listed = rng.sample(list(called.values()), len(called))
     if layout.head and rng.random() < 0.7:
         page.given(layout.head.replace("{instruction}", notes.INSTRUCTION.replace("{names}", _listing(listed))))

@@ -1,6 +1,6 @@
 """Notes from the study world, sorted by one of their traits: classification that has to be read off the examples.
 
-A note tells five things about a creature. Which of the five decides its label is not said: labels that mean something
+A note tells four things about a creature. Which of the four decides its label is not said: labels that mean something
 give it away, letters do not, and then only the examples can tell.
 """
 
@@ -22,8 +22,7 @@ TRAITS = {
     },
     "size": {value: (value,) for value in ("tiny", "small", "big", "huge")},
     "colour": {value: (value,) for value in ("red", "blue", "green", "white")},
-    "place": {value: (value,) for value in ("river", "forest", "desert", "tower")},
-    "time": {value: (value,) for value in ("morning", "noon", "evening", "night")},
+    "time": {value: (value,) for value in ("daily", "weekly", "yearly", "once")},
 }
 
 
@@ -40,8 +39,7 @@ def note(rng: random.Random, split: str, **fixed: str) -> Note:
     values = {trait: fixed.get(trait) or rng.choice(list(of)) for trait, of in TRAITS.items()}
     word = {trait: rng.choice(TRAITS[trait][value]) for trait, value in values.items()}
     (noun,) = some_nouns(rng, 1, split)
-    text = f"{word['size']} {word['colour']} {noun} {word['kind']} by {word['place']} at {word['time']}"
-    return Note(text, values)
+    return Note(f"{word['size']} {word['colour']} {noun} {word['kind']} {word['time']}", values)
 
 
 def notes(rng: random.Random, trait: str, classes: Sequence[str], n: int, split: str) -> list[Note]:
