@@ -90,9 +90,9 @@ def test_grading_counts_greedy_first_samples_and_coverage():
     shares = {one.name: one.right for one in abilities.graded(solved)}
     assert shares == {"sums, greedy": 1, "sums, one sample": 0, "sums, coverage of 2": 1}
     most, shorter = abilities.favoured(solved, ["So 6.", "So 7."])
-    assert (most.marks, shorter.marks) == ((False, False), (False,))
+    assert (most.marks, shorter.marks) == ((False, False), (False, False))
     _, shorter = abilities.favoured(solved, ["6.", "So 7."])
-    assert shorter.marks == (True,)
+    assert shorter.marks == (True, False)
 
 
 def test_an_ability_knows_its_share_and_interval():

@@ -39,7 +39,9 @@ def kit(tmp_path, monkeypatch):
     monkeypatch.setattr(make, "pretrain", functools.partial(make.pretrain, fast=False, probe_every=5))
     monkeypatch.setattr(make, "probe", functools.partial(abilities.probe, n=2))
     monkeypatch.setattr(publish.abilities, "solve", functools.partial(abilities.solve, samples=2))
-    monkeypatch.setattr(publish.instructions, "CLUSTERS", {"copy": instructions.CLUSTERS["copy"]})
+    monkeypatch.setattr(
+        publish.instructions, "CLUSTERS", {name: instructions.CLUSTERS[name] for name in ("copy", "reverse")}
+    )
     return tmp_path
 
 
@@ -85,7 +87,7 @@ def test_what_fails_leaves_the_old_folder_and_no_crumbs(kit, monkeypatch):
     [
         (("study-xl",), "study models are study, study-s, study-b, tiny; there is no 'study-xl'"),
         (("tiny", "--device", "gpu"), "device must be cpu, cuda, mps or auto"),
-        (("tiny", "--steps", 0), "not in the range"),
+        (("tiny", "--steps", 0), "Invalid value"),
     ],
 )
 def test_a_mistake_is_one_message(kit, arguments, message):

@@ -26,10 +26,9 @@ def make(name: str, steps: int | None = None, device: str = "auto", out: Path | 
     if name not in RECIPES:
         raise UnknownRecipe(f"study models are {', '.join(RECIPES)}; there is no {name!r}")
     recipe, work = RECIPES[name], paths.CHECKPOINTS / name
+    place = models.device_named(device)
     words = tokenizer.train()
-    trainer = pretrain(
-        recipe, words, work, models.device_named(device), probe=lambda model: probe(model, words), until=steps
-    )
+    trainer = pretrain(recipe, words, work, place, probe=lambda model: probe(model, words), until=steps)
     if trainer.done < recipe.steps:
         return work
     folder = out or work / "model"
