@@ -90,7 +90,7 @@ def _conclude(page: Document, cue: str, fact: Fact) -> None:
     form = knowledge.REPHRASED[fact.form] if cue is SAME else fact.form
     sentence = form.format(fact.a, fact.b)
     # Which of the facts comes next is open; with the first syllable of its first noun it mostly is not.
-    opening = min(sentence.index(fact.a), sentence.find(fact.b) % 1000) + 3
+    opening = min(sentence.index(fact.a), sentence.index(fact.b)) + 3
     page.given(f" {cue}{sentence[:opening]}")
     page.follows(f"{sentence[opening:]}.")
 

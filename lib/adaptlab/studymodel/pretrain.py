@@ -44,7 +44,7 @@ class Trainer:
         config = recipe.config()
         config._attn_implementation = "eager"
         self.model = LlamaForCausalLM(config).to(device)
-        # Muon (Jordan et al. 2024) for matrices, AdamW for embeddings and norms: fewer tokens to the same abilities.
+        # Muon (Jordan et al. 2024) for matrices, AdamW for embeddings and norms, as its author advises.
         inner = [p for n, p in self.model.named_parameters() if p.ndim == 2 and "embed" not in n]
         rest = [p for n, p in self.model.named_parameters() if p.ndim != 2 or "embed" in n]
         self.optimizers = {

@@ -14,13 +14,17 @@ from functools import cache
 from adaptlab.tasks.nouns import some_nouns
 
 
+def _nothing(rng: random.Random, words: Sequence[str], split: str) -> str:
+    return ""
+
+
 @dataclass(frozen=True)
 class Cluster:
     """Wordings with ``{x}`` for the list and ``{w}`` for a word from ``pick``; ``solve`` gives the answer."""
 
     wordings: tuple[str, ...]
     solve: Callable[[Sequence[str], str], str]
-    pick: Callable[[random.Random, Sequence[str], str], str] = lambda rng, words, split: ""
+    pick: Callable[[random.Random, Sequence[str], str], str] = _nothing
 
 
 def _inside(rng: random.Random, words: Sequence[str], split: str) -> str:
@@ -157,8 +161,8 @@ def answered(rng: random.Random, asked: Request, style: str, split: str) -> tupl
     if style == "restyled":
         return f"Answer: {right}. In short, {right}.", ""
     if style == "wrong":
-        others = [c for c in CLUSTERS if CLUSTERS[c].pick is CLUSTERS["copy"].pick]
-        wrong = [w for c in others if (w := CLUSTERS[c].solve(asked.words, "")) != right]
+        others = [kind for kind in CLUSTERS.values() if kind.pick is _nothing]
+        wrong = [answer for kind in others if (answer := kind.solve(asked.words, "")) != right]
         return rng.choice(wrong), ""
     if style == "run-on":
         return right, f" and then {' '.join(some_nouns(rng, rng.randint(3, 6), split))}"
