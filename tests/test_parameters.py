@@ -1,5 +1,6 @@
 """What a notebook may be given, and what is refused before anything runs."""
 
+import shutil
 import nbformat
 import pytest
 import yaml
@@ -205,6 +206,8 @@ def test_a_notebook_is_found_by_number_stem_and_path(kit):
         notebooks.find("02_icl_scalin")
     with pytest.raises(notebooks.NotebookNotFound, match="There are: 01_data, 02_icl_scaling"):
         notebooks.find("9")
+    appendix = shutil.copy(path, path.with_name("A1_appendix.ipynb"))
+    assert notebooks.find("A1") == appendix
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"cells": 3}', "\x00", '{"nbformat": 4, "nbformat_minor": 5}'])

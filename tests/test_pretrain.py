@@ -13,13 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from adaptlab.studymodel import make, tokenizer
+from adaptlab.studymodel import corpus, make, tokenizer
 from adaptlab.studymodel.batches import Batch, batch
 from adaptlab.studymodel.pretrain import LOG, STATE, CannotResume, Trainer, pretrain, schedule
-from adaptlab.studymodel.recipes import RECIPES, THEN, Phase
+from adaptlab.studymodel.recipes import RECIPES, THIRD, Phase
 
 CPU = torch.device("cpu")
-TINY = replace(RECIPES["study"], hidden=32, heads=2, layers=1, steps=30, tokens=512, phases=(Phase(1, 128, 60, THEN),))
+TINY = replace(RECIPES["study"], hidden=32, heads=2, layers=1, steps=30, tokens=512, phases=(Phase(1, 128, 60, THIRD),))
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,15 @@ def test_a_folder_of_another_recipe_is_refused_and_left_alone(words, tmp_path, u
         with pytest.raises(CannotResume, match="another run"):
             pretrain(replace(TINY, **change), words, tmp_path / "run", CPU, fast=False)
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+
+
+def test_a_corpus_that_changed_in_a_later_phase_is_noticed(words, tmp_path, monkeypatch):
+    phases = (Phase(0.5, 128, 60, {"facts": 1.0}), Phase(0.5, 128, 60, {"problem": 1.0}))
+    recipe = replace(TINY, steps=4, phases=phases)
+    pretrain(recipe, words, tmp_path, CPU, until=1, fast=False)
+    monkeypatch.setitem(corpus.KINDS, "problem", corpus.instruction)
+    with pytest.raises(CannotResume, match="another run"):
+        pretrain(recipe, words, tmp_path, CPU, fast=False)
 
 
 def test_a_log_that_lost_lines_is_refused(words, tmp_path, undisturbed):

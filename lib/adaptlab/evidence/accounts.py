@@ -1,5 +1,6 @@
 """What a notebook owes its reader at the end: what it cost, and what would be needed to repeat it."""
 
+import hashlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ import transformers
 from adaptlab import paths
 from adaptlab.engine.models import LM
 from adaptlab.evidence.record import Record, html_table
+from adaptlab.tasks.records import LabelledSet
 
 TOKENS = ("prefilled", "cached", "scored", "decoded", "trained", "naive")
 
@@ -34,8 +36,8 @@ def cost(frame: pd.DataFrame, *, by: str = "labels") -> Record:
     return Record({"kind": "cost", "rows": rows}, counts.to_string(), html)
 
 
-def provenance(lm: LM, data: Mapping[str, Path], parameters: Mapping[str, Any]) -> Record:
-    """The weights, the data (sha256 of each file), the parameters, the machine and the versions of a run.
+def provenance(lm: LM, data: Mapping[str, Path | LabelledSet], parameters: Mapping[str, Any]) -> Record:
+    """The weights, the data (sha256 of each file or set), the parameters, the machine and the versions of a run.
 
     Differs from machine to machine: show it in a cell that is not compared.
     """
@@ -46,7 +48,7 @@ def provenance(lm: LM, data: Mapping[str, Path], parameters: Mapping[str, Any]) 
         "dtype": str(lm.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "seeds": list(parameters.get("seeds", [])),
-        "data": {name: paths.sha256(path) for name, path in data.items()},
+        "data": {name: _sha256(value) for name, value in data.items()},
         "peak_rss_bytes": peak_rss(),
         "parameters": dict(parameters),
         "versions": {module.__name__: module.__version__ for module in (torch, transformers, numpy, pd)},
@@ -54,6 +56,10 @@ def provenance(lm: LM, data: Mapping[str, Path], parameters: Mapping[str, Any]) 
     cells = [(name.replace("_", " "), value) for name, value in facts.items()]
     text = "\n".join(f"{name}: {value}" for name, value in facts.items())
     return Record({"kind": "provenance", **facts}, text, html_table(["fact", "value"], cells, caption="Provenance"))
+
+
+def _sha256(data: Path | LabelledSet) -> str:
+    return paths.sha256(data) if isinstance(data, Path) else hashlib.sha256(repr(data).encode()).hexdigest()
 
 
 def peak_rss() -> int:

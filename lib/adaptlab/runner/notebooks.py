@@ -23,13 +23,13 @@ def available() -> list[Path]:
 
 
 def find(notebook: str | Path) -> Path:
-    """The notebook with this number (``3`` or ``03``), stem (``03_demo_search``) or path."""
+    """The notebook with this number (``3``, ``03``, ``A1``), stem (``03_demo_search``) or path."""
     path = Path(notebook)
     if path.suffix == ".ipynb" and path.is_file():
         return path.resolve()
     name, known = path.stem, available()
-    number = f"{int(name):02d}" if name.isdecimal() else None
-    hits = [file for file in known if file.stem == name or (number and file.stem.split("_")[0] == number)]
+    number = f"{int(name):02d}" if name.isdecimal() else name
+    hits = [file for file in known if file.stem == name or file.stem.split("_")[0] == number]
     if len(hits) == 1:
         return hits[0]
     stems = [file.stem for file in hits or known]

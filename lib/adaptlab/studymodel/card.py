@@ -78,9 +78,9 @@ def _reading() -> str:
     quantifiers = [knowledge.ALL, knowledge.SOME, knowledge.NO]
     return f"""## What it has read
 
-Six kinds of documents, one of each below. Names and labels are drawn anew for every document. What stands in brackets
-had full weight in training: it is determined by the text before, or would be for a reader who has seen enough (a label
-early in its document, a slip, a guess). The rest had a weight of {UNDETERMINED:.0%}.
+{len(corpus.KINDS)} kinds of documents, one of each below. Names and labels are drawn anew for every document. What
+stands in brackets had full weight in training: it is determined by the text before, or would be for a reader who has
+seen enough (a label early in its document, a slip, a guess). The rest had a weight of {UNDETERMINED:.0%}.
 
 {examples}
 

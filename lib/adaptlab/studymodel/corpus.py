@@ -1,4 +1,4 @@
-"""The text that the study model is raised on: seeded documents of six kinds.
+"""The text that the study model is raised on: seeded documents of several kinds.
 
 What the documents teach is taught in context: facts and labels are drawn anew for each document, so nothing but the
 document itself can tell them. Each document marks which of its characters are *determined* by what stands before, or
@@ -59,11 +59,32 @@ def facts(rng: random.Random, budget: int) -> Document:
     given = [fact for group in groups for fact in group]
     _state(page, rng, given)
     told = [(SO, fact) for group in groups for fact in knowledge.consequences(group) if _worth(fact, rng)]
-    told += [(SO, fact) for fact in given if rng.random() < 0.3]
+    told += [(SO, fact) for fact in given if rng.random() < 0.4]
     told += [(SAME, fact) for fact in given if rng.random() < 0.15]
-    rng.shuffle(told)
-    for cue, fact in told:
+    for cue, fact in rng.sample(told, len(told)):
         _conclude(page, cue, fact)
+    return page
+
+
+def relations(rng: random.Random, _: int) -> Document:
+    """Two relations in the plainest words, then each from both ends: what looking up begins with."""
+    return _plainly(rng, Document("relations"), knowledge.relation)
+
+
+def chains(rng: random.Random, _: int) -> Document:
+    """Two pairs of premises in the plainest words, then premises and conclusions again."""
+    return _plainly(rng, Document("chains"), knowledge.chain)
+
+
+def _plainly(rng: random.Random, page: Document, make: knowledge.Make) -> Document:
+    groups = knowledge.world(rng, [make] * 2, SPLIT)
+    told = [fact for group in groups for fact in group]
+    page.given(OPENINGS[0])
+    for fact in rng.sample(told, len(told)):
+        page.given(f" {fact.sentence}.")
+    told += [fact for group in groups for fact in knowledge.consequences(group)]
+    for fact in rng.sample(told, len(told)):
+        _conclude(page, SO, fact)
     return page
 
 
@@ -101,14 +122,17 @@ LETTERS = "ABCDEFGH"
 
 
 def classification(rng: random.Random, budget: int) -> Document:
-    """Notes with labels. What decides the label, and what labels are called, holds for this document only."""
+    """Notes with labels. What decides the label, what labels are called, and how much the notes tell besides, holds for
+    this document only."""
     page = Document("classification")
     trait = rng.choice(["kind", "kind", *notes.TRAITS])
     classes = rng.sample(list(notes.TRAITS[trait]), rng.choice((2, 3, 3, 4, 4)))
     called = _names(rng, trait, classes)
     noise = rng.choice((0.0, 0.0, 0.0, 0.0, 0.1, 0.25))
-    layout, size = rng.choice(((LINE, 9), (LINE, 9), (FORMATS["plain"], 14), (FORMATS["question"], 14)))
-    shots = notes.notes(rng, trait, classes, max(2, (budget - 12) // size), SPLIT)
+    layout, size = rng.choice(((LINE, 5), (LINE, 5), (FORMATS["plain"], 10), (FORMATS["question"], 10)))
+    others = [other for other in notes.TRAITS if other != trait]
+    shown = {trait, *rng.sample(others, rng.choice((0, 0, 1, 2, 3, 3)))}
+    shots = notes.notes(rng, trait, classes, max(2, (budget - 12) // (size + len(shown))), SPLIT, shown)
     listed = rng.sample(list(called.values()), len(called))
     if layout.head and rng.random() < 0.7:
         page.given(layout.head.replace("{instruction}", notes.INSTRUCTION.replace("{names}", _listing(listed))))
@@ -187,7 +211,8 @@ def problem(rng: random.Random, budget: int) -> Document:
 
 
 KINDS: dict[str, Callable[[random.Random, int], Document]] = {
-    make.__name__: make for make in (facts, plain, classification, transduction, instruction, problem)
+    make.__name__: make
+    for make in (relations, chains, facts, plain, classification, transduction, instruction, problem)
 }
 
 

@@ -1,11 +1,11 @@
 """Notes from the study world, sorted by one of their traits: classification that has to be read off the examples.
 
-A note tells four things about a creature. Which of the four decides its label is not said: labels that mean something
+A note tells up to four things about a creature. Which of them decides its label is not said: labels that mean something
 give it away, letters do not, and then only the examples can tell.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from adaptlab.tasks.nouns import some_nouns
@@ -28,23 +28,31 @@ TRAITS = {
 
 @dataclass(frozen=True)
 class Note:
-    """A text and the value of each trait in it."""
+    """A text, and the value of each trait, told in the text or not."""
 
     text: str
     values: dict[str, str]
 
 
-def note(rng: random.Random, split: str, **fixed: str) -> Note:
-    """A random note about one noun of ``split``; ``fixed`` traits have the value given."""
+def note(rng: random.Random, split: str, shown: Collection[str] = tuple(TRAITS), **fixed: str) -> Note:
+    """A random note about a noun of ``split`` that tells the traits ``shown``; ``fixed`` ones have the value given."""
     values = {trait: fixed.get(trait) or rng.choice(list(of)) for trait, of in TRAITS.items()}
-    word = {trait: rng.choice(TRAITS[trait][value]) for trait, value in values.items()}
+    word = {trait: rng.choice(TRAITS[trait][value]) if trait in shown else "" for trait, value in values.items()}
     (noun,) = some_nouns(rng, 1, split)
-    return Note(f"{word['size']} {word['colour']} {noun} {word['kind']} {word['time']}", values)
+    words = (word["size"], word["colour"], noun, word["kind"], word["time"])
+    return Note(" ".join(filter(None, words)), values)
 
 
-def notes(rng: random.Random, trait: str, classes: Sequence[str], n: int, split: str) -> list[Note]:
+def notes(
+    rng: random.Random,
+    trait: str,
+    classes: Sequence[str],
+    n: int,
+    split: str,
+    shown: Collection[str] = tuple(TRAITS),
+) -> list[Note]:
     """``n`` notes whose ``trait`` is one of ``classes``, each drawn for itself: where a note stands tells nothing."""
-    return [note(rng, split, **{trait: rng.choice(classes)}) for _ in range(n)]
+    return [note(rng, split, shown, **{trait: rng.choice(classes)}) for _ in range(n)]
 
 
 def load_notes(

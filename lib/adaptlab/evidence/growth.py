@@ -1,0 +1,160 @@
+"""How the study models grew up, and what they can do: their published logs and abilities, as frames and figures."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from matplotlib.axes import Axes
+
+from adaptlab import paths
+from adaptlab.engine.models import LM
+from adaptlab.evidence.stats import proportion_interval
+from adaptlab.studymodel import abilities, tokenizer
+from adaptlab.studymodel.abilities import Ability
+from adaptlab.studymodel.batches import encode
+from adaptlab.studymodel.corpus import Document
+from adaptlab.studymodel.pretrain import LOG, pretrain
+from adaptlab.studymodel.publish import ABILITIES, TRAINING
+from adaptlab.studymodel.recipes import FIRST, RECIPES, Phase
+
+SPLIT = "test"
+
+
+def training(name: str) -> pd.DataFrame:
+    """The published training log of an embedded model: one row for every ten steps, with abilities where probed."""
+    return pd.read_json(paths.MODELS / name / TRAINING, lines=True)
+
+
+def published(name: str) -> pd.DataFrame:
+    """The published abilities of an embedded model: share right, 95 % interval, n and chance."""
+    rows = json.loads((paths.MODELS / name / ABILITIES).read_text())
+    for row in rows:
+        row["share"], (row["low"], row["high"]) = row["right"] / row["n"], _interval(row["right"], row["n"])
+    return pd.DataFrame(rows).assign(model=name)
+
+
+def emergence(log: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """For each ability, the first probe at which it has come half of the way from its first probe to its best."""
+    rows = []
+    for name in names:
+        probes = log[["step", "tokens", name]].dropna()
+        first, best = probes[name].iloc[0], probes[name].max()
+        half = probes[probes[name] >= first + (best - first) / 2].iloc[0]
+        rows.append((name, first, best, int(half.step), half.tokens / 1e6))
+    return pd.DataFrame(rows, columns=["ability", "at first", "best", "half way at step", "million tokens"])
+
+
+def measured(lm: LM, items: int, seeds: Sequence[int]) -> pd.DataFrame:
+    """Abilities in context, measured now: one row for every item, as the ledger's claims want them.
+
+    An item number names the same world for every ability, but another one for another seed.
+    """
+    frames = []
+    for seed in seeds:
+        for name in ("forward", "reversal", "unknown"):
+            frames.append(_rows(lm, abilities.choices(lm, name, SPLIT, items, seed), seed, ability=name, shots=0))
+        for shots in (0, 3):
+            followed = abilities.instruction(lm, shots, SPLIT, items, seed)
+            frames.append(_rows(lm, followed, seed, ability="instruction", shots=shots))
+    return pd.concat(frames, ignore_index=True)
+
+
+def retrained(steps: int) -> pd.DataFrame:
+    """Train a model of 160 thousand weights for some steps, from nothing; its log, one row a step."""
+    recipe = replace(
+        RECIPES["study"], hidden=64, layers=2, heads=2, steps=steps, tokens=4096, phases=(Phase(1, 128, 80, FIRST),)
+    )
+    with TemporaryDirectory() as folder:
+        pretrain(recipe, tokenizer.train(), Path(folder), torch.device("cpu"), fast=False)
+        return pd.read_json(Path(folder) / LOG, lines=True)
+
+
+def surprise(lm: LM, page: Document) -> pd.DataFrame:
+    """What each token of a document costs the model, in nats, and whether the text before determines it."""
+    ids, weights = encode(lm.tokenizer, page)
+    with torch.inference_mode():
+        logits = lm.model(torch.tensor([ids], device=lm.device)).logits[0, :-1]
+    nats = torch.nn.functional.cross_entropy(logits.float(), torch.tensor(ids[1:], device=lm.device), reduction="none")
+    tokens = [lm.tokenizer.decode([token]) for token in ids[1:]]
+    return pd.DataFrame({"token": tokens, "nats": nats.tolist(), "determined": [w == 1 for w in weights[1:]]})
+
+
+def growth(log: pd.DataFrame, columns: Sequence[str], *, chance: Mapping[str, float], ax: Axes | None = None) -> Axes:
+    """Abilities (shares right, one line each) over the tokens read so far; named chance levels are dashed."""
+    axes = ax or plt.gca()
+    colours = sns.color_palette("colorblind", len(columns))
+    for column, colour, marker in zip(columns, colours, "osD^vPX*"[: len(columns)], strict=True):
+        probes = log[["tokens", column]].dropna()
+        axes.plot(probes.tokens / 1e6, probes[column], marker=marker, markersize=4, color=colour, label=column)
+    for level in chance.values():
+        axes.axhline(level, color="0.4", linestyle="--", linewidth=1, zorder=1)
+    note = ", ".join(f"{name}: {level:.2f}" for name, level in chance.items())
+    axes.set(xlabel=f"million tokens read (dashed: {note})" if note else "million tokens read", ylabel="share right")
+    axes.set_ylim(0, 1.02)
+    _finish(axes)
+    return axes
+
+
+def losses(log: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Mean loss of determined and of open tokens, in nats (log scale), over the tokens read so far."""
+    axes = ax or plt.gca()
+    blue, orange = sns.color_palette("colorblind", 2)
+    axes.plot(log.tokens / 1e6, log.undetermined, "--", color=orange, label="open", linewidth=1.4)
+    axes.plot(log.tokens / 1e6, log.determined, "-", color=blue, label="determined", linewidth=1.4)
+    axes.set(xlabel="million tokens read", ylabel="loss (nats a token)", yscale="log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    _finish(axes)
+    return axes
+
+
+def forest(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Abilities as dots with 95 % intervals, one row each and one colour a model; small bars mark chance."""
+    axes = ax or plt.gca()
+    names, models = list(frame.name.drop_duplicates()), list(frame.model.drop_duplicates())
+    for i, (model, colour) in enumerate(zip(models, sns.color_palette("colorblind"), strict=False)):
+        rows = frame[frame.model == model]
+        places = rows.name.map(names.index) + 0.75 * ((i + 0.5) / len(models) - 0.5)
+        axes.hlines(places, rows.low, rows.high, color=colour, linewidth=2)
+        axes.plot(rows.share, places, "osD^"[i], color=colour, markersize=5, label=model)
+    known = frame.dropna(subset="chance")
+    axes.plot(known.chance, known.name.map(names.index), "|", color="0.3", markersize=14, label="chance")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="share right, 95 % intervals", xlim=(0, 1.02), ylim=(len(names) - 0.5, -0.5))
+    _finish(axes)
+    return axes
+
+
+def surprise_bars(costs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """A document token by token: how surprised the model was; determined tokens stand out."""
+    axes = ax or plt.gca()
+    places = np.arange(len(costs))
+    for determined, colour, name in ((False, "0.75", "open"), (True, sns.color_palette("colorblind")[0], "determined")):
+        chosen = costs.determined.to_numpy() == determined
+        axes.bar(places[chosen], costs.nats[chosen], width=0.9, color=colour, label=name)
+    axes.set(xlabel="token of the document", ylabel="surprise (nats)", xlim=(-1, len(costs)))
+    _finish(axes)
+    return axes
+
+
+def _finish(axes: Axes) -> None:
+    axes.grid(axis="y", color="0.9")
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    sns.despine(ax=axes)
+
+
+def _rows(lm: LM, result: Ability, seed: int, **conditions: object) -> pd.DataFrame:
+    shared = {"study": "growth", "model": lm.name, "method": "in-context", "seed": seed, **conditions}
+    return pd.DataFrame([shared | {"item": str(i), "correct": mark} for i, mark in enumerate(result.marks)])
+
+
+def _interval(right: int, n: int) -> tuple[float, float]:
+    interval = proportion_interval(right, n)
+    return interval.low, interval.high

@@ -1,0 +1,136 @@
+"""The frames and figures that tell how the study models grew up."""
+
+import json
+import random
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from transformers import LlamaForCausalLM
+
+from adaptlab import paths
+from adaptlab.engine.models import LM
+from adaptlab.engine.scoring import Question, score
+from adaptlab.evidence import growth
+from adaptlab.evidence.claims import claims
+from adaptlab.studymodel import corpus, tokenizer
+from adaptlab.studymodel.recipes import RECIPES
+
+
+@pytest.fixture(scope="module")
+def lm() -> LM:
+    torch.manual_seed(0)
+    recipe = replace(RECIPES["study"], hidden=32, layers=1, heads=2)
+    return LM("untrained", LlamaForCausalLM(recipe.config()).eval(), tokenizer.train(), "a test")
+
+
+@pytest.fixture
+def axes():
+    _, axes = plt.subplots()
+    yield axes
+    plt.close("all")
+
+
+LOG = pd.DataFrame(
+    {
+        "step": [10, 20, 30, 40],
+        "tokens": [1_000_000, 2_000_000, 3_000_000, 4_000_000],
+        "determined": [4.0, 2.0, 1.0, 0.5],
+        "undetermined": [5.0, 3.0, 2.5, 2.4],
+        "reversal": [0.25, None, 0.5, 0.95],
+        "forward": [0.3, None, 0.9, 0.9],
+    }
+)
+
+
+def test_what_was_published_comes_back_as_frames(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "MODELS", tmp_path)
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "training.jsonl").write_text('{"step": 10, "tokens": 5}\n{"step": 20, "tokens": 9}\n')
+    counted = [{"name": "forward", "right": 45, "n": 50, "chance": 0.25}, {"name": "sums", "right": 0, "n": 50}]
+    (tmp_path / "small" / "abilities.json").write_text(json.dumps(counted))
+    assert list(growth.training("small").tokens) == [5, 9]
+    first, second = growth.published("small").to_dict("records")
+    assert (first["model"], first["share"], first["chance"]) == ("small", 0.9, 0.25)
+    assert (first["low"], first["high"]) == (pytest.approx(0.7864, abs=1e-3), pytest.approx(0.9565, abs=1e-3))
+    assert second["low"] == pytest.approx(0, abs=1e-9) and pd.isna(second["chance"])
+
+
+def test_an_ability_has_emerged_when_half_of_its_way_is_done():
+    table = growth.emergence(LOG, ["reversal", "forward"]).set_index("ability")
+    assert list(table["half way at step"]) == [40, 30]
+    assert list(table["million tokens"]) == [4.0, 3.0]
+    assert list(table["best"]) == [0.95, 0.9] and list(table["at first"]) == [0.25, 0.3]
+
+
+def test_measured_rows_are_what_the_ledger_wants(lm):
+    frame = growth.measured(lm, 6, [0, 1])
+    assert frame.groupby(["ability", "shots", "seed"]).size().eq(6).all()
+    assert {(a, s) for a, s in zip(frame.ability, frame.shots, strict=True)} == {
+        *((name, 0) for name in ("forward", "reversal", "unknown", "instruction")),
+        ("instruction", 3),
+    }
+    verdicts = claims(["MODEL-CONTEXT", "MODEL-BOTH-WAYS", "MODEL-ALIGN"], frame)
+    assert [(v.interval.n_items, v.interval.n_seeds) for v in verdicts] == [(6, 2)] * 3
+    assert list(frame.correct) != list(growth.measured(lm, 6, [2, 3]).correct)
+
+
+def test_a_small_model_can_be_grown_in_the_notebook_and_comes_out_the_same():
+    one, again = (growth.retrained(2) for _ in range(2))
+    assert list(one.step) == [0, 1] and np.isfinite(one.determined).all()
+    assert list(one.determined) == list(again.determined)
+
+
+def test_surprise_is_what_scoring_says_it_is(lm):
+    page = corpus.facts(random.Random(3), 90)
+    costs = growth.surprise(lm, page)
+    start = page.text.index(" So,")
+    (option,) = score(lm, [Question(page.text[:start], (page.text[start:],))]).options[0]
+    skipped = len(lm.encode(page.text[:start])) - 1  # BOS costs nothing
+    assert -costs.nats[skipped:-1].sum() == pytest.approx(option.logprob, abs=1e-3)
+    assert "".join(costs.token[:-1]) == page.text
+    assert costs.determined.iloc[-1] and not costs.determined.iloc[0]
+
+
+def test_growth_draws_only_what_was_probed(axes):
+    growth.growth(LOG, ["reversal", "forward"], chance={"chance of 4": 0.25}, ax=axes)
+    lines = [line for line in axes.lines if len(line.get_xdata()) == 3]
+    assert [list(line.get_xdata()) for line in lines] == [[1, 3, 4]] * 2
+    assert list(lines[0].get_ydata()) == [0.25, 0.5, 0.95]
+    assert "chance of 4: 0.25" in axes.get_xlabel()
+
+
+def test_losses_draws_both_kinds(axes):
+    growth.losses(LOG, ax=axes)
+    assert [list(line.get_ydata()) for line in axes.lines] == [list(LOG.undetermined), list(LOG.determined)]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["open", "determined"]
+
+
+def test_forest_has_a_row_an_ability_and_a_dot_a_model(axes):
+    row = {"share": 0.5, "low": 0.4, "high": 0.6}
+    frame = pd.DataFrame(
+        [
+            {"name": "forward", "model": "a", "chance": 0.25, **row},
+            {"name": "forward", "model": "b", "chance": 0.25, **row},
+            {"name": "sums", "model": "a", "chance": None, **row},
+        ]
+    )
+    growth.forest(frame, ax=axes)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["forward", "sums"]
+    dots = {line.get_label(): len(line.get_xdata()) for line in axes.lines}
+    assert dots == {"a": 2, "b": 1, "chance": 2}
+    places = [line.get_ydata()[0] for line in axes.lines if line.get_label() in "ab"]
+    assert places[0] != places[1] and all(abs(place) < 0.5 for place in places)
+
+
+def test_surprise_bars_are_as_high_as_the_surprise(axes):
+    costs = pd.DataFrame({"token": list("abc"), "nats": [3.0, 0.5, 1.0], "determined": [False, True, True]})
+    growth.surprise_bars(costs, ax=axes)
+    assert sorted((bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in axes.patches) == [
+        (pytest.approx(0), 3.0),
+        (pytest.approx(1), 0.5),
+        (pytest.approx(2), 1.0),
+    ]
