@@ -115,7 +115,7 @@ def _classification(shots: int) -> Callable[[random.Random, str], Question]:
     def classification(rng: random.Random, split: str) -> Question:
         trait = rng.choice(list(notes.TRAITS))
         classes = rng.sample(list(notes.TRAITS[trait]), 3)
-        called = dict(zip(classes, rng.sample(LETTERS[:3], 3), strict=True))
+        called = dict(zip(classes, rng.sample(LETTERS, 3), strict=True))
         *shown, last = notes.notes(rng, trait, classes, shots + 1, split)
         layout = FORMATS["plain"]
         page = "".join(f"{layout.turn.replace('{query}', s.text)} {called[s.values[trait]]}{layout.end}" for s in shown)

@@ -22,20 +22,20 @@ Mixture = dict[str, float]
 FIRST: Mixture = {"relations": 1.0}
 SECOND: Mixture = {"facts": 0.3, "chains": 0.1, "classification": 0.4, "transduction": 0.05, "instruction": 0.15}
 THIRD: Mixture = {
-    "facts": 0.3,
+    "facts": 0.26,
     "plain": 0.02,
-    "classification": 0.24,
+    "classification": 0.26,
     "transduction": 0.04,
-    "instruction": 0.2,
+    "instruction": 0.22,
     "problem": 0.2,
 }
 LAST: Mixture = {
-    "facts": 0.17,
+    "facts": 0.14,
     "plain": 0.02,
-    "classification": 0.26,
+    "classification": 0.32,
     "transduction": 0.03,
-    "instruction": 0.2,
-    "problem": 0.32,
+    "instruction": 0.25,
+    "problem": 0.24,
 }
 
 
@@ -46,10 +46,10 @@ def course(third: Mixture, last: Mixture) -> tuple[Phase, ...]:
     was not found in 4 million, and with all kinds of documents from the start not in 12 (one trial run each).
     """
     return (
-        Phase(0.14, 128, 80, FIRST),
-        Phase(0.16, 256, 220, SECOND),
-        Phase(0.26, 256, 220, third),
-        Phase(0.16, 256, 220, last),
+        Phase(0.12, 128, 80, FIRST),
+        Phase(0.15, 256, 220, SECOND),
+        Phase(0.23, 256, 220, third),
+        Phase(0.22, 256, 220, last),
         Phase(0.2, 512, 480, last),
         Phase(0.08, 1024, 1000, last),
     )
@@ -67,7 +67,7 @@ class Recipe:
     layers: int = 4
     heads: int = 4
     seed: int = 0
-    steps: int = 3200
+    steps: int = 3600
     tokens: int = 8192
     lr_matrices: float = 0.02
     lr_rest: float = 0.012
@@ -113,9 +113,7 @@ RECIPES = {
         Recipe(
             "study-b",
             seed=1,
-            phases=course(
-                THIRD | {"facts": 0.22, "instruction": 0.28}, LAST | {"classification": 0.18, "instruction": 0.28}
-            ),
+            phases=course(THIRD | {"facts": 0.2, "instruction": 0.28}, LAST | {"problem": 0.19, "instruction": 0.3}),
         ),
     )
 }
