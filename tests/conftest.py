@@ -8,9 +8,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pytest
 import torch
 import transformers
+from hypothesis import HealthCheck, settings
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from adaptlab.engine.models import LM
+
+# How long an example takes to draw or to run says something about the machine, nothing about the code.
+settings.register_profile("adaptlab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("adaptlab")
 
 TEXT = [
     "the red house stands by the river and the blue house by the road",
@@ -91,12 +96,12 @@ def tiny_tokenizer() -> transformers.PreTrainedTokenizerFast:
 
 def tiny_lm(architecture: str, seed: int = 0) -> LM:
     """A randomly initialised model whose logits are far from flat, so that a wrong mask shows."""
-    name, settings = (ARCHITECTURES | UNSUPPORTED)[architecture]
+    name, sizes = (ARCHITECTURES | UNSUPPORTED)[architecture]
     tokenizer = tiny_tokenizer()
-    settings = dict(settings)
-    attention = settings.pop("attn_implementation", None)
+    sizes = dict(sizes)
+    attention = sizes.pop("attn_implementation", None)
     config = getattr(transformers, name)(
-        vocab_size=len(tokenizer), pad_token_id=0, bos_token_id=1, eos_token_id=1, **settings
+        vocab_size=len(tokenizer), pad_token_id=0, bos_token_id=1, eos_token_id=1, **sizes
     )
     torch.manual_seed(seed)
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval()

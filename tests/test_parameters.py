@@ -1,6 +1,7 @@
 """What a notebook may be given, and what is refused before anything runs."""
 
 import shutil
+
 import nbformat
 import pytest
 import yaml
