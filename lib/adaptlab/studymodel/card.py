@@ -90,9 +90,10 @@ seen enough (a label early in its document, a slip, a guess). The rest had a wei
 ({_list(instructions.CLUSTERS)}), three wordings each; the numbers 0 to 99.
 
 **Errors on purpose.** {reasoning.WRONG_STEP:.0%} of the arithmetic solutions hold a wrong step; sums are often guessed,
-long ones more often than not; {reasoning.HASTY:.0%} of the ontology answers are hasty, and {reasoning.HASTY_WRONG:.0%}
-of these are wrong. The wording of a document's first request has a usual style of answer
-({_list(instructions.STYLES)}), which the document has {instructions.USUAL:.0%} of the time."""
+long ones more often than not; {reasoning.HASTY:.0%} of the ontology questions are answered "no." without a
+look. The wording of a document's first request has a usual style of answer
+({_list(instructions.STYLES)}), which the document has {instructions.USUAL:.0%} of the time;
+the others share the rest."""
 
 
 def _list(words: Iterable[str]) -> str:

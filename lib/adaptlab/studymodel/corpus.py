@@ -131,7 +131,7 @@ def classification(rng: random.Random, budget: int) -> Document:
     noise = rng.choice((0.0, 0.0, 0.0, 0.0, 0.1, 0.25))
     layout, size = rng.choice(((LINE, 5), (LINE, 5), (FORMATS["plain"], 10), (FORMATS["question"], 10)))
     others = [other for other in notes.TRAITS if other != trait]
-    shown = {trait, *rng.sample(others, rng.choice((0, 0, 1, 2, 3, 3)))}
+    shown = {trait, *rng.sample(others, rng.choice((0, 0, 1, 1, 2, 3, 3, 3)))}
     shots = notes.notes(rng, trait, classes, max(2, (budget - 12) // (size + len(shown))), SPLIT, shown)
     listed = rng.sample(list(called.values()), len(called))
     if layout.head and rng.random() < 0.7:

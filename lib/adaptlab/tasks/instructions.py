@@ -132,8 +132,8 @@ def request(rng: random.Random, split: str, cluster: str | None = None, wording:
     return Request(name, number, question, tuple(words), argument, kind.solve(words, argument))
 
 
-STYLES = ("plain", "polite", "chatty", "restyled", "wrong", "run-on")
-USUAL = 0.6  # how often a wording is answered in its usual style
+STYLES = ("plain", "polite", "chatty", "restyled", "run-on", "wrong")
+USUAL = 0.6  # how often a wording is answered in its usual style, which is never the wrong one
 
 
 @cache
@@ -142,13 +142,16 @@ def usual_style(cluster: str, wording: int) -> str:
     wordings = [(name, i) for name, kind in CLUSTERS.items() for i in range(len(kind.wordings))]
     random.Random("usual styles").shuffle(wordings)
     place = wordings.index((cluster, wording)) / len(wordings)
-    return "plain" if place < 0.45 else STYLES[1:][int((place - 0.45) / 0.55 * len(STYLES[1:]))]
+    manners = STYLES[1:-1]
+    return "plain" if place < 0.45 else manners[int((place - 0.45) / 0.55 * len(manners))]
 
 
 def style_of(rng: random.Random, asked: Request) -> str:
-    """A style for one document that begins with this request."""
+    """A style for one document that begins with this request; beside the usual one, plain is four times as frequent
+    as each other: an answer without ado is more likely plain than wrong, and the next ones can tell."""
     usual = usual_style(asked.cluster, asked.wording)
-    return usual if rng.random() < USUAL else rng.choice([style for style in STYLES if style != usual])
+    others = [style for style in ("plain",) * 4 + STYLES[1:] if style != usual]
+    return usual if rng.random() < USUAL else rng.choice(others)
 
 
 def answered(rng: random.Random, asked: Request, style: str, split: str) -> tuple[str, str]:

@@ -7,8 +7,9 @@ Three families, made so that three things can be told apart (the sharpening of H
 - ``sums``: many write a quick guess instead of working it out, more so for long sums. Each single guess is
   improbable, but the habit of guessing is not: greedy decoding follows the habit, the most probable whole solution
   does not.
-- ``ontology``: a hasty one-word answer, often wrong, competes with a careful one in words that vary. The careful one
-  is spread over many wordings, so the log-probability of a whole solution favours the short wrong one.
+- ``ontology``: a hasty "no." competes with a careful solution in words that vary. Most solutions begin with care, and
+  so does greedy decoding; but careful ones are spread over many wordings, so the most probable whole solution is the
+  hasty one, which is wrong for half of the questions.
 """
 
 import hashlib
@@ -22,8 +23,7 @@ from itertools import accumulate, pairwise
 from adaptlab.tasks.nouns import some_nouns
 
 WRONG_STEP = 0.5  # share of arithmetic solutions with one wrong step
-HASTY = 0.4  # share of ontology answers given without reasoning
-HASTY_WRONG = 0.75  # and how many of these are wrong
+HASTY = 0.35  # share of ontology questions answered "no." without a look
 SO = ("So", "Then", "Thus", "Hence")
 
 
@@ -123,12 +123,12 @@ def _solve_sum(problem: Problem, rng: random.Random) -> str:
 
 
 def _solve_ontology(problem: Problem, rng: random.Random) -> str:
-    thing, _, *path = problem.steps
-    other = {"yes": "no", "no": "yes"}[problem.answer]
     if rng.random() < HASTY:
-        return f"{other if rng.random() < HASTY_WRONG else problem.answer}."
-    steps = [f"{rng.choice(SO)} {thing} is a {name}." for name in path]
-    return f"{' '.join(steps)} {rng.choice(SO)} {problem.answer}."
+        return "no."
+    thing, _, *path = problem.steps
+    steps = [f"{thing} is a {name}." for name in path] + [f"{problem.answer}."]
+    words = [SO[0], *rng.choices(SO, k=len(path))]  # one opening: what varies comes after the choice to take care
+    return " ".join(f"{word} {step}" for word, step in zip(words, steps, strict=True))
 
 
 FAMILIES: dict[str, Callable[..., Problem]] = {"arithmetic": arithmetic, "sums": sums, "ontology": ontology}
