@@ -12,6 +12,7 @@ import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator
 
 from adaptlab import paths
 from adaptlab.engine.models import LM
@@ -47,7 +48,7 @@ def emergence(log: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
         probes = log[["step", "tokens", name]].dropna()
         first, best = probes[name].iloc[0], probes[name].max()
         half = probes[probes[name] >= first + (best - first) / 2].iloc[0]
-        rows.append((name, first, best, int(half.step), half.tokens / 1e6))
+        rows.append((name, first, best, int(half.step), round(half.tokens / 1e6, 1)))
     return pd.DataFrame(rows, columns=["ability", "at first", "best", "half way at step", "million tokens"])
 
 
@@ -109,7 +110,9 @@ def losses(log: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     axes.plot(log.tokens / 1e6, log.undetermined, "--", color=orange, label="open", linewidth=1.4)
     axes.plot(log.tokens / 1e6, log.determined, "-", color=blue, label="determined", linewidth=1.4)
     axes.set(xlabel="million tokens read", ylabel="loss (nats a token)", yscale="log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
     _finish(axes)
     return axes
 

@@ -73,7 +73,7 @@ def _table(measured: Sequence[Ability]) -> str:
 
 def _reading() -> str:
     rng = random.Random("card")
-    pages = (f"*{kind}*\n\n```text\n{corpus.bracketed(make(rng, 90))}\n```" for kind, make in corpus.KINDS.items())
+    pages = (f"*{kind}*\n\n```text\n{corpus.bracketed(corpus.document(rng, kind, 150))}\n```" for kind in corpus.KINDS)
     examples = "\n\n".join(pages)
     quantifiers = [knowledge.ALL, knowledge.SOME, knowledge.NO]
     return f"""## What it has read

@@ -222,7 +222,7 @@ def bracketed(page: Document) -> str:
     for start, end in page.determined:
         text += f"{page.text[at:start]}[{page.text[start:end]}]"
         at = end
-    return (text + page.text[at:]).rstrip()
+    return text + page.text[at:]
 
 
 def document(rng: random.Random, kind: str, longest: int) -> Document:
@@ -230,4 +230,5 @@ def document(rng: random.Random, kind: str, longest: int) -> Document:
     budget = 48 + int((longest - 48) * rng.random() ** 1.5)
     page = KINDS[kind](rng, budget)
     page.text = page.text.rstrip()
+    page.determined = [(start, min(end, len(page.text))) for start, end in page.determined if start < len(page.text)]
     return page
