@@ -122,7 +122,7 @@ def test_one_trait_decides_the_labels_of_a_document_but_for_its_noise():
 def test_documents_keep_to_their_length_and_grow_with_it(words):
     for longest in (112, 512):
         rng, kinds = random.Random(0), [kind for kind in corpus.KINDS if kind not in ("relations", "chains")]
-        lengths = [len(encode(words, corpus.document(rng, kinds[i % 6], longest))[0]) for i in range(300)]
+        lengths = [len(encode(words, corpus.document(rng, kinds[i % len(kinds)], longest))[0]) for i in range(300)]
         assert np.quantile(lengths, 0.99) < 1.5 * longest
         assert np.quantile(lengths, 0.9) > 0.5 * longest
 

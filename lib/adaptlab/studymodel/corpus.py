@@ -55,11 +55,11 @@ def facts(rng: random.Random, budget: int) -> Document:
     page = Document("facts")
     n = max(2, budget // 30)
     kinds = rng.choices((knowledge.relation, knowledge.chain), weights=(0.65, 0.35), k=rng.randint(max(2, n // 2), n))
-    groups = knowledge.world(rng, kinds, SPLIT, shared=rng.choice((0.0, 0.3, 0.6)))
+    groups = knowledge.world(rng, kinds, SPLIT, shared=rng.choice((0.0, 0.0, 0.3, 0.6)))
     given = [fact for group in groups for fact in group]
     _state(page, rng, given)
     told = [(SO, fact) for group in groups for fact in knowledge.consequences(group) if _worth(fact, rng)]
-    told += [(SO, fact) for fact in given if rng.random() < 0.4]
+    told += [(SO, fact) for fact in given if rng.random() < 0.8]
     told += [(SAME, fact) for fact in given if rng.random() < 0.15]
     for cue, fact in rng.sample(told, len(told)):
         _conclude(page, cue, fact)
@@ -121,17 +121,25 @@ def _conclude(page: Document, cue: str, fact: Fact) -> None:
 LETTERS = "ABCDEFGH"
 
 
+def labels(rng: random.Random, budget: int) -> Document:
+    """Notes that tell one thing each, with labels: what reading a rule off examples begins with."""
+    return _labelled(rng, Document("labels"), budget, besides=0)
+
+
 def classification(rng: random.Random, budget: int) -> Document:
     """Notes with labels. What decides the label, what labels are called, and how much the notes tell besides, holds for
     this document only."""
-    page = Document("classification")
+    return _labelled(rng, Document("classification"), budget, besides=rng.choice((0, 1, 2, 3, 3, 3)))
+
+
+def _labelled(rng: random.Random, page: Document, budget: int, besides: int) -> Document:
     trait = rng.choice(["kind", "kind", *notes.TRAITS])
     classes = rng.sample(list(notes.TRAITS[trait]), rng.choice((2, 3, 3, 4, 4)))
     called = _names(rng, trait, classes)
     noise = rng.choice((0.0, 0.0, 0.0, 0.0, 0.1, 0.25))
     layout, size = rng.choice(((LINE, 5), (LINE, 5), (FORMATS["plain"], 10), (FORMATS["question"], 10)))
     others = [other for other in notes.TRAITS if other != trait]
-    shown = {trait, *rng.sample(others, rng.choice((0, 0, 1, 1, 2, 3, 3, 3)))}
+    shown = {trait, *rng.sample(others, besides)}
     shots = notes.notes(rng, trait, classes, max(2, (budget - 12) // (size + len(shown))), SPLIT, shown)
     listed = rng.sample(list(called.values()), len(called))
     if layout.head and rng.random() < 0.7:
@@ -212,7 +220,7 @@ def problem(rng: random.Random, budget: int) -> Document:
 
 KINDS: dict[str, Callable[[random.Random, int], Document]] = {
     make.__name__: make
-    for make in (relations, chains, facts, plain, classification, transduction, instruction, problem)
+    for make in (relations, chains, facts, plain, labels, classification, transduction, instruction, problem)
 }
 
 

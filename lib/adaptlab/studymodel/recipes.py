@@ -20,21 +20,21 @@ class Phase:
 
 Mixture = dict[str, float]
 FIRST: Mixture = {"relations": 1.0}
-SECOND: Mixture = {"facts": 0.25, "chains": 0.1, "classification": 0.45, "transduction": 0.05, "instruction": 0.15}
+SECOND: Mixture = {"facts": 0.25, "chains": 0.1, "labels": 0.45, "transduction": 0.05, "instruction": 0.15}
 THIRD: Mixture = {
-    "facts": 0.2,
+    "facts": 0.24,
     "plain": 0.02,
-    "classification": 0.36,
+    "classification": 0.3,
     "transduction": 0.04,
-    "instruction": 0.18,
+    "instruction": 0.2,
     "problem": 0.2,
 }
 LAST: Mixture = {
-    "facts": 0.12,
+    "facts": 0.2,
     "plain": 0.02,
-    "classification": 0.38,
-    "transduction": 0.04,
-    "instruction": 0.2,
+    "classification": 0.33,
+    "transduction": 0.03,
+    "instruction": 0.18,
     "problem": 0.24,
 }
 
@@ -67,7 +67,7 @@ class Recipe:
     layers: int = 4
     heads: int = 4
     seed: int = 0
-    steps: int = 4000
+    steps: int = 3600
     tokens: int = 8192
     lr_matrices: float = 0.02
     lr_rest: float = 0.012
@@ -113,7 +113,7 @@ RECIPES = {
         Recipe(
             "study-b",
             seed=1,
-            phases=course(THIRD | {"facts": 0.14, "instruction": 0.24}, LAST | {"problem": 0.2, "instruction": 0.24}),
+            phases=course(THIRD | {"facts": 0.19, "instruction": 0.25}, LAST | {"problem": 0.2, "instruction": 0.22}),
         ),
     )
 }
