@@ -147,7 +147,7 @@ def test_a_word_shows_one_trait_only():
 
 def test_notes_as_a_data_set():
     data = notes.load_notes()
-    assert (len(data.pool), len(data.test), data.labels) == (200, 200, ("red", "blue", "green", "white"))
+    assert (len(data.pool), len(data.test), data.labels) == (200, 200, ("fish", "bird", "beast", "plant"))
     assert data == notes.load_notes() != notes.load_notes(seed=1)
     assert set(Counter(item.label for item in data.test).values()) == {50}
 

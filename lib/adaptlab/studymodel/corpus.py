@@ -54,12 +54,12 @@ def facts(rng: random.Random, budget: int) -> Document:
     """Facts in random order, then what follows: every reversal, conclusions, restatements and rephrasings."""
     page = Document("facts")
     n = max(2, budget // 30)
-    kinds = rng.choices((knowledge.relation, knowledge.chain), weights=(0.65, 0.35), k=rng.randint(max(2, n // 2), n))
+    kinds = rng.choices((knowledge.relation, knowledge.chain), weights=(0.6, 0.4), k=rng.randint(max(2, n // 2), n))
     groups = knowledge.world(rng, kinds, SPLIT, shared=rng.choice((0.0, 0.0, 0.3, 0.6)))
     given = [fact for group in groups for fact in group]
     _state(page, rng, given)
-    told = [(SO, fact) for group in groups for fact in knowledge.consequences(group) if _worth(fact, rng)]
-    told += [(SO, fact) for fact in given if rng.random() < 0.8]
+    told = [(SO, fact) for group in groups for fact in knowledge.consequences(group)]
+    told += [(SO, fact) for fact in given if rng.random() < 0.6]
     told += [(SAME, fact) for fact in given if rng.random() < 0.15]
     for cue, fact in rng.sample(told, len(told)):
         _conclude(page, cue, fact)
@@ -96,10 +96,6 @@ def plain(rng: random.Random, budget: int) -> Document:
     return page
 
 
-def _worth(fact: Fact, rng: random.Random) -> bool:
-    return fact.form in knowledge.RELATIONS or rng.random() < 0.8
-
-
 def _state(page: Document, rng: random.Random, given: list[Fact]) -> None:
     page.given(rng.choice(OPENINGS))
     frames = FRAMES if rng.random() < 0.3 else FRAMES[:1]
@@ -133,7 +129,7 @@ def classification(rng: random.Random, budget: int) -> Document:
 
 
 def _labelled(rng: random.Random, page: Document, budget: int, besides: int) -> Document:
-    trait = rng.choice(["kind", "kind", *notes.TRAITS])
+    trait = rng.choice(list(notes.TRAITS))
     classes = rng.sample(list(notes.TRAITS[trait]), rng.choice((2, 3, 3, 4, 4)))
     called = _names(rng, trait, classes)
     noise = rng.choice((0.0, 0.0, 0.0, 0.0, 0.1, 0.25))

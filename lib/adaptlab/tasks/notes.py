@@ -56,7 +56,7 @@ def notes(
 
 
 def load_notes(
-    split: str = "test", pool: int = 200, test: int = 200, seed: int = 0, trait: str = "colour"
+    split: str = "test", pool: int = 200, test: int = 200, seed: int = 0, trait: str = "kind"
 ) -> LabelledSet:
     """Notes sorted by ``trait``, as a balanced data set; nouns are those of ``split``, the draw is that of ``seed``."""
     rng, classes = random.Random(f"notes {seed}"), tuple(TRAITS[trait])
