@@ -181,24 +181,27 @@ def test_a_batch_is_a_function_of_its_step_and_holds_whole_documents(words, step
     assert (one.documents > 0).mean() > 0.7
 
 
-def test_kinds_have_their_shares_of_the_tokens(words):
-    recipe, counted = replace(RECIPES["study"], phases=(Phase(1, 256, 220, THIRD),)), Counter()
-    for page, tokens in taken(recipe, words, [0, 1, 2]):
-        counted[page] += tokens
-    assert recipe.mixture == THIRD
-    for kind, share in THIRD.items():
-        assert counted[kind] / counted.total() == pytest.approx(share, abs=0.04)
+def test_kinds_have_their_shares_of_the_tokens_and_long_documents_their_place(words):
+    for phase in RECIPES["study"].phases[2:]:
+        recipe, counted = replace(RECIPES["study"], phases=(phase,)), Counter()
+        for step in range(4):
+            made, one = drawn(recipe, words, step)
+            assert (one.documents > 0).sum() > 0.97 * sum(tokens for _, tokens in made)
+            kept = np.bincount(one.documents[one.documents > 0])
+            assert kept.max() == max(tokens for _, tokens in made)
+            counted.update({kind: sum(t for k, t in made if k == kind) for kind in phase.mixture})
+        for kind, share in phase.mixture.items():
+            assert counted[kind] / counted.total() == pytest.approx(share, abs=0.04)
 
 
-def taken(recipe, words, steps):
-    """The kinds and lengths of the documents that the batches of ``steps`` are made of."""
+def drawn(recipe, words, step):
+    """Kind and length of each document drawn for the batch of a step, and the batch."""
     made = []
     write = batches.document
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batches, "document", lambda *given: made.append(write(*given)) or made[-1])
-        for step in steps:
-            batch(recipe, words, step)
-    return [(page.kind, len(encode(words, page)[0])) for page in made]
+        one = batch(recipe, words, step)
+    return [(page.kind, n) for page in made if (n := len(encode(words, page)[0])) <= one.ids.shape[1]], one
 
 
 def test_weights_fall_on_determined_tokens(words):

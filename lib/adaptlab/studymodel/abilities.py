@@ -67,22 +67,26 @@ def asked(context: str, stem: str, options: Sequence[str]) -> Question:
     return Question(f"{context} {SO}{stem}".lstrip(), tuple(f" {option}" for option in options))
 
 
-def _cloze(rng: random.Random, context: str, facts: Sequence[knowledge.Fact], target: knowledge.Fact) -> Question:
-    nouns = {noun for fact in facts for noun in (fact.a, fact.b)}
-    cloze = knowledge.cloze(rng, target, nouns, facts)
+def _cloze(
+    rng: random.Random, context: str, facts: Sequence[knowledge.Fact], true: Sequence[knowledge.Fact]
+) -> Question:
+    """One of the ``true`` sentences to complete. The wrong options end others of them: what part a noun plays in the
+    facts does not tell it from the right one."""
+    target = rng.choice(true)
+    cloze = knowledge.cloze(rng, target, {fact.b for fact in true}, facts)
     return asked(context, cloze.stem, cloze.options)
 
 
 def forward(rng: random.Random, split: str) -> Question:
     """One of 8 facts in the prompt, as it stands there."""
     facts = _world(rng, knowledge.relation, 8, split)
-    return _cloze(rng, told(rng, facts), facts, rng.choice(facts))
+    return _cloze(rng, told(rng, facts), facts, facts)
 
 
 def reversal(rng: random.Random, split: str) -> Question:
     """One of 8 facts in the prompt, told from its other end. No noun stands in two of them."""
     facts = _world(rng, knowledge.relation, 8, split)
-    return _cloze(rng, told(rng, facts), facts, rng.choice(facts).reversed)
+    return _cloze(rng, told(rng, facts), facts, [fact.reversed for fact in facts])
 
 
 def reversal_of_two(rng: random.Random, split: str) -> Question:
@@ -94,21 +98,21 @@ def reversal_of_two(rng: random.Random, split: str) -> Question:
     (rival,) = some_nouns(rng, 1, split, avoid=nouns)
     forms = [form for form in knowledge.RELATIONS if form not in (target.form, target.reversed.form)]
     facts.append(knowledge.Fact(rng.choice(forms), rival, target.b))
-    others = rng.sample([noun for noun in nouns if noun not in (target.a, target.b)], 2)
+    others = rng.sample([fact.a for fact in facts if fact.b != target.b], 2)
     return asked(told(rng, facts), target.reversed.stem, (target.a, rival, *others))
 
 
 def syllogism(rng: random.Random, split: str) -> Question:
     """The conclusion from one of 4 pairs of premises in the prompt; what is stated is not an option."""
     facts = _world(rng, knowledge.syllogism, 4, split)
-    return _cloze(rng, told(rng, facts), facts, rng.choice(knowledge.consequences(facts)))
+    return _cloze(rng, told(rng, facts), facts, knowledge.consequences(facts))
 
 
 def unknown(rng: random.Random, split: str) -> Question:
     """The reversal of a fact that the prompt does not hold."""
     facts = _world(rng, knowledge.relation, 8, split)
     told(rng, facts)  # draw as `reversal` does, to ask the same
-    return _cloze(rng, "", facts, rng.choice(facts).reversed)
+    return _cloze(rng, "", facts, [fact.reversed for fact in facts])
 
 
 def _classification(shots: int) -> Callable[[random.Random, str], Question]:
@@ -129,7 +133,7 @@ def _classification(shots: int) -> Callable[[random.Random, str], Question]:
 CHOICES: dict[str, tuple[Callable[[random.Random, str], Question], float]] = {
     "forward": (forward, 0.25),
     "reversal": (reversal, 0.25),
-    "reversal, noun in two facts": (reversal_of_two, 0.25),
+    "reversal, noun in two facts": (reversal_of_two, 0.5),  # between the two partners, for who reads no relation
     "syllogism": (syllogism, 0.25),
     "unknown": (unknown, 0.25),
     "classification, 3 shots": (_classification(3), 1 / 3),
@@ -141,8 +145,8 @@ CHOICES: dict[str, tuple[Callable[[random.Random, str], Question], float]] = {
 def choices(lm: LM, name: str, split: str, n: int, seed: int = 0) -> Ability:
     """One of `CHOICES`: how often the right option is the most probable one."""
     make, chance = CHOICES[name]
-    rng = random.Random(f"{split} {seed}")  # the same worlds for every ability: forward and reversal ask for one fact
-    rows = score(lm, [make(rng, split) for _ in range(n)]).options
+    # One seed for each item, so that forward, reversal and unknown ask for the same fact of the same world.
+    rows = score(lm, [make(random.Random(f"{split} {seed} {item}"), split) for item in range(n)]).options
     return Ability(name, tuple(row[0].logprob > max(other.logprob for other in row[1:]) for row in rows), chance)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from adaptlab.studymodel.corpus import Document, document
-from adaptlab.studymodel.recipes import Recipe
+from adaptlab.studymodel.recipes import Phase, Recipe
 
 UNDETERMINED = 0.05  # loss weight of a token that nothing before it determines
 
@@ -33,29 +33,37 @@ class Batch(NamedTuple):
 
 
 def batch(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, step: int) -> Batch:
-    """The batch of one step: whole documents, each in the first row that has room for it.
-
-    The next document is of the kind that is furthest behind its share of the tokens.
-    """
+    """The batch of one step: whole documents, the longest first, each in the first row that has room for it."""
     phase = recipe.phase(step)
     rows = recipe.tokens // phase.row
-    rng = random.Random(f"{recipe.seed} {step}")
     ids = np.full((rows, phase.row), tokenizer.pad_token_id, dtype=np.int64)
     weights = np.zeros((rows, phase.row), dtype=np.float32)
     documents = np.zeros((rows, phase.row), dtype=np.int64)
     filled = [0] * rows
-    misses = 0
-    taken = {kind: rng.random() * phase.longest for kind in phase.mixture}  # else every batch would begin alike
-    while misses < rows:
-        kind = min(taken, key=lambda kind: taken[kind] / phase.mixture[kind])
-        tokens, given = encode(tokenizer, document(rng, kind, phase.longest))
-        taken[kind] += len(tokens)
+    drawn = _drawn(phase, tokenizer, random.Random(f"{recipe.seed} {step}"), rows * phase.row)
+    for number, (tokens, given) in enumerate(sorted(drawn, key=lambda page: -len(page[0])), start=1):
         row = next((r for r in range(rows) if filled[r] + len(tokens) <= phase.row), None)
         if row is None:
-            misses += 1
             continue
         stretch = slice(filled[row], filled[row] + len(tokens))
-        ids[row, stretch], weights[row, stretch] = tokens, given
-        documents[row, stretch] = documents.max() + 1
+        ids[row, stretch], weights[row, stretch], documents[row, stretch] = tokens, given, number
         filled[row] += len(tokens)
     return Batch(ids, weights, documents)
+
+
+FULL = 0.97  # share of a batch that documents are drawn for: nearly all then find a place, the long ones as well
+
+
+def _drawn(
+    phase: Phase, tokenizer: PreTrainedTokenizerBase, rng: random.Random, room: int
+) -> list[tuple[list[int], list[float]]]:
+    """Encoded documents for a batch; the next one is of the kind that is furthest behind its share of the tokens."""
+    taken = {kind: rng.random() * phase.longest for kind in phase.mixture}  # else every batch would begin alike
+    pages: list[tuple[list[int], list[float]]] = []
+    while sum(len(tokens) for tokens, _ in pages) < FULL * room:
+        kind = min(taken, key=lambda kind: taken[kind] / phase.mixture[kind])
+        page = encode(tokenizer, document(rng, kind, phase.longest))
+        if len(page[0]) <= phase.row:
+            taken[kind] += len(page[0])
+            pages.append(page)
+    return pages

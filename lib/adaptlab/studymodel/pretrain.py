@@ -164,7 +164,7 @@ def pretrain(
     device: torch.device,
     *,
     probe: Callable[[LlamaForCausalLM], dict[str, float]] | None = None,
-    probe_every: int = 200,
+    probe_every: int = 100,
     save_every: int = 100,
     until: int | None = None,
     fast: bool = True,
