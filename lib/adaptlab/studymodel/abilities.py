@@ -154,14 +154,21 @@ def choices(lm: LM, name: str, split: str, n: int, seed: int = 0) -> Ability:
 
 
 def instruction(lm: LM, shots: int, split: str, n: int, seed: int = 0, cluster: str | None = None) -> Ability:
-    """How often a request is answered exactly, and stopped, after ``shots`` plain answers to other requests."""
+    """How often a request is answered exactly, and stopped, after ``shots`` plain answers to other kinds of requests."""
     rng, others = random.Random(f"requests {split} {seed}"), random.Random(f"demonstrations {split} {seed}")
     last = [instructions.request(rng, split, cluster) for _ in range(n)]
-    shown = ["".join(_turn(instructions.request(others, split)) for _ in range(shots)) for _ in last]
+    shown = ["".join(_turn(_unlike(one, others, split)) for _ in range(shots)) for one in last]
     prompts = [page + _query(one.question) for page, one in zip(shown, last, strict=True)]
     written = generate(lm, prompts, longest=40)
     marks = tuple(w.stopped and w.text.strip() == one.answer for w, one in zip(written, last, strict=True))
     return Ability(f"instruction, {shots} shots" + (f", {cluster}" if cluster else ""), marks)
+
+
+def _unlike(asked: instructions.Request, rng: random.Random, split: str) -> instructions.Request:
+    """A request of another cluster: its answer shows the manner, not how the one asked is solved."""
+    while (other := instructions.request(rng, split)).cluster == asked.cluster:
+        pass
+    return other
 
 
 def _query(question: str) -> str:
