@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaForCausalLM
 
-from adaptlab.engine.scoring import Option, Scores
+from adaptlab.engine.scoring import Option, Question, Scores, score
 from adaptlab.studymodel import abilities, tokenizer
 from adaptlab.studymodel.abilities import Ability, Solved
 from adaptlab.studymodel.recipes import RECIPES
-from adaptlab.tasks import knowledge, reasoning
+from adaptlab.tasks import instructions, knowledge, reasoning
 from adaptlab.tasks.knowledge import Fact
 from adaptlab.tasks.nouns import nouns
 
@@ -45,6 +45,39 @@ def test_the_first_option_follows_from_the_prompt_and_no_other_does(rng, name):
     assert {option.strip() for option in question.options} <= set(nouns("test"))
     if name == "syllogism":
         assert f"{stem}{question.options[0]}" not in {fact.sentence for fact in given_}, "stated, not concluded"
+
+
+@given(seeds, st.sampled_from(["forward", "reversal", "syllogism"]))
+def test_what_part_a_noun_plays_does_not_tell_the_right_option(rng, name):
+    question = abilities.CHOICES[name][0](rng, "test")
+    given_ = facts_of(question.context)
+    true = {
+        "forward": given_,
+        "reversal": [fact.reversed for fact in given_],
+        "syllogism": knowledge.consequences(given_),
+    }[name]
+    assert {option.strip() for option in question.options} <= {fact.b for fact in true}
+
+
+def test_forward_and_reversal_ask_for_the_same_fact_of_every_item(monkeypatch, llama):
+    asked = []
+    monkeypatch.setattr(
+        abilities,
+        "score",
+        lambda lm, some: asked.append(some) or Scores([(Option(-1.0, 1, 1),) * 4] * len(some), None, None, "trie"),
+    )
+    for name in ("forward", "reversal", "unknown"):
+        abilities.choices(llama, name, "test", 20)
+    for forward, reversal, unknown in zip(*asked, strict=True):
+        assert forward.context.split(" So, ")[0] == reversal.context.split(" So, ")[0]
+        right = reversal.context.split(" So, ")[1].split()[0]
+        assert forward.options[0].strip() == right and unknown.context == f"So, {reversal.context.split(' So, ')[1]}"
+
+
+@given(seeds)
+def test_demonstrations_are_of_other_clusters(rng):
+    asked = instructions.request(rng, "test")
+    assert all(abilities._unlike(asked, rng, "test").cluster != asked.cluster for _ in range(20))
 
 
 @given(st.integers(0, 10**6))
@@ -93,6 +126,24 @@ def test_grading_counts_greedy_first_samples_and_coverage():
     assert (most.marks, shorter.marks) == ((False, False), (False, False))
     _, shorter = abilities.favoured(solved, ["6.", "So 7."])
     assert shorter.marks == (True, False)
+
+
+def test_a_coin_is_as_good_as_chance_says():
+    problem = partial(reasoning.Problem, "ontology", "Is it?", steps=())
+    solved = Solved([problem(answer="yes")], ["no."], [["yes.", "no."]])
+    assert {one.name: one.chance for one in abilities.graded(solved)} == {
+        "ontology, greedy": 0.5,
+        "ontology, one sample": 0.5,
+        "ontology, coverage of 2": 0.75,
+    }
+
+
+def test_the_most_probable_sample_is_a_finished_one(llama):
+    problem = reasoning.Problem("sums", "Sum 3 4.", "7", (3, 4))
+    solved = Solved([problem] * 2, ["7."] * 2, [["", "So 7.", "Quick: 9."], ["", ""]])
+    texts = ("So 7.", "Quick: 9.")
+    (row,) = score(llama, [Question(abilities._query("Sum 3 4."), texts)]).options
+    assert abilities.preferred(llama, solved) == [texts[row[1].logprob > row[0].logprob], ""]
 
 
 def test_an_ability_knows_its_share_and_interval():

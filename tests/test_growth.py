@@ -64,17 +64,19 @@ def test_an_ability_has_emerged_when_half_of_its_way_is_done():
     assert list(table["half way at step"]) == [40, 30]
     assert list(table["million tokens"]) == [4.0, 3.0]
     assert list(table["best"]) == [0.95, 0.9] and list(table["at first"]) == [0.25, 0.3]
+    flat = LOG.assign(forward=[0.3, None, 0.42, 0.35])
+    assert growth.emergence(flat, ["forward"])["half way at step"].isna().all()
 
 
 def test_measured_rows_are_what_the_ledger_wants(lm):
     frame = growth.measured(lm, 6, [0, 1])
-    assert frame.groupby(["ability", "shots", "seed"]).size().eq(6).all()
+    assert frame.groupby(["ability", "shots"]).item.nunique().eq(12).all()
     assert {(a, s) for a, s in zip(frame.ability, frame.shots, strict=True)} == {
         *((name, 0) for name in ("forward", "reversal", "unknown", "instruction")),
         ("instruction", 3),
     }
     verdicts = claims(["MODEL-CONTEXT", "MODEL-BOTH-WAYS", "MODEL-ALIGN"], frame)
-    assert [(v.interval.n_items, v.interval.n_seeds) for v in verdicts] == [(6, 2)] * 3
+    assert [(v.interval.n_items, v.interval.n_seeds) for v in verdicts] == [(12, 1)] * 3
     assert list(frame.correct) != list(growth.measured(lm, 6, [2, 3]).correct)
 
 

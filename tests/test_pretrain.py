@@ -9,8 +9,10 @@ import sys
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 
 from adaptlab.studymodel import corpus, make, tokenizer
@@ -119,28 +121,42 @@ def test_a_log_that_lost_lines_is_refused(words, tmp_path, undisturbed):
 def test_a_document_does_not_see_its_neighbours(words):
     trainer = Trainer(TINY, CPU, fast=False)
     ids, _, documents = batch(TINY, words, 0)
-    number = documents[0, 60]
+    row = int(np.argmax([len(set(row)) for row in documents]))
+    number = documents[row].max()  # the last of the row
     others = documents != number
     changed = ids.copy()
     changed[others & (documents > 0)] = 400
     each = [
-        trainer._plain_loss(torch.from_numpy(x), trainer._mask(torch.from_numpy(documents)))[0] for x in (ids, changed)
+        trainer._plain_loss(torch.from_numpy(x), trainer._mask(torch.from_numpy(documents)))[row]
+        for x in (ids, changed)
     ]
-    inside = torch.from_numpy((documents[0] == number)[1:] & (documents[0] == number)[:-1])
+    inside = torch.from_numpy((documents[row] == number)[1:] & (documents[row] == number)[:-1])
     assert inside.sum() > 5
     assert torch.allclose(each[0][inside], each[1][inside], atol=1e-5)
     assert not torch.allclose(each[0], each[1], atol=1e-2)
 
 
+def stepped(given: Batch) -> torch.Tensor:
+    """All parameters after one step."""
+    trainer = Trainer(TINY, CPU, fast=False)
+    trainer.step(given)
+    return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+
+
 def test_only_weighted_tokens_teach(words):
     taken = batch(TINY, words, 0)
-    silent = Batch(taken.ids, taken.weights * (taken.weights == 1), taken.documents)
-    results = []
-    for b in (silent, Batch(taken.ids, silent.weights * 3, taken.documents)):
-        trainer = Trainer(TINY, CPU, fast=False)
-        trainer.step(b)
-        results.append(torch.cat([p.detach().flatten() for p in trainer.model.parameters()]))
-    assert torch.allclose(*results, atol=1e-6)  # a mean: the scale of the weights does not matter
+    one = taken.documents == 1
+    other_text = np.where(one, taken.ids, np.where(taken.documents > 0, 400, taken.ids))
+    weights = taken.weights * one
+    alone = stepped(Batch(taken.ids, weights, taken.documents))
+    assert torch.allclose(alone, stepped(Batch(other_text, weights, taken.documents)), atol=1e-6)
+    assert not torch.allclose(alone, stepped(taken), atol=1e-4)
+    assert not torch.allclose(stepped(taken), stepped(taken._replace(weights=np.sign(taken.weights))), atol=1e-4)
+
+
+def test_two_runs_in_one_folder_are_refused(words, tmp_path):
+    with FileLock(tmp_path / ".lock"), pytest.raises(CannotResume, match="another run is at work"):
+        pretrain(TINY, words, tmp_path, CPU, fast=False)
 
 
 def test_schedule_rises_stays_and_falls():

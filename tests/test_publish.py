@@ -70,7 +70,7 @@ def test_in_two_sittings_to_a_folder_that_loads(kit):
 def test_what_fails_leaves_the_old_folder_and_no_crumbs(kit, monkeypatch):
     folder = kit / "models" / "tiny"
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text("{}")
+    (folder / TRAINING).write_text("")
 
     def fail(*_):
         raise OSError("disk full")
@@ -79,7 +79,24 @@ def test_what_fails_leaves_the_old_folder_and_no_crumbs(kit, monkeypatch):
     result = call("tiny", "--out", folder)
     assert result.exit_code == 1 and "disk full" in result.output
     assert [p.name for p in folder.parent.iterdir()] == ["tiny"]
-    assert [p.name for p in folder.iterdir()] == ["config.json"]
+    assert [p.name for p in folder.iterdir()] == [TRAINING]
+
+
+def test_a_folder_of_something_else_is_left_alone_and_nothing_is_trained(kit):
+    folder = kit / "models"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+    result = call("tiny", "--out", folder)
+    assert result.exit_code == 2 and "holds something other than a study model" in result.output
+    assert (folder / "thesis.txt").read_text() == "years of work" and not list((kit / "checkpoints").iterdir())
+
+
+def test_a_newer_model_takes_the_place_of_an_older_one(kit):
+    folder = kit / "models" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / TRAINING).write_text("older")
+    assert call("tiny", "--out", folder).exit_code == 0
+    assert (folder / TRAINING).read_text() != "older" and [p.name for p in folder.parent.iterdir()] == ["tiny"]
 
 
 @pytest.mark.parametrize(

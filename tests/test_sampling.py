@@ -51,3 +51,8 @@ def test_samples_follow_the_probabilities_and_the_seed(llama):
     state = torch.random.get_rng_state()
     generate(llama, PROMPTS[:1], temperature=1.0, longest=2)
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_a_prompt_that_leaves_no_room_is_refused(llama):
+    with pytest.raises(ValueError, match="do not fit into"):
+        generate(llama, ["word " * llama.context_length], longest=8)

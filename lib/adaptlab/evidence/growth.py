@@ -41,21 +41,27 @@ def published(name: str) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(model=name)
 
 
+RISE = 0.25  # a smaller one may be chance: a probe has 64 items
+
+
 def emergence(log: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """For each ability, the first probe at which it has come half of the way from its first probe to its best."""
+    """For each ability, the first probe at which it has come half of the way from its first probe to its best; none
+    for one that has hardly risen."""
     rows = []
     for name in names:
         probes = log[["step", "tokens", name]].dropna()
         first, best = probes[name].iloc[0], probes[name].max()
-        half = probes[probes[name] >= first + (best - first) / 2].iloc[0]
-        rows.append((name, first, best, int(half.step), round(half.tokens / 1e6, 1)))
+        half = probes[probes[name] >= first + (best - first) / 2]
+        came = (int(half.step.iloc[0]), round(half.tokens.iloc[0] / 1e6, 1)) if best - first >= RISE else (None, None)
+        rows.append((name, first, best, *came))
     return pd.DataFrame(rows, columns=["ability", "at first", "best", "half way at step", "million tokens"])
 
 
 def measured(lm: LM, items: int, seeds: Sequence[int]) -> pd.DataFrame:
     """Abilities in context, measured now: one row for every item, as the ledger's claims want them.
 
-    An item number names the same world for every ability, but another one for another seed.
+    Another seed means other worlds, so the items of all seeds count as items of one draw. An item is the same world for
+    every ability.
     """
     frames = []
     for seed in seeds:
@@ -154,8 +160,8 @@ def _finish(axes: Axes) -> None:
 
 
 def _rows(lm: LM, result: Ability, seed: int, **conditions: object) -> pd.DataFrame:
-    shared = {"study": "growth", "model": lm.name, "method": "in-context", "seed": seed, **conditions}
-    return pd.DataFrame([shared | {"item": str(i), "correct": mark} for i, mark in enumerate(result.marks)])
+    shared = {"study": "growth", "model": lm.name, "method": "in-context", "seed": 0, **conditions}
+    return pd.DataFrame([shared | {"item": f"{seed}-{i}", "correct": mark} for i, mark in enumerate(result.marks)])
 
 
 def _interval(right: int, n: int) -> tuple[float, float]:

@@ -73,7 +73,7 @@ def list_() -> None:
 @app.command()
 def pretrain(
     name: Annotated[str, typer.Argument(help="study, study-s or study-b.")],
-    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps; run again to go on.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Stop once so many steps are done in all.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto for the best there is.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder of the finished model.")] = None,
 ) -> None:

@@ -83,9 +83,9 @@ def forward(rng: random.Random, split: str) -> Question:
     return _cloze(rng, told(rng, facts), facts, facts)
 
 
-def reversal(rng: random.Random, split: str) -> Question:
-    """One of 8 facts in the prompt, told from its other end. No noun stands in two of them."""
-    facts = _world(rng, knowledge.relation, 8, split)
+def reversal(rng: random.Random, split: str, n: int = 8) -> Question:
+    """One of ``n`` facts in the prompt, told from its other end. No noun stands in two of them."""
+    facts = _world(rng, knowledge.relation, n, split)
     return _cloze(rng, told(rng, facts), facts, [fact.reversed for fact in facts])
 
 
@@ -154,7 +154,8 @@ def choices(lm: LM, name: str, split: str, n: int, seed: int = 0) -> Ability:
 
 
 def instruction(lm: LM, shots: int, split: str, n: int, seed: int = 0, cluster: str | None = None) -> Ability:
-    """How often a request is answered exactly, and stopped, after ``shots`` plain answers to other kinds of requests."""
+    """How often a request is answered exactly, and stopped, after plain answers to ``shots`` requests of other
+    clusters."""
     rng, others = random.Random(f"requests {split} {seed}"), random.Random(f"demonstrations {split} {seed}")
     last = [instructions.request(rng, split, cluster) for _ in range(n)]
     shown = ["".join(_turn(_unlike(one, others, split)) for _ in range(shots)) for one in last]
@@ -201,30 +202,34 @@ def solve(lm: LM, family: str, split: str, n: int, samples: int = SAMPLES, seed:
 
 def graded(solved: Solved) -> list[Ability]:
     """Share right: greedy, the first sample, and any of the samples (coverage)."""
-    family = solved.problems[0].family
+    family, guess = solved.problems[0].family, None if solved.problems[0].answer.isdigit() else 0.5
     right = [[p.correct(s) for s in drawn] for p, drawn in zip(solved.problems, solved.sampled, strict=True)]
     greedy = tuple(p.correct(s) for p, s in zip(solved.problems, solved.greedy, strict=True))
-    abilities = [Ability(f"{family}, greedy", greedy)]
-    if right[0]:
+    abilities = [Ability(f"{family}, greedy", greedy, guess)]
+    if samples := len(right[0]):
+        lucky = guess and 1 - guess**samples  # a coin thrown so often is right once
         abilities += [
-            Ability(f"{family}, one sample", tuple(row[0] for row in right)),
-            Ability(f"{family}, coverage of {len(right[0])}", tuple(map(any, right))),
+            Ability(f"{family}, one sample", tuple(row[0] for row in right), guess),
+            Ability(f"{family}, coverage of {samples}", tuple(map(any, right)), lucky),
         ]
     return abilities
 
 
 def preferred(lm: LM, solved: Solved) -> list[str]:
-    """For each problem, the sample that the model itself finds most probable as a whole."""
-    options = [sorted(set(drawn)) for drawn in solved.sampled]
+    """For each problem, the finished sample that the model itself finds most probable as a whole, "" if there is none.
+    The end of a sample, a line break or EOS, is not counted."""
+    options = [sorted({text for text in drawn if text}) for drawn in solved.sampled]
     questions = [
-        Question(_query(problem.question), tuple(f"{text}\n" for text in texts))
+        Question(_query(problem.question), tuple(texts))
         for problem, texts in zip(solved.problems, options, strict=True)
+        if texts
     ]
-    rows = score(lm, questions).options
-    return [
-        max(zip(texts, row, strict=True), key=lambda pair: pair[1].logprob)[0]
-        for texts, row in zip(options, rows, strict=True)
-    ]
+    rows = iter(score(lm, questions).options)
+    best = []
+    for texts in options:
+        pairs = zip(texts, next(rows), strict=True) if texts else ()
+        best.append(max(pairs, key=lambda pair: pair[1].logprob, default=("", None))[0])
+    return best
 
 
 def favoured(solved: Solved, chosen: Sequence[str]) -> list[Ability]:

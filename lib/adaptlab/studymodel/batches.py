@@ -13,7 +13,7 @@ UNDETERMINED = 0.05  # loss weight of a token that nothing before it determines
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, page: Document) -> tuple[list[int], list[float]]:
-    """Token ids of a document between BOS and EOS, and the loss weight of each; EOS is determined, BOS is not."""
+    """Token ids of a document between BOS and EOS, and the loss weight of each: 1 for EOS, 0 for BOS."""
     encoding = tokenizer(page.text, add_special_tokens=False, return_offsets_mapping=True)
     determined = np.zeros(len(page.text) + 1, dtype=bool)
     for start, end in page.determined:

@@ -79,8 +79,8 @@ def _reading() -> str:
     return f"""## What it has read
 
 {len(corpus.KINDS)} kinds of documents, one of each below. Names and labels are drawn anew for every document. What
-stands in brackets had full weight in training: it is determined by the text before, or would be for a reader who has
-seen enough (a label early in its document, a slip, a guess). The rest had a weight of {UNDETERMINED:.0%}.
+stands in brackets had full weight in training: what follows from the text before, labels and answers. Most of it can be
+known, but not a first label, a slip or a guess. The rest had a weight of {UNDETERMINED:.0%}.
 
 {examples}
 
@@ -89,11 +89,12 @@ seen enough (a label early in its document, a slip, a guess). The rest had a wei
 {len(notes.TRAITS)} traits of notes ({_list(notes.TRAITS)}); {len(instructions.CLUSTERS)} clusters of instructions
 ({_list(instructions.CLUSTERS)}), three wordings each; the numbers 0 to 99.
 
-**Errors on purpose.** {reasoning.WRONG_STEP:.0%} of the arithmetic solutions hold a wrong step; sums are often guessed,
-long ones more often than not; {reasoning.HASTY:.0%} of the ontology questions are answered "no." without a
-look. The wording of a document's first request has a usual style of answer
-({_list(instructions.STYLES)}), which the document has {instructions.USUAL:.0%} of the time;
-the others share the rest."""
+**Errors on purpose.** {sum(map(bool, corpus.NOISE))} of {len(corpus.NOISE)} documents of notes have labels drawn at
+random, up to {max(corpus.NOISE):.0%} of them. {reasoning.WRONG_STEP:.0%} of the arithmetic solutions hold a wrong step;
+sums are often guessed, long ones more often than not; {reasoning.HASTY:.0%} of the ontology questions are answered
+"no." without a look. The wording of a document's first request has a usual style of answer
+({_list(instructions.STYLES)}; never the last), which the document has {instructions.USUAL:.0%} of the time; the others
+share the rest."""
 
 
 def _list(words: Iterable[str]) -> str:

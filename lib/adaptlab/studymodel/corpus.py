@@ -1,9 +1,9 @@
 """The text that the study model is raised on: seeded documents of several kinds.
 
 What the documents teach is taught in context: facts and labels are drawn anew for each document, so nothing but the
-document itself can tell them. Each document marks which of its characters are *determined* by what stands before, or
-would be for a reader who has seen enough of it (a label, a slip, a guess); training gives the rest little weight (dense
-loss), since nobody can predict which fact comes next.
+document itself can tell them. Each document marks the characters that are *determined*: what follows from the text
+before, and labels and answers, most of which can be known (not a first label, a slip or a guess). Training gives the
+rest little weight (dense loss), since nobody can predict which fact comes next.
 """
 
 import random
@@ -22,18 +22,18 @@ LINE = PromptFormat("{instruction}\n", "{query}:", " ", "\n", ("\n",))
 
 @dataclass
 class Document:
-    """A text; ``determined`` lists the [start, end) stretches of characters that the text before them determines."""
+    """A text; ``determined`` lists the [start, end) stretches of characters that have full weight in training."""
 
     kind: str
     text: str = ""
     determined: list[tuple[int, int]] = field(default_factory=list)
 
     def given(self, text: str) -> None:
-        """Add what nothing determines."""
+        """Add what nobody can know before."""
         self.text += text
 
     def follows(self, text: str) -> None:
-        """Add what the text before determines."""
+        """Add what follows from the text before, or answers it."""
         self.determined.append((len(self.text), len(self.text) + len(text)))
         self.text += text
 
@@ -115,6 +115,7 @@ def _conclude(page: Document, cue: str, fact: Fact) -> None:
 # --- labels renamed per document -------------------------------------------------------------------------------------
 
 LETTERS = "ABCDEFGH"
+NOISE = (0.0, 0.0, 0.0, 0.0, 0.1, 0.25)  # share of a document's labels that are drawn at random
 
 
 def labels(rng: random.Random, budget: int) -> Document:
@@ -132,7 +133,7 @@ def _labelled(rng: random.Random, page: Document, budget: int, besides: int) -> 
     trait = rng.choice(list(notes.TRAITS))
     classes = rng.sample(list(notes.TRAITS[trait]), rng.choice((2, 3, 3, 4, 4)))
     called = _names(rng, trait, classes)
-    noise = rng.choice((0.0, 0.0, 0.0, 0.0, 0.1, 0.25))
+    noise = rng.choice(NOISE)
     layout, size = rng.choice(((LINE, 5), (LINE, 5), (FORMATS["plain"], 10), (FORMATS["question"], 10)))
     others = [other for other in notes.TRAITS if other != trait]
     shown = {trait, *rng.sample(others, besides)}

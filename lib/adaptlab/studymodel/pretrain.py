@@ -9,13 +9,14 @@ import hashlib
 import json
 import os
 import shutil
+import sysconfig
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
@@ -31,7 +32,7 @@ STATE, LOG = "state.safetensors", "log.jsonl"
 
 
 class CannotResume(ValueError):
-    """The folder holds another run, or a broken one."""
+    """The folder holds another run, one that is still at work, or a broken one."""
 
 
 class Trainer:
@@ -154,7 +155,9 @@ def _has_bf16(device: torch.device) -> bool:
 
 
 def _can_compile(device: torch.device) -> bool:
-    return device.type == "cuda" or (device.type == "cpu" and bool(shutil.which("g++") or shutil.which("clang++")))
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    headers = Path(sysconfig.get_path("include"), "Python.h").is_file()
+    return device.type == "cuda" or (device.type == "cpu" and bool(compiler) and headers)
 
 
 def pretrain(
@@ -177,7 +180,7 @@ def pretrain(
     _keep_freed_memory()
     folder.mkdir(parents=True, exist_ok=True)
     until = min(until or recipe.steps, recipe.steps)
-    with FileLock(folder / ".lock"):  # two runs in one folder would tear each other's files
+    with _alone_in(folder):
         trainer, origin = Trainer(recipe, device, fast), _origin(recipe, tokenizer, device)
         if (folder / STATE).is_file():
             trainer.load(folder / STATE, origin)
@@ -195,6 +198,16 @@ def pretrain(
                     os.fsync(log.fileno())
                     trainer.save(folder / STATE, origin)
     return trainer
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Two runs in one folder would tear each other's files."""
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise CannotResume(f"another run is at work in {folder}") from None
 
 
 def _next_step(trainer: Trainer, tokenizer: PreTrainedTokenizerBase) -> dict:

@@ -23,14 +23,25 @@ EVERY = 10  # steps that one line of the published log sums up
 BOOKKEEPING = ("step", "batch", "tokens", "seconds", "device")
 
 
+class NotAStudyModel(ValueError):
+    """The folder to write holds something else, which would be lost."""
+
+
+def check_place(folder: Path) -> None:
+    """Raise `NotAStudyModel` where ``folder`` is anything but new, empty, or an older study model."""
+    if folder.exists() and not (folder / TRAINING).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise NotAStudyModel(f"{folder} holds something other than a study model; name a new folder")
+
+
 def publish(
     recipe: Recipe, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, log: Path, folder: Path, n: int = 500
 ) -> None:
     """Write the model folder, and measure what the model in it can do, on nouns kept for this, ``n`` items each.
 
     Weights are rounded to bfloat16 before they are measured: what the card tells is true of what the folder holds. The
-    folder appears whole, in place of an older one.
+    folder appears whole, in place of an older one. Raises `NotAStudyModel` as `check_place` does.
     """
+    check_place(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -44,10 +55,20 @@ def publish(
         measured = measure(load(str(work), device="cpu", dtype="float32"), n)
         (work / ABILITIES).write_text(json.dumps(list(map(_counted, measured)), indent=1) + "\n")
         (work / CARD).write_text(card(recipe, model.num_parameters(), lines, measured))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(work, folder)
+        _swap(work, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Put a folder in place of another; a kill leaves one of them whole."""
+    if not folder.exists():
+        os.replace(new, folder)
+        return
+    old = new.with_name(f"{new.name}-old")
+    os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old)
 
 
 def thinned(lines: Sequence[dict]) -> list[dict]:

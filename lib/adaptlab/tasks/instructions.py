@@ -121,11 +121,11 @@ class Request:
     answer: str
 
 
-def request(rng: random.Random, split: str, cluster: str | None = None, wording: int | None = None) -> Request:
+def request(rng: random.Random, split: str, cluster: str | None = None) -> Request:
     """A random request over 3 to 5 nouns of ``split``."""
     name = cluster or rng.choice(list(CLUSTERS))
     kind = CLUSTERS[name]
-    number = rng.randrange(len(kind.wordings)) if wording is None else wording
+    number = rng.randrange(len(kind.wordings))
     words = some_nouns(rng, rng.randint(3, 5), split)
     argument = kind.pick(rng, words, split)
     question = kind.wordings[number].replace("{w}", argument).replace("{x}", " ".join(words))
