@@ -30,12 +30,13 @@ THIRD: Mixture = {
     "problem": 0.2,
 }
 LAST: Mixture = {
-    "facts": 0.2,
+    "facts": 0.18,
+    "chains": 0.1,
     "plain": 0.02,
-    "classification": 0.33,
-    "transduction": 0.03,
-    "instruction": 0.18,
-    "problem": 0.24,
+    "classification": 0.3,
+    "transduction": 0.02,
+    "instruction": 0.15,
+    "problem": 0.23,
 }
 
 
@@ -113,7 +114,7 @@ RECIPES = {
         Recipe(
             "study-b",
             seed=1,
-            phases=course(THIRD | {"facts": 0.19, "instruction": 0.25}, LAST | {"problem": 0.2, "instruction": 0.22}),
+            phases=course(THIRD | {"facts": 0.19, "instruction": 0.25}, LAST | {"problem": 0.19, "instruction": 0.19}),
         ),
     )
 }
