@@ -186,7 +186,7 @@ def test_kinds_have_their_shares_of_the_tokens_and_long_documents_their_place(wo
         recipe, counted = replace(RECIPES["study"], phases=(phase,)), Counter()
         for step in range(4):
             made, one = drawn(recipe, words, step)
-            assert (one.documents > 0).sum() > 0.97 * sum(tokens for _, tokens in made)
+            assert (one.documents > 0).sum() > 0.95 * sum(tokens for _, tokens in made)  # the last may be too much
             kept = np.bincount(one.documents[one.documents > 0])
             assert kept.max() == max(tokens for _, tokens in made)
             counted.update({kind: sum(t for k, t in made if k == kind) for kind in phase.mixture})

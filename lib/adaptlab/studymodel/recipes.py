@@ -20,23 +20,30 @@ class Phase:
 
 Mixture = dict[str, float]
 FIRST: Mixture = {"relations": 1.0}
-SECOND: Mixture = {"facts": 0.25, "chains": 0.1, "labels": 0.45, "transduction": 0.05, "instruction": 0.15}
-THIRD: Mixture = {
-    "facts": 0.24,
-    "plain": 0.02,
-    "classification": 0.3,
-    "transduction": 0.04,
+SECOND: Mixture = {
+    "facts": 0.25,
+    "chains": 0.15,
+    "labels": 0.35,
+    "transduction": 0.05,
     "instruction": 0.2,
-    "problem": 0.2,
 }
-LAST: Mixture = {
-    "facts": 0.18,
-    "chains": 0.1,
-    "plain": 0.02,
-    "classification": 0.3,
+THIRD: Mixture = {
+    "facts": 0.22,
+    "chains": 0.06,
+    "plain": 0.01,
+    "classification": 0.4,
     "transduction": 0.02,
     "instruction": 0.15,
-    "problem": 0.23,
+    "problem": 0.14,
+}
+LAST: Mixture = {
+    "facts": 0.16,
+    "chains": 0.03,
+    "plain": 0.02,
+    "classification": 0.38,
+    "transduction": 0.03,
+    "instruction": 0.14,
+    "problem": 0.24,
 }
 
 
@@ -47,9 +54,9 @@ def course(third: Mixture, last: Mixture) -> tuple[Phase, ...]:
     was not found in 4 million, and with all kinds of documents from the start not in 12 (one trial run each).
     """
     return (
-        Phase(0.12, 128, 80, FIRST),
-        Phase(0.15, 256, 220, SECOND),
-        Phase(0.23, 256, 220, third),
+        Phase(0.09, 128, 80, FIRST),
+        Phase(0.11, 256, 220, SECOND),
+        Phase(0.3, 256, 220, third),
         Phase(0.22, 256, 220, last),
         Phase(0.2, 512, 480, last),
         Phase(0.08, 1024, 1000, last),
@@ -68,7 +75,7 @@ class Recipe:
     layers: int = 4
     heads: int = 4
     seed: int = 0
-    steps: int = 3600
+    steps: int = 4800
     tokens: int = 8192
     lr_matrices: float = 0.02
     lr_rest: float = 0.012
@@ -114,7 +121,7 @@ RECIPES = {
         Recipe(
             "study-b",
             seed=1,
-            phases=course(THIRD | {"facts": 0.19, "instruction": 0.25}, LAST | {"problem": 0.19, "instruction": 0.19}),
+            phases=course(THIRD | {"facts": 0.17, "instruction": 0.2}, LAST | {"problem": 0.19, "instruction": 0.19}),
         ),
     )
 }
