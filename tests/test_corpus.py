@@ -161,14 +161,14 @@ def test_training_it_again_and_saving_it_changes_nothing(words, tmp_path):
 
 # --- batches
 
-SMALL = replace(RECIPES["study"], steps=8, tokens=512, phases=(Phase(0.5, 128, 60, FIRST), Phase(0.5, 256, 120, THIRD)))
+SMALL = replace(RECIPES["study"], steps=8, tokens=2048, phases=(Phase(0.5, 128, 60, FIRST), Phase(0.5, 256, 120, THIRD)))
 
 
 @pytest.mark.parametrize("step", [0, 3, 4, 7])
 def test_a_batch_is_a_function_of_its_step_and_holds_whole_documents(words, step):
     one, again = (batch(SMALL, words, step) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(one, again, strict=True))
-    assert one.ids.shape == (512 // SMALL.phase(step).row, SMALL.phase(step).row)
+    assert one.ids.shape == (SMALL.tokens // SMALL.phase(step).row, SMALL.phase(step).row)
     assert not np.array_equal(one.ids, batch(SMALL, words, step + 1).ids)
     for ids, weights, documents in zip(*one, strict=True):
         assert set(np.unique(weights)) <= {np.float32(w) for w in (0, UNDETERMINED, 1)}
@@ -183,25 +183,21 @@ def test_a_batch_is_a_function_of_its_step_and_holds_whole_documents(words, step
 
 def test_kinds_have_their_shares_of_the_tokens_and_long_documents_their_place(words):
     for phase in RECIPES["study"].phases[2:]:
-        recipe, counted = replace(RECIPES["study"], phases=(phase,)), Counter()
-        for step in range(4):
-            made, one = drawn(recipe, words, step)
-            assert (one.documents > 0).sum() > 0.95 * sum(tokens for _, tokens in made)  # the last may be too much
-            kept = np.bincount(one.documents[one.documents > 0])
-            assert kept.max() == max(tokens for _, tokens in made)
-            counted.update({kind: sum(t for k, t in made if k == kind) for kind in phase.mixture})
-        for kind, share in phase.mixture.items():
-            assert counted[kind] / counted.total() == pytest.approx(share, abs=0.04)
-
-
-def drawn(recipe, words, step):
-    """Kind and length of each document drawn for the batch of a step, and the batch."""
-    made = []
-    write = batches.document
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "document", lambda *given: made.append(write(*given)) or made[-1])
-        one = batch(recipe, words, step)
-    return [(page.kind, n) for page in made if (n := len(encode(words, page)[0])) <= one.ids.shape[1]], one
+        counted, steps = Counter(), 24
+        for step in range(steps):
+            rng = random.Random(step)
+            drawn = [len(ids) for ids, _ in batches._drawn(phase, words, rng, 8192)]
+            counted["drawn"] += sum(drawn)
+            one = batch(replace(RECIPES["study"], seed=step, phases=(phase,)), words, step)
+            placed = np.bincount(one.documents[one.documents > 0])
+            assert placed[1] == placed.max() > 0.5 * phase.longest  # the longest comes first and finds its place
+            counted["placed"] += placed.sum()
+        assert counted["drawn"] / steps / 8192 == pytest.approx(batches.FULL, abs=0.02)
+        assert counted["placed"] / steps / 8192 > 0.93
+    for kind in ("transduction", "chains"):  # a rare one, long and short
+        only = replace(phase, mixture={kind: 0.03})
+        tokens = [sum(len(ids) for ids, _ in batches._drawn(only, words, random.Random(s), 8192)) for s in range(400)]
+        assert np.mean(tokens) / 8192 == pytest.approx(0.03 * batches.FULL, rel=0.2)
 
 
 def test_weights_fall_on_determined_tokens(words):

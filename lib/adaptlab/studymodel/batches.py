@@ -57,13 +57,18 @@ FULL = 0.97  # share of a batch that documents are drawn for: nearly all then fi
 def _drawn(
     phase: Phase, tokenizer: PreTrainedTokenizerBase, rng: random.Random, room: int
 ) -> list[tuple[list[int], list[float]]]:
-    """Encoded documents for a batch; the next one is of the kind that is furthest behind its share of the tokens."""
-    taken = {kind: rng.random() * phase.longest for kind in phase.mixture}  # else every batch would begin alike
+    """Encoded documents for a batch. Each kind has its share of the tokens on average: the last document of a kind,
+    which would be too much, is taken with the chance that makes up for it."""
     pages: list[tuple[list[int], list[float]]] = []
-    while sum(len(tokens) for tokens, _ in pages) < FULL * room:
-        kind = min(taken, key=lambda kind: taken[kind] / phase.mixture[kind])
-        page = encode(tokenizer, document(rng, kind, phase.longest))
-        if len(page[0]) <= phase.row:
-            taken[kind] += len(page[0])
+    for kind, share in phase.mixture.items():
+        left = share * FULL * room
+        while left > 0:
+            page = encode(tokenizer, document(rng, kind, phase.longest))
+            length = len(page[0])
+            if length > phase.row:
+                continue
+            if rng.random() > left / length:
+                break
             pages.append(page)
+            left -= length
     return pages
