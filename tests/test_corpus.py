@@ -161,7 +161,9 @@ def test_training_it_again_and_saving_it_changes_nothing(words, tmp_path):
 
 # --- batches
 
-SMALL = replace(RECIPES["study"], steps=8, tokens=2048, phases=(Phase(0.5, 128, 60, FIRST), Phase(0.5, 256, 120, THIRD)))
+SMALL = replace(
+    RECIPES["study"], steps=8, tokens=2048, phases=(Phase(0.5, 128, 60, FIRST), Phase(0.5, 256, 120, THIRD))
+)
 
 
 @pytest.mark.parametrize("step", [0, 3, 4, 7])
@@ -194,6 +196,12 @@ def test_kinds_have_their_shares_of_the_tokens_and_long_documents_their_place(wo
             counted["placed"] += placed.sum()
         assert counted["drawn"] / steps / 8192 == pytest.approx(batches.FULL, abs=0.02)
         assert counted["placed"] / steps / 8192 > 0.93
+        for kind, share in phase.mixture.items():
+            only = replace(phase, mixture={kind: share})
+            tokens = [
+                sum(len(ids) for ids, _ in batches._drawn(only, words, random.Random(s), 8192)) for s in range(24)
+            ]
+            assert np.mean(tokens) / 8192 / batches.FULL == pytest.approx(share, abs=0.04)
     for kind in ("transduction", "chains"):  # a rare one, long and short
         only = replace(phase, mixture={kind: 0.03})
         tokens = [sum(len(ids) for ids, _ in batches._drawn(only, words, random.Random(s), 8192)) for s in range(400)]

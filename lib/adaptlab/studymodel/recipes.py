@@ -50,8 +50,9 @@ LAST: Mixture = {
 def course(third: Mixture, last: Mixture) -> tuple[Phase, ...]:
     """From the plainest facts to long documents of all kinds; what is learned early makes room for what takes long.
 
-    Looking up a fact is found within 3 million tokens where a document holds two; with up to four facts a document it
-    was not found in 4 million, and with all kinds of documents from the start not in 12 (one trial run each).
+    Looking up a fact comes after 3 to 4 million tokens where documents hold two facts at first. With up to four facts a
+    document it had not come after 4 million, and with all kinds of documents from the start not after 12 (one trial run
+    each).
     """
     return (
         Phase(0.09, 128, 80, FIRST),
