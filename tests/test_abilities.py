@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from transformers import LlamaForCausalLM
 
 from adaptlab.engine.scoring import Option, Question, Scores, score
-from adaptlab.studymodel import abilities, tokenizer
-from adaptlab.studymodel.abilities import Ability, Solved
+from adaptlab.studymodel import abilities, measure, solving, tokenizer
+from adaptlab.studymodel.abilities import Ability
 from adaptlab.studymodel.recipes import RECIPES
+from adaptlab.studymodel.solving import Solved
 from adaptlab.tasks import instructions, knowledge, reasoning
 from adaptlab.tasks.knowledge import Fact
 from adaptlab.tasks.nouns import nouns
@@ -120,18 +121,18 @@ def test_grading_counts_greedy_first_samples_and_coverage():
     solved = Solved(
         [problem(answer="7"), problem(answer="8")], ["So 7.", ""], [["So 6.", "So 7."], ["So 7.", "Quick: 9."]]
     )
-    shares = {one.name: one.right for one in abilities.graded(solved)}
+    shares = {one.name: one.right for one in solving.graded(solved)}
     assert shares == {"sums, greedy": 1, "sums, one sample": 0, "sums, coverage of 2": 1}
-    most, shorter = abilities.favoured(solved, ["So 6.", "So 7."])
+    most, shorter = solving.favoured(solved, ["So 6.", "So 7."])
     assert (most.marks, shorter.marks) == ((False, False), (False, False))
-    _, shorter = abilities.favoured(solved, ["6.", "So 7."])
+    _, shorter = solving.favoured(solved, ["6.", "So 7."])
     assert shorter.marks == (True, False)
 
 
 def test_a_coin_is_as_good_as_chance_says():
     problem = partial(reasoning.Problem, "ontology", "Is it?", steps=())
     solved = Solved([problem(answer="yes")], ["no."], [["yes.", "no."]])
-    assert {one.name: one.chance for one in abilities.graded(solved)} == {
+    assert {one.name: one.chance for one in solving.graded(solved)} == {
         "ontology, greedy": 0.5,
         "ontology, one sample": 0.5,
         "ontology, coverage of 2": 0.75,
@@ -142,8 +143,8 @@ def test_the_most_probable_sample_is_a_finished_one(llama):
     problem = reasoning.Problem("sums", "Sum 3 4.", "7", (3, 4))
     solved = Solved([problem] * 2, ["7."] * 2, [["", "So 7.", "Quick: 9."], ["", ""]])
     texts = ("So 7.", "Quick: 9.")
-    (row,) = score(llama, [Question(abilities._query("Sum 3 4."), texts)]).options
-    assert abilities.preferred(llama, solved) == [texts[row[1].logprob > row[0].logprob], ""]
+    (row,) = score(llama, [Question(abilities.asking("Sum 3 4."), texts)]).options
+    assert solving.preferred(llama, solved) == [texts[row[1].logprob > row[0].logprob], ""]
 
 
 def test_an_ability_knows_its_share_and_interval():
@@ -154,8 +155,8 @@ def test_an_ability_knows_its_share_and_interval():
 
 def test_a_probe_leaves_the_model_in_training_and_draws_no_test_noun(monkeypatch):
     model, words, splits = LlamaForCausalLM(RECIPES["study"].config()), tokenizer.train(), set()
-    for name in ("choices", "instruction", "solve"):
-        real = getattr(abilities, name)
+    for room, name in ((abilities, "choices"), (abilities, "instruction"), (solving, "solve")):
+        real = getattr(room, name)
 
         def spy(*args, real=real, **kwargs):
             splits.update(
@@ -163,9 +164,9 @@ def test_a_probe_leaves_the_model_in_training_and_draws_no_test_noun(monkeypatch
             )
             return real(*args, **kwargs)
 
-        monkeypatch.setattr(abilities, name, spy)
-    monkeypatch.setattr(abilities, "PROBED", ("forward",))
+        monkeypatch.setattr(room, name, spy)
+    monkeypatch.setattr(measure, "PROBED", ("forward",))
     model.train()
-    found = abilities.probe(model, words, n=2)
+    found = measure.probe(model, words, n=2)
     assert model.training and splits == {"probe"}
     assert set(found) >= {"forward", "instruction, 0 shots", "arithmetic, greedy"}

@@ -9,18 +9,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from statsmodels.stats.proportion import proportion_confint
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from adaptlab.engine.models import LM
 from adaptlab.engine.sampling import generate
 from adaptlab.engine.scoring import Question, score
 from adaptlab.studymodel.corpus import LETTERS, SO
-from adaptlab.tasks import instructions, knowledge, notes, reasoning
+from adaptlab.tasks import instructions, knowledge, notes
 from adaptlab.tasks.nouns import some_nouns
 from adaptlab.tasks.prompts import FORMATS
 
 LAYOUT = FORMATS["question"]
-SAMPLES = 16
 
 
 @dataclass(frozen=True)
@@ -159,7 +157,7 @@ def instruction(lm: LM, shots: int, split: str, n: int, seed: int = 0, cluster: 
     rng, others = random.Random(f"requests {split} {seed}"), random.Random(f"demonstrations {split} {seed}")
     last = [instructions.request(rng, split, cluster) for _ in range(n)]
     shown = ["".join(_turn(_unlike(one, others, split)) for _ in range(shots)) for one in last]
-    prompts = [page + _query(one.question) for page, one in zip(shown, last, strict=True)]
+    prompts = [page + asking(one.question) for page, one in zip(shown, last, strict=True)]
     written = generate(lm, prompts, longest=40)
     marks = tuple(w.stopped and w.text.strip() == one.answer for w, one in zip(written, last, strict=True))
     return Ability(f"instruction, {shots} shots" + (f", {cluster}" if cluster else ""), marks)
@@ -172,89 +170,10 @@ def _unlike(asked: instructions.Request, rng: random.Random, split: str) -> inst
     return other
 
 
-def _query(question: str) -> str:
+def asking(question: str) -> str:
+    """A request as a prompt, up to where the answer begins."""
     return LAYOUT.turn.replace("{query}", question)
 
 
 def _turn(one: instructions.Request) -> str:
-    return f"{_query(one.question)}{LAYOUT.seam}{one.answer}{LAYOUT.end}"
-
-
-@dataclass(frozen=True)
-class Solved:
-    """Problems with one greedy solution each, and with some sampled ones."""
-
-    problems: list[reasoning.Problem]
-    greedy: list[str]
-    sampled: list[list[str]]
-
-
-def solve(lm: LM, family: str, split: str, n: int, samples: int = SAMPLES, seed: int = 0) -> Solved:
-    """Let the model solve ``n`` problems greedily and ``samples`` times at temperature 1; "" is what has no end."""
-    rng = random.Random(f"{family} {split} {seed}")
-    problems = [reasoning.FAMILIES[family](rng, split) for _ in range(n)]
-    prompts = [_query(problem.question) for problem in problems]
-    greedy = [w.text if w.stopped else "" for w in generate(lm, prompts, longest=80)]
-    many = [prompt for prompt in prompts for _ in range(samples)]
-    drawn = [w.text if w.stopped else "" for w in generate(lm, many, temperature=1.0, longest=80, seed=seed)]
-    return Solved(problems, greedy, [drawn[i * samples : (i + 1) * samples] for i in range(n)])
-
-
-def graded(solved: Solved) -> list[Ability]:
-    """Share right: greedy, the first sample, and any of the samples (coverage)."""
-    family, guess = solved.problems[0].family, None if solved.problems[0].answer.isdigit() else 0.5
-    right = [[p.correct(s) for s in drawn] for p, drawn in zip(solved.problems, solved.sampled, strict=True)]
-    greedy = tuple(p.correct(s) for p, s in zip(solved.problems, solved.greedy, strict=True))
-    abilities = [Ability(f"{family}, greedy", greedy, guess)]
-    if samples := len(right[0]):
-        lucky = guess and 1 - guess**samples  # a coin thrown so often is right once
-        abilities += [
-            Ability(f"{family}, one sample", tuple(row[0] for row in right), guess),
-            Ability(f"{family}, coverage of {samples}", tuple(map(any, right)), lucky),
-        ]
-    return abilities
-
-
-def preferred(lm: LM, solved: Solved) -> list[str]:
-    """For each problem, the finished sample that the model itself finds most probable as a whole, "" if there is none.
-    The end of a sample, a line break or EOS, is not counted."""
-    options = [sorted({text for text in drawn if text}) for drawn in solved.sampled]
-    questions = [
-        Question(_query(problem.question), tuple(texts))
-        for problem, texts in zip(solved.problems, options, strict=True)
-        if texts
-    ]
-    rows = iter(score(lm, questions).options)
-    best = []
-    for texts in options:
-        pairs = zip(texts, next(rows), strict=True) if texts else ()
-        best.append(max(pairs, key=lambda pair: pair[1].logprob, default=("", None))[0])
-    return best
-
-
-def favoured(solved: Solved, chosen: Sequence[str]) -> list[Ability]:
-    """What the model prefers among its own samples: how often that is right, and how often it is wrong and shorter
-    than every right one, though there is a right one."""
-    most, marks, shorter = f"{solved.problems[0].family}, most probable of {len(solved.sampled[0])}", [], []
-    for problem, drawn, text in zip(solved.problems, solved.sampled, chosen, strict=True):
-        right = [len(sample) for sample in drawn if problem.correct(sample)]
-        marks.append(problem.correct(text))
-        shorter.append(bool(right) and not marks[-1] and len(text) < min(right))
-    return [Ability(most, tuple(marks)), Ability(f"{most}: wrong and shorter than any right one", tuple(shorter))]
-
-
-# --- all of it --------------------------------------------------------------------------------------------------------
-
-PROBED = ("forward", "reversal", "syllogism", "classification, 3 shots", "classification, 32 shots")
-
-
-def probe(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n: int = 64) -> dict[str, float]:
-    """A quick look at a model in training, for its log: shares of right answers over ``n`` items each."""
-    lm = LM("probe", model.eval(), tokenizer, "in training")
-    seen: Sequence[Ability] = [
-        *(choices(lm, name, "probe", n) for name in PROBED),
-        *(instruction(lm, shots, "probe", n) for shots in (0, 3)),
-        *(one for family in reasoning.FAMILIES for one in graded(solve(lm, family, "probe", n, samples=0))),
-    ]
-    model.train()
-    return {ability.name: round(ability.share, 4) for ability in seen}
+    return f"{asking(one.question)}{LAYOUT.seam}{one.answer}{LAYOUT.end}"

@@ -11,12 +11,11 @@ from statistics import fmean
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-from adaptlab.engine.models import LM, load
-from adaptlab.studymodel import abilities
+from adaptlab.engine.models import load
 from adaptlab.studymodel.abilities import Ability
 from adaptlab.studymodel.card import card
+from adaptlab.studymodel.measure import measure
 from adaptlab.studymodel.recipes import Recipe
-from adaptlab.tasks import instructions, reasoning
 
 TRAINING, ABILITIES, CARD = "training.jsonl", "abilities.json", "README.md"
 EVERY = 10  # steps that one line of the published log sums up
@@ -81,17 +80,6 @@ def thinned(lines: Sequence[dict]) -> list[dict]:
         probed = {k: v for line in some for k, v in line.items() if k not in {*BOOKKEEPING, *losses}}
         kept.append({"step": some[-1]["step"] + 1, "tokens": tokens, **losses, **probed})
     return kept
-
-
-def measure(lm: LM, n: int = 500) -> list[Ability]:
-    """Every ability on the test nouns and problems, ``n`` items each (tens of thousands of answers: minutes)."""
-    measured = [abilities.choices(lm, name, "test", n) for name in abilities.CHOICES]
-    measured += [abilities.instruction(lm, shots, "test", n) for shots in (0, 1, 3)]
-    measured += [abilities.instruction(lm, s, "test", n, cluster=c) for c in instructions.CLUSTERS for s in (0, 3)]
-    for family in reasoning.FAMILIES:
-        solved = abilities.solve(lm, family, "test", n)
-        measured += [*abilities.graded(solved), *abilities.favoured(solved, abilities.preferred(lm, solved))]
-    return measured
 
 
 def _counted(one: Ability) -> dict:
