@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 
 from adaptlab.studymodel import batches, corpus, tokenizer
 from adaptlab.studymodel.batches import UNDETERMINED, batch, encode
-from adaptlab.studymodel.recipes import FIRST, RECIPES, THIRD, Phase
+from adaptlab.studymodel.recipes import MIDDLE, RECIPES, Phase
 from adaptlab.tasks import knowledge, notes
 from adaptlab.tasks.knowledge import Fact
 from adaptlab.tasks.nouns import SPLITS, nouns
@@ -65,16 +65,29 @@ def _read(sentence: str) -> Fact | None:
 def test_every_conclusion_follows_from_the_facts_of_its_document(seed, budget, write):
     text = write(random.Random(seed), budget).text
     sentences = re.findall(
-        r"(So, |In other words, )?(?:[A-Z][\w ]*(?:that|know,) |[A-Z][\w ]*: )?([a-z][\w ,]*)[.?]", text
+        r"(So, |Again, |In other words, )?(?:[A-Z][\w ]*(?:that|know,) |[A-Z][\w ]*: )?([a-z][\w ,]*)[.?]", text
     )
     stated = [fact for cue, said in sentences if not cue and (fact := _read(said))]
     assert len(stated) == sum(not cue for cue, _ in sentences)
-    true = {*stated, *knowledge.consequences(stated)}
     for cue, said in sentences:
         if cue == corpus.SO:
-            assert _read(said) in true, said
+            assert _read(said) in {*stated, *knowledge.consequences(stated)}, said
+        elif cue == corpus.AGAIN:
+            assert _read(said) in {fact for fact in stated if fact.form not in knowledge.RELATIONS}, said
         elif cue:
             assert said in {knowledge.REPHRASED[fact.form].format(fact.a, fact.b) for fact in stated}, said
+
+
+def test_premises_are_told_again_under_their_own_cue_and_under_that_of_conclusions():
+    pages = [corpus.chains(random.Random(seed), 120).text for seed in range(300)]
+    told = Counter()
+    for page in pages:
+        facts, *rest = re.split(r"(So|Again), ", page)
+        for cue, said in zip(rest[::2], rest[1::2], strict=True):
+            told[cue, said.strip(" .") in facts] += 1
+    assert not told["Again", False]
+    assert told["Again", True] == pytest.approx(told["So", True], rel=0.15) == pytest.approx(300, rel=0.15)
+    assert told["So", False] > 600
 
 
 @given(seeds, st.integers(60, 600))
@@ -162,7 +175,10 @@ def test_training_it_again_and_saving_it_changes_nothing(words, tmp_path):
 # --- batches
 
 SMALL = replace(
-    RECIPES["study"], steps=8, tokens=2048, phases=(Phase(0.5, 128, 60, FIRST), Phase(0.5, 256, 120, THIRD))
+    RECIPES["study"],
+    steps=8,
+    tokens=2048,
+    phases=(Phase(0.5, 128, 60, {"relations": 1.0}), Phase(0.5, 256, 120, MIDDLE)),
 )
 
 

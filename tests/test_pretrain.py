@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +19,12 @@ from safetensors.torch import load_file
 from adaptlab.studymodel import corpus, make, tokenizer
 from adaptlab.studymodel.batches import Batch, batch
 from adaptlab.studymodel.pretrain import LOG, STATE, CannotResume, Trainer, pretrain, schedule
-from adaptlab.studymodel.recipes import RECIPES, THIRD, Phase
+from adaptlab.studymodel.recipes import MIDDLE, RECIPES, Phase
 
 CPU = torch.device("cpu")
-TINY = replace(RECIPES["study"], hidden=32, heads=2, layers=1, steps=30, tokens=512, phases=(Phase(1, 128, 60, THIRD),))
+TINY = replace(
+    RECIPES["study"], hidden=32, heads=2, layers=1, steps=30, tokens=512, phases=(Phase(1, 128, 60, MIDDLE),)
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +68,11 @@ pretrain(TINY, tokenizer.train(), Path({folder!r}), CPU, save_every=7, fast=Fals
 """
 
 
-@pytest.mark.parametrize("lines", [3, 11, 25])
-def test_killed_anywhere_it_goes_on_with_the_very_same_numbers(tmp_path, undisturbed, lines):
-    code = RUN.format(tests=os.path.dirname(__file__), folder=str(tmp_path))
-    log = tmp_path / LOG
+def killed(code: str, log: Path, lines: int) -> None:
+    """Run Python code that trains, and kill it once its log has so many lines."""
     running = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not (log.is_file() and log.read_text().count("\n") >= lines):
             assert running.poll() is None or lines >= TINY.steps, "ended before it was killed"
             assert time.monotonic() < deadline
@@ -79,9 +80,35 @@ def test_killed_anywhere_it_goes_on_with_the_very_same_numbers(tmp_path, undistu
     finally:
         running.send_signal(signal.SIGKILL)
         running.wait()
+
+
+@pytest.mark.parametrize("lines", [3, 11, 25])
+def test_killed_anywhere_it_goes_on_with_the_very_same_numbers(tmp_path, undisturbed, lines):
+    code = RUN.format(tests=os.path.dirname(__file__), folder=str(tmp_path))
+    killed(code, tmp_path / LOG, lines)
     subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
     assert losses(tmp_path) == losses(undisturbed)
     assert same(tmp_path / STATE, undisturbed / STATE)
+
+
+COMMAND = """
+from pathlib import Path
+from adaptlab import paths
+from adaptlab.runner.cli import app
+paths.CHECKPOINTS = Path({folder!r})
+app(["pretrain", "study-s", "--steps", "130"])
+"""
+
+
+@pytest.mark.slow
+def test_the_command_itself_compiled_and_all_repeats_itself_and_survives_a_kill(tmp_path):
+    codes = {name: COMMAND.format(folder=str(tmp_path / name)) for name in ("undisturbed", "killed")}
+    subprocess.run([sys.executable, "-c", codes["undisturbed"]], check=True)
+    killed(codes["killed"], tmp_path / "killed" / "study-s" / LOG, 110)  # 100 steps are saved
+    subprocess.run([sys.executable, "-c", codes["killed"]], check=True)
+    one, other = (tmp_path / name / "study-s" for name in codes)
+    assert len(losses(one)) == 130 and losses(one) == losses(other)
+    assert same(one / STATE, other / STATE)
 
 
 def test_a_torn_log_line_is_taken_again(words, tmp_path, undisturbed):

@@ -14,7 +14,7 @@ from adaptlab.engine.models import embedded, load
 from adaptlab.runner.cli import app
 from adaptlab.studymodel import abilities, make, measure, publish, solving
 from adaptlab.studymodel.publish import ABILITIES, CARD, TRAINING, thinned
-from adaptlab.studymodel.recipes import RECIPES, THIRD, Phase
+from adaptlab.studymodel.recipes import MIDDLE, RECIPES, Phase
 from adaptlab.tasks import instructions
 from tiny import use
 
@@ -26,7 +26,7 @@ TINY = replace(
     layers=1,
     steps=12,
     tokens=1024,
-    phases=(Phase(1, 1024, 90, THIRD),),
+    phases=(Phase(1, 1024, 90, MIDDLE),),
 )
 
 

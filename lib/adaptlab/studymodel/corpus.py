@@ -47,7 +47,7 @@ class Document:
 
 FRAMES = ("{}.", "It is said that {}.", "Everyone knows that {}.", "As we know, {}.", "Did you know that {}?")
 OPENINGS = ("Facts:", "Known:", "A story:", "Here:")
-SO, SAME = "So, ", "In other words, "
+SO, AGAIN, SAME = "So, ", "Again, ", "In other words, "
 
 
 def facts(rng: random.Random, budget: int) -> Document:
@@ -59,7 +59,7 @@ def facts(rng: random.Random, budget: int) -> Document:
     given = [fact for group in groups for fact in group]
     _state(page, rng, given)
     told = [(SO, fact) for group in groups for fact in knowledge.consequences(group)]
-    told += [(SO, fact) for fact in given if _again(rng, fact)]
+    told += [(_again(rng, fact), fact) for fact in given if rng.random() < 0.5]
     told += [(SAME, fact) for fact in given if rng.random() < 0.15]
     for cue, fact in rng.sample(told, len(told)):
         _conclude(page, cue, fact)
@@ -78,20 +78,22 @@ def chains(rng: random.Random, _: int) -> Document:
 
 def _plainly(rng: random.Random, page: Document, make: knowledge.Make) -> Document:
     groups = knowledge.world(rng, [make] * 2, SPLIT)
-    told = [fact for group in groups for fact in group]
+    given = [fact for group in groups for fact in group]
     page.given(OPENINGS[0])
-    for fact in rng.sample(told, len(told)):
+    for fact in rng.sample(given, len(given)):
         page.given(f" {fact.sentence}.")
-    told = [fact for fact in told if fact.form in knowledge.RELATIONS or _again(rng, fact)]
-    told += [fact for group in groups for fact in knowledge.consequences(group)]
-    for fact in rng.sample(told, len(told)):
-        _conclude(page, SO, fact)
+    told = [(_again(rng, fact), fact) for fact in given if fact.form in knowledge.RELATIONS or rng.random() < 0.5]
+    told += [(SO, fact) for group in groups for fact in knowledge.consequences(group)]
+    for cue, fact in rng.sample(told, len(told)):
+        _conclude(page, cue, fact)
     return page
 
 
-def _again(rng: random.Random, fact: Fact) -> bool:
-    """Whether a fact is told again. Premises seldom are: copying them would be the easier half of every conclusion."""
-    return rng.random() < (0.5 if fact.form in knowledge.RELATIONS else 0.2)
+def _again(rng: random.Random, fact: Fact) -> str:
+    """The cue under which a fact is told again. Premises need two: only with one of their own are they soon looked up,
+    and only where they also share the one of conclusions is the second step found from there. With both it came within
+    a million tokens of chains (two trial runs); with either cue alone it mostly did not come at all."""
+    return AGAIN if fact.form not in knowledge.RELATIONS and rng.random() < 0.5 else SO
 
 
 def plain(rng: random.Random, budget: int) -> Document:
@@ -125,25 +127,27 @@ NOISE = (0.0, 0.0, 0.0, 0.0, 0.1, 0.25)  # share of a document's labels that are
 
 
 def labels(rng: random.Random, budget: int) -> Document:
-    """Notes that tell one thing each, with labels: what reading a rule off examples begins with."""
-    return _labelled(rng, Document("labels"), budget, besides=0)
+    """Notes that tell one thing each, with labels, in the shortest layout: what reading a rule off examples begins
+    with."""
+    return _labelled(rng, Document("labels"), budget, LINE, besides=0)
 
 
 def classification(rng: random.Random, budget: int) -> Document:
     """Notes with labels. What decides the label, what labels are called, and how much the notes tell besides, holds for
     this document only."""
-    return _labelled(rng, Document("classification"), budget, besides=rng.choice((0, 1, 2, 3, 3, 3)))
+    layout = rng.choices((LINE, FORMATS["plain"], FORMATS["question"]), (0.7, 0.15, 0.15))[0]
+    return _labelled(rng, Document("classification"), budget, layout, besides=rng.choice((0, 1, 2, 3, 3, 3)))
 
 
-def _labelled(rng: random.Random, page: Document, budget: int, besides: int) -> Document:
+def _labelled(rng: random.Random, page: Document, budget: int, layout: PromptFormat, besides: int) -> Document:
     trait = rng.choice(list(notes.TRAITS))
     classes = rng.sample(list(notes.TRAITS[trait]), rng.choice((2, 3, 3, 4, 4)))
     called = _names(rng, trait, classes)
     noise = rng.choice(NOISE)
-    layout, size = rng.choices(((LINE, 5), (FORMATS["plain"], 10), (FORMATS["question"], 10)), (0.7, 0.15, 0.15))[0]
     others = [other for other in notes.TRAITS if other != trait]
     shown = {trait, *rng.sample(others, besides)}
-    shots = notes.notes(rng, trait, classes, max(2, (budget - 12) // (size + len(shown))), SPLIT, shown)
+    each = len(shown) + (5 if layout is LINE else 10)  # tokens, about
+    shots = notes.notes(rng, trait, classes, max(2, (budget - 12) // each), SPLIT, shown)
     listed = rng.sample(list(called.values()), len(called))
     if layout.head and rng.random() < 0.7:
         page.given(layout.head.replace("{instruction}", notes.INSTRUCTION.replace("{names}", _listing(listed))))

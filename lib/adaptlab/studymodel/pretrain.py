@@ -4,12 +4,9 @@ A run can be killed anywhere. What it had saved last is whole, batches are a fun
 on from there with the very numbers that an undisturbed one would have had (same machine, same threads).
 """
 
-import ctypes
 import hashlib
 import json
 import os
-import shutil
-import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -24,6 +21,7 @@ from tqdm import tqdm
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from adaptlab.studymodel.batches import Batch, batch
+from adaptlab.studymodel.machine import can_compile, has_bf16, keep_freed_memory, name_of, ordered_sums
 from adaptlab.studymodel.recipes import Recipe
 
 WARM_UP = 100  # steps
@@ -41,7 +39,7 @@ class Trainer:
     def __init__(self, recipe: Recipe, device: torch.device, fast: bool = True):
         torch.manual_seed(recipe.seed)
         self.recipe, self.device, self.done = recipe, device, 0
-        self.bf16 = _has_bf16(device)
+        self.bf16 = has_bf16(device)
         # Written-out attention: the fused kernels' backward pass is the slower one for small heads on a CPU.
         config = recipe.config()
         config._attn_implementation = "eager"
@@ -55,7 +53,7 @@ class Trainer:
         }
         self.peaks = {"muon": recipe.lr_matrices, "adamw": recipe.lr_rest}
         self._loss = (
-            torch.compile(self._plain_loss, dynamic=False) if fast and _can_compile(device) else self._plain_loss
+            torch.compile(self._plain_loss, dynamic=False) if fast and can_compile(device) else self._plain_loss
         )
 
     def _plain_loss(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -72,8 +70,9 @@ class Trainer:
             optimizer.param_groups[0]["lr"] = rate * self.peaks[name]
         ids, weights, documents = (torch.from_numpy(part).to(self.device) for part in batch)
         weights = weights[:, 1:]
-        each = self._loss(ids, self._mask(documents))
-        ((each * weights).sum() / weights.sum()).backward()
+        with ordered_sums(self.device):
+            each = self._loss(ids, self._mask(documents))
+            ((each * weights).sum() / weights.sum()).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers.values():
             optimizer.step()
@@ -129,37 +128,6 @@ def schedule(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / WARM_UP, 0.02 + 0.98 * left)
 
 
-def _keep_freed_memory() -> None:
-    """Have glibc keep what is freed: the same big tensors come again at every step, and fetching their pages anew
-    takes a quarter of the time. Other libraries are left as they are."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt:
-        trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # malloc.h
-        mallopt(mmap_threshold, 32 * 2**20)  # the highest that glibc takes
-        mallopt(trim_threshold, 2**31 - 1)
-        mallopt(top_pad, 2**29)
-
-
-def _name(device: torch.device) -> str:
-    return (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"{torch.get_num_threads()} {device.type} threads"
-    )
-
-
-def _has_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
-
-
-def _can_compile(device: torch.device) -> bool:
-    compiler = shutil.which("g++") or shutil.which("clang++")
-    headers = Path(sysconfig.get_path("include"), "Python.h").is_file()
-    return device.type == "cuda" or (device.type == "cpu" and bool(compiler) and headers)
-
-
 def pretrain(
     recipe: Recipe,
     tokenizer: PreTrainedTokenizerBase,
@@ -177,7 +145,7 @@ def pretrain(
     ``probe`` measures abilities; its numbers join the log, one JSON line a step. ``fast``: compile the loss where there
     is a compiler (half a minute once, a third of the time saved afterwards).
     """
-    _keep_freed_memory()
+    keep_freed_memory()
     folder.mkdir(parents=True, exist_ok=True)
     until = min(until or recipe.steps, recipe.steps)
     with _alone_in(folder):
@@ -217,7 +185,7 @@ def _next_step(trainer: Trainer, tokenizer: PreTrainedTokenizerBase) -> dict:
     losses = trainer.step(taken)
     seconds = round(time.perf_counter() - started, 3)
     facts = {"step": number, "batch": _digest(taken), "tokens": int((taken.weights > 0).sum())}
-    return {**facts, **losses, "seconds": seconds, "device": _name(trainer.device)}
+    return {**facts, **losses, "seconds": seconds, "device": name_of(trainer.device)}
 
 
 def _digest(batch: Batch) -> str:
@@ -228,7 +196,7 @@ def _origin(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, device: torch.de
     """What a run is made of: its recipe, each phase's first batch (and so corpus and tokenizer), the number format."""
     starts = [s for s in range(recipe.steps) if s == 0 or recipe.phase(s) is not recipe.phase(s - 1)]
     firsts = [_digest(batch(recipe, tokenizer, start)) for start in starts]
-    return hashlib.sha256(f"{recipe} {firsts} {_has_bf16(device)}".encode()).hexdigest()
+    return hashlib.sha256(f"{recipe} {firsts} {has_bf16(device)}".encode()).hexdigest()
 
 
 def _keep(log: Path, done: int) -> None:
