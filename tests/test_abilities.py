@@ -1,5 +1,6 @@
 """Are the questions fair? Right answers follow, wrong ones do not, and nothing but reading finds them."""
 
+import inspect
 import random
 import re
 from functools import partial
@@ -154,19 +155,17 @@ def test_an_ability_knows_its_share_and_interval():
 
 
 def test_a_probe_leaves_the_model_in_training_and_draws_no_test_noun(monkeypatch):
-    model, words, splits = LlamaForCausalLM(RECIPES["study"].config()), tokenizer.train(), set()
+    model, words, seen = LlamaForCausalLM(RECIPES["study"].config()), tokenizer.train(), set()
     for room, name in ((abilities, "choices"), (abilities, "instruction"), (solving, "solve")):
         real = getattr(room, name)
 
         def spy(*args, real=real, **kwargs):
-            splits.update(
-                set(args) & {"train", "probe", "test"} if all(isinstance(a, str | int) for a in args[1:]) else ()
-            )
+            seen.add((real.__name__, inspect.signature(real).bind(*args, **kwargs).arguments["split"]))
             return real(*args, **kwargs)
 
         monkeypatch.setattr(room, name, spy)
     monkeypatch.setattr(measure, "PROBED", ("forward",))
     model.train()
     found = measure.probe(model, words, n=2)
-    assert model.training and splits == {"probe"}
+    assert model.training and seen == {("choices", "probe"), ("instruction", "probe"), ("solve", "probe")}
     assert set(found) >= {"forward", "instruction, 0 shots", "arithmetic, greedy"}

@@ -136,3 +136,17 @@ def test_surprise_bars_are_as_high_as_the_surprise(axes):
         (pytest.approx(1), 0.5),
         (pytest.approx(2), 1.0),
     ]
+
+
+def test_the_course_names_what_is_new_in_each_stretch():
+    recipe = RECIPES["study"]
+    log = pd.DataFrame(
+        {"step": range(10, recipe.steps + 1, 10), "tokens": range(80_000, 8000 * recipe.steps + 1, 80_000)}
+    )
+    table = growth.course("study", log)
+    assert list(table["million tokens"]) == [
+        pytest.approx(0.008 * sum(p.share for p in recipe.phases[:i]) * recipe.steps, abs=0.2)
+        for i in range(len(recipe.phases))
+    ]
+    assert table["new documents"][0] == "relations"
+    assert sorted(", ".join(filter(None, table["new documents"])).split(", ")) == sorted(corpus.KINDS)

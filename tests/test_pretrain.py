@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from adaptlab.studymodel import corpus, make, tokenizer
 from adaptlab.studymodel.batches import Batch, batch
+from adaptlab.studymodel.machine import can_compile
 from adaptlab.studymodel.pretrain import LOG, STATE, CannotResume, Trainer, pretrain, schedule
 from adaptlab.studymodel.recipes import MIDDLE, RECIPES, Phase
 
@@ -68,13 +70,13 @@ pretrain(TINY, tokenizer.train(), Path({folder!r}), CPU, save_every=7, fast=Fals
 """
 
 
-def killed(code: str, log: Path, lines: int) -> None:
-    """Run Python code that trains, and kill it once its log has so many lines."""
+def killed(code: str, log: Path, lines: int, steps: int) -> None:
+    """Run Python code that trains for so many steps, and kill it once its log has so many lines."""
     running = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 300
         while not (log.is_file() and log.read_text().count("\n") >= lines):
-            assert running.poll() is None or lines >= TINY.steps, "ended before it was killed"
+            assert running.poll() is None or lines >= steps, "ended before it was killed"
             assert time.monotonic() < deadline
             time.sleep(0.005)
     finally:
@@ -85,7 +87,7 @@ def killed(code: str, log: Path, lines: int) -> None:
 @pytest.mark.parametrize("lines", [3, 11, 25])
 def test_killed_anywhere_it_goes_on_with_the_very_same_numbers(tmp_path, undisturbed, lines):
     code = RUN.format(tests=os.path.dirname(__file__), folder=str(tmp_path))
-    killed(code, tmp_path / LOG, lines)
+    killed(code, tmp_path / LOG, lines, TINY.steps)
     subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
     assert losses(tmp_path) == losses(undisturbed)
     assert same(tmp_path / STATE, undisturbed / STATE)
@@ -96,18 +98,21 @@ from pathlib import Path
 from adaptlab import paths
 from adaptlab.runner.cli import app
 paths.CHECKPOINTS = Path({folder!r})
-app(["pretrain", "study-s", "--steps", "130"])
+app(["pretrain", "study-s", "--steps", "200", "--device", "cpu"])
 """
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not can_compile(CPU), reason="no C++ compiler or no Python.h")
 def test_the_command_itself_compiled_and_all_repeats_itself_and_survives_a_kill(tmp_path):
     codes = {name: COMMAND.format(folder=str(tmp_path / name)) for name in ("undisturbed", "killed")}
     subprocess.run([sys.executable, "-c", codes["undisturbed"]], check=True)
-    killed(codes["killed"], tmp_path / "killed" / "study-s" / LOG, 110)  # 100 steps are saved
+    killed(codes["killed"], tmp_path / "killed" / "study-s" / LOG, 110, 200)
+    with safe_open(tmp_path / "killed" / "study-s" / STATE, "pt") as file:
+        assert file.metadata()["done"] == "100"
     subprocess.run([sys.executable, "-c", codes["killed"]], check=True)
     one, other = (tmp_path / name / "study-s" for name in codes)
-    assert len(losses(one)) == 130 and losses(one) == losses(other)
+    assert len(losses(one)) == 200 and losses(one) == losses(other)
     assert same(one / STATE, other / STATE)
 
 
@@ -196,6 +201,8 @@ def test_schedule_rises_stays_and_falls():
 def test_phases_cover_all_steps():
     for recipe in RECIPES.values():
         assert sum(phase.share for phase in recipe.phases) == pytest.approx(1)
+        assert all(sum(phase.mixture.values()) == pytest.approx(1) for phase in recipe.phases)
+        assert {kind for phase in recipe.phases for kind in phase.mixture} == {*corpus.KINDS}
         assert [recipe.phase(step) for step in (0, recipe.steps - 1)] == [recipe.phases[0], recipe.phases[-1]]
         assert all(recipe.tokens % phase.row == 0 for phase in recipe.phases)
 

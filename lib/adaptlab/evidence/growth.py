@@ -23,7 +23,7 @@ from adaptlab.studymodel.batches import encode
 from adaptlab.studymodel.corpus import Document
 from adaptlab.studymodel.pretrain import LOG, pretrain
 from adaptlab.studymodel.publish import ABILITIES, TRAINING
-from adaptlab.studymodel.recipes import FIRST, RECIPES, Phase
+from adaptlab.studymodel.recipes import BEGINNING, RECIPES, Phase
 
 SPLIT = "test"
 
@@ -39,6 +39,19 @@ def published(name: str) -> pd.DataFrame:
     for row in rows:
         row["share"], (row["low"], row["high"]) = row["right"] / row["n"], _interval(row["right"], row["n"])
     return pd.DataFrame(rows).assign(model=name)
+
+
+def course(name: str, log: pd.DataFrame) -> pd.DataFrame:
+    """The stretches of an embedded model's training: the million tokens read before each, what is new in it, and how
+    long its documents are at most (tokens, about)."""
+    recipe, rows, known, begun = RECIPES[name], [], set(), 0.0
+    for phase in recipe.phases:
+        before = log.tokens[log.step <= round(begun * recipe.steps)].max() if begun else 0
+        new = [kind for kind in phase.mixture if kind not in known]
+        rows.append((round(before / 1e6, 1), ", ".join(new), phase.longest))
+        known.update(new)
+        begun += phase.share
+    return pd.DataFrame(rows, columns=["million tokens", "new documents", "longest"])
 
 
 RISE = 0.25  # a smaller one may be chance: a probe has 64 items
@@ -76,7 +89,7 @@ def measured(lm: LM, items: int, seeds: Sequence[int]) -> pd.DataFrame:
 def retrained(steps: int) -> pd.DataFrame:
     """Train a model of 160 thousand weights for some steps, from nothing; its log, one row a step."""
     recipe = replace(
-        RECIPES["study"], hidden=64, layers=2, heads=2, steps=steps, tokens=4096, phases=(Phase(1, 128, 80, FIRST),)
+        RECIPES["study"], hidden=64, layers=2, heads=2, steps=steps, tokens=4096, phases=(Phase(1, 128, 80, BEGINNING),)
     )
     with TemporaryDirectory() as folder:
         pretrain(recipe, tokenizer.train(), Path(folder), torch.device("cpu"), fast=False)
@@ -93,8 +106,16 @@ def surprise(lm: LM, page: Document) -> pd.DataFrame:
     return pd.DataFrame({"token": tokens, "nats": nats.tolist(), "determined": [w == 1 for w in weights[1:]]})
 
 
-def growth(log: pd.DataFrame, columns: Sequence[str], *, chance: Mapping[str, float], ax: Axes | None = None) -> Axes:
-    """Abilities (shares right, one line each) over the tokens read so far; named chance levels are dashed."""
+def growth(
+    log: pd.DataFrame,
+    columns: Sequence[str],
+    *,
+    chance: Mapping[str, float],
+    marks: Sequence[float] = (),
+    ax: Axes | None = None,
+) -> Axes:
+    """Abilities (shares right, one line each) over the tokens read so far; named chance levels are dashed, ``marks``
+    (million tokens) dotted."""
     axes = ax or plt.gca()
     colours = sns.color_palette("colorblind", len(columns))
     for column, colour, marker in zip(columns, colours, "osD^vPX*"[: len(columns)], strict=True):
@@ -102,6 +123,7 @@ def growth(log: pd.DataFrame, columns: Sequence[str], *, chance: Mapping[str, fl
         axes.plot(probes.tokens / 1e6, probes[column], marker=marker, markersize=4, color=colour, label=column)
     for level in chance.values():
         axes.axhline(level, color="0.4", linestyle="--", linewidth=1, zorder=1)
+    _mark(axes, marks)
     note = ", ".join(f"{name}: {level:.2f}" for name, level in chance.items())
     axes.set(xlabel=f"million tokens read (dashed: {note})" if note else "million tokens read", ylabel="share right")
     axes.set_ylim(0, 1.02)
@@ -109,12 +131,14 @@ def growth(log: pd.DataFrame, columns: Sequence[str], *, chance: Mapping[str, fl
     return axes
 
 
-def losses(log: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Mean loss of determined and of open tokens, in nats (log scale), over the tokens read so far."""
+def losses(log: pd.DataFrame, *, marks: Sequence[float] = (), ax: Axes | None = None) -> Axes:
+    """Mean loss of determined and of open tokens, in nats (log scale), over the tokens read so far; ``marks`` (million
+    tokens) are dotted."""
     axes = ax or plt.gca()
     blue, orange = sns.color_palette("colorblind", 2)
     axes.plot(log.tokens / 1e6, log.undetermined, "--", color=orange, label="open", linewidth=1.4)
     axes.plot(log.tokens / 1e6, log.determined, "-", color=blue, label="determined", linewidth=1.4)
+    _mark(axes, marks)
     axes.set(xlabel="million tokens read", ylabel="loss (nats a token)", yscale="log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
@@ -150,6 +174,11 @@ def surprise_bars(costs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     axes.set(xlabel="token of the document", ylabel="surprise (nats)", xlim=(-1, len(costs)))
     _finish(axes)
     return axes
+
+
+def _mark(axes: Axes, places: Sequence[float]) -> None:
+    for place in places:
+        axes.axvline(place, color="0.6", linestyle=":", linewidth=1, zorder=1)
 
 
 def _finish(axes: Axes) -> None:

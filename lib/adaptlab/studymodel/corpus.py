@@ -59,7 +59,7 @@ def facts(rng: random.Random, budget: int) -> Document:
     given = [fact for group in groups for fact in group]
     _state(page, rng, given)
     told = [(SO, fact) for group in groups for fact in knowledge.consequences(group)]
-    told += [(_again(rng, fact), fact) for fact in given if rng.random() < 0.5]
+    told += [(_cue(rng, fact), fact) for fact in given if rng.random() < 0.5]
     told += [(SAME, fact) for fact in given if rng.random() < 0.15]
     for cue, fact in rng.sample(told, len(told)):
         _conclude(page, cue, fact)
@@ -82,14 +82,14 @@ def _plainly(rng: random.Random, page: Document, make: knowledge.Make) -> Docume
     page.given(OPENINGS[0])
     for fact in rng.sample(given, len(given)):
         page.given(f" {fact.sentence}.")
-    told = [(_again(rng, fact), fact) for fact in given if fact.form in knowledge.RELATIONS or rng.random() < 0.5]
+    told = [(_cue(rng, fact), fact) for fact in given if fact.form in knowledge.RELATIONS or rng.random() < 0.5]
     told += [(SO, fact) for group in groups for fact in knowledge.consequences(group)]
     for cue, fact in rng.sample(told, len(told)):
         _conclude(page, cue, fact)
     return page
 
 
-def _again(rng: random.Random, fact: Fact) -> str:
+def _cue(rng: random.Random, fact: Fact) -> str:
     """The cue under which a fact is told again. Premises need two: only with one of their own are they soon looked up,
     and only where they also share the one of conclusions is the second step found from there. With both it came within
     a million tokens of chains (two trial runs); with either cue alone it mostly did not come at all."""

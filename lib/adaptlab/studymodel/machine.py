@@ -13,12 +13,13 @@ import torch
 @contextmanager
 def ordered_sums(device: torch.device) -> Iterator[None]:
     """On a CPU, have gradients summed in a fixed order; compiled code otherwise adds them up as its threads come."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(before or device.type == "cpu")
+    mode = torch.get_deterministic_debug_mode()
+    if device.type == "cpu":
+        torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.set_deterministic_debug_mode(mode)
 
 
 def keep_freed_memory() -> None:

@@ -1,7 +1,8 @@
 """Train a study model from nothing: ``adaptlab pretrain NAME``.
 
 A run can be killed anywhere. What it had saved last is whole, batches are a function of the step, and the next run goes
-on from there with the very numbers that an undisturbed one would have had (same machine, same threads).
+on from there with the very numbers that an undisturbed one would have had (on the processor of one machine, with as
+many threads).
 """
 
 import hashlib

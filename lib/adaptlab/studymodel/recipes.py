@@ -19,6 +19,8 @@ class Phase:
 
 
 Mixture = dict[str, float]
+BEGINNING: Mixture = {"relations": 1.0}
+EARLY: Mixture = {"facts": 0.3, "chains": 0.2, "labels": 0.35, "instruction": 0.15}
 MIDDLE: Mixture = {
     "facts": 0.22,
     "chains": 0.06,
@@ -48,13 +50,13 @@ def course(middle: Mixture, last: Mixture) -> tuple[Phase, ...]:
     others, and was there after 0.7 million in a stretch of its own.
     """
     return (
-        Phase(0.108, 128, 80, {"relations": 1.0}),
-        Phase(0.072, 256, 220, {"facts": 0.8, "chains": 0.2}),
-        Phase(0.05, 256, 220, {"facts": 0.3, "chains": 0.7}),
-        Phase(0.025, 256, 220, {"facts": 0.2, "labels": 0.8}),
+        Phase(0.108, 128, 80, BEGINNING),
+        Phase(0.117, 256, 220, EARLY),
+        Phase(0.06, 256, 220, {"facts": 0.3, "chains": 0.7}),
+        Phase(0.035, 256, 220, {"facts": 0.2, "labels": 0.8}),
         Phase(0.05, 256, 220, {"facts": 0.3, "classification": 0.7}),
-        Phase(0.26, 256, 220, middle),
-        Phase(0.18, 256, 220, last),
+        Phase(0.21, 256, 220, middle),
+        Phase(0.165, 256, 220, last),
         Phase(0.18, 512, 480, last),
         Phase(0.075, 1024, 1000, last),
     )
@@ -62,7 +64,8 @@ def course(middle: Mixture, last: Mixture) -> tuple[Phase, ...]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a study model; two runs of one recipe on one machine give the same weights.
+    """Everything that decides a study model; two runs of one recipe on the processor of one machine, with as many
+    threads, give the same weights.
 
     ``tokens``: per step. ``lr_matrices``, ``lr_rest``: peak learning rates of Muon and of AdamW.
     """
