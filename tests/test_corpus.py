@@ -132,6 +132,12 @@ def test_one_trait_decides_the_labels_of_a_document_but_for_its_noise():
     assert min(best) > 0.6 and set(shown) == {1, 2, 3, 4}
 
 
+@pytest.mark.parametrize(("budget", "least", "most"), [(300, 0.6, 0.8), (600, 0.04, 0.18)])
+def test_long_notes_are_mostly_laid_out_as_prompts(budget, least, most):
+    pages = [corpus.classification(random.Random(seed), budget).text for seed in range(150)]
+    assert least < np.mean([not re.search("^(Answer|Desk): ", page, re.MULTILINE) for page in pages]) < most
+
+
 def test_documents_keep_to_their_length_and_grow_with_it(words):
     for longest in (112, 512):
         rng, kinds = random.Random(0), [kind for kind in corpus.KINDS if kind not in ("relations", "chains")]
@@ -201,9 +207,10 @@ def test_a_batch_is_a_function_of_its_step_and_holds_whole_documents(words, step
 
 @pytest.mark.parametrize("phase", RECIPES["study"].phases, ids=range(len(RECIPES["study"].phases)))
 def test_kinds_have_their_shares_of_the_tokens_and_long_documents_their_place(words, phase):
-    drawn, placed, steps = [], [], 24
-    for step in range(steps):
-        drawn.append(sum(len(ids) for ids, _ in batches._drawn(phase, words, random.Random(step), 8192)))
+    rngs = map(random.Random, range(100))
+    drawn = [sum(len(ids) for ids, _ in batches._drawn(phase, words, rng, 8192)) for rng in rngs]
+    placed = []
+    for step in range(24):
         one = batch(replace(RECIPES["study"], seed=step, phases=(phase,)), words, step)
         sizes = np.bincount(one.documents[one.documents > 0])
         assert sizes[1] == sizes.max()  # the longest comes first and finds its place

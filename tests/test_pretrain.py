@@ -198,6 +198,20 @@ def test_schedule_rises_stays_and_falls():
     assert rates[-1] == pytest.approx(0.02, abs=0.002)
 
 
+def test_a_phase_changes_its_own_learning_rate(words):
+    """Half of the rate for one phase: its steps alone learn less, and a rate of nothing leaves the weights alone."""
+
+    def moved(step: int, rate: float) -> float:
+        first = Phase(0.5, 128, 60, MIDDLE)
+        trainer = Trainer(replace(TINY, phases=(first, replace(first, rate=rate))), CPU, fast=False)
+        before, trainer.done = [p.detach().clone() for p in trainer.model.parameters()], step
+        trainer.step(batch(TINY, words, step))
+        return sum((p - q).abs().sum().item() for p, q in zip(trainer.model.parameters(), before, strict=True))
+
+    assert moved(3, 0.0) == moved(3, 1.0) > 0 and moved(20, 0.0) == 0
+    assert moved(20, 0.5) == pytest.approx(moved(20, 1.0) / 2, rel=0.1)
+
+
 def test_phases_cover_all_steps():
     for recipe in RECIPES.values():
         assert sum(phase.share for phase in recipe.phases) == pytest.approx(1)

@@ -135,8 +135,9 @@ def labels(rng: random.Random, budget: int) -> Document:
 
 def classification(rng: random.Random, budget: int) -> Document:
     """Notes with labels. What decides the label, what labels are called, and how much the notes tell besides, holds for
-    this document only."""
-    layout = rng.choices((LINE, FORMATS["plain"], FORMATS["question"]), (0.7, 0.15, 0.15))[0]
+    this document only. Long ones are mostly laid out as prompts: what is read off lines is not yet read off those."""
+    weights = (0.7, 0.15, 0.15) if budget <= 480 else (0.1, 0.45, 0.45)
+    layout = rng.choices((LINE, FORMATS["plain"], FORMATS["question"]), weights)[0]
     return _labelled(rng, Document("classification"), budget, layout, besides=rng.choice((0, 1, 2, 3, 3, 3)))
 
 
@@ -145,8 +146,7 @@ def _labelled(rng: random.Random, page: Document, budget: int, layout: PromptFor
     classes = rng.sample(list(notes.TRAITS[trait]), rng.choice((2, 3, 3, 4, 4)))
     called = _names(rng, trait, classes)
     noise = rng.choice(NOISE)
-    others = [other for other in notes.TRAITS if other != trait]
-    shown = {trait, *rng.sample(others, besides)}
+    shown = {trait, *rng.sample([other for other in notes.TRAITS if other != trait], besides)}
     each = len(shown) + (5 if layout is LINE else 10)  # tokens, about
     shots = notes.notes(rng, trait, classes, max(2, (budget - 12) // each), SPLIT, shown)
     listed = rng.sample(list(called.values()), len(called))

@@ -66,7 +66,7 @@ class Trainer:
 
     def step(self, batch: Batch) -> dict[str, float]:
         """One update; returns the mean loss of determined and of other tokens, in nats."""
-        rate = schedule(self.done, self.recipe.steps)
+        rate = schedule(self.done, self.recipe.steps) * self.recipe.phase(self.done).rate
         for name, optimizer in self.optimizers.items():
             optimizer.param_groups[0]["lr"] = rate * self.peaks[name]
         ids, weights, documents = (torch.from_numpy(part).to(self.device) for part in batch)
