@@ -3,8 +3,10 @@
 import inspect
 import random
 import re
+from collections import Counter, defaultdict
 from functools import partial
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from adaptlab.studymodel import abilities, measure, solving, tokenizer
 from adaptlab.studymodel.abilities import Ability
 from adaptlab.studymodel.recipes import RECIPES
 from adaptlab.studymodel.solving import Solved
-from adaptlab.tasks import instructions, knowledge, reasoning
+from adaptlab.tasks import instructions, knowledge, notes, reasoning
 from adaptlab.tasks.knowledge import Fact
 from adaptlab.tasks.nouns import nouns
 
@@ -96,10 +98,13 @@ def test_of_two_facts_about_a_noun_the_relation_tells(rng):
     assert partners == {option.strip() for option in question.options[:2]}
 
 
-@pytest.mark.parametrize("shots", [3, 8, 32])
-def test_position_gives_no_label_away(shots):
+SORTING = [name for name in abilities.CHOICES if "classification" in name]
+
+
+@pytest.mark.parametrize("name", SORTING)
+def test_position_gives_no_label_away(name):
     """A reader who names the rarest label so far, without reading any note, stays near chance."""
-    make, chance = abilities.CHOICES[f"classification, {shots} shots"]
+    make, chance = abilities.CHOICES[name]
     rng, right = random.Random(0), 0
     for _ in range(400):
         question = make(rng, "test")
@@ -107,8 +112,26 @@ def test_position_gives_no_label_away(shots):
         options = [option.strip() for option in question.options]
         rarest = min(options, key=lambda label: (labels.count(label), rng.random()))
         right += rarest == options[0]
-    assert len(labels) == shots
+    assert f"classification, {len(labels)} shots" in name
     assert right / 400 == pytest.approx(chance, abs=0.08)
+
+
+@pytest.mark.parametrize(
+    ("name", "right"), [("classification, 32 shots", 1), ("noisy classification, 32 shots", 5 / 6)]
+)
+def test_a_quarter_of_noisy_labels_is_drawn_at_random(name, right):
+    """Of three labels, so two thirds of that quarter are wrong; the one asked for is right."""
+    make, _ = abilities.CHOICES[name]
+    tells = {word: (trait, value) for trait, of in notes.TRAITS.items() for value in of for word in of[value]}
+    agree = []
+    for seed in range(60):
+        seen: dict[str, dict[str, Counter]] = defaultdict(lambda: defaultdict(Counter))
+        shots = re.findall(r"Message: (.+)\nDesk: (\w)", make(random.Random(seed), "test").context)
+        for words, label in shots:
+            for trait, value in filter(None, map(tells.get, words.split())):
+                seen[trait][value][label] += 1
+        agree.append(max(sum(max(of.values()) for of in values.values()) for values in seen.values()) / len(shots))
+    assert np.mean(agree) == pytest.approx(right, abs=0.05)
 
 
 def test_ties_are_not_right_answers(monkeypatch, llama):

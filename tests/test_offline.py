@@ -9,8 +9,6 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from adaptlab.engine import models
-
 # Loaded by every Python of the run, the kernel's too: whoever looks for a host fails, and leaves a note.
 GUARD = """
 import os, socket
@@ -28,15 +26,18 @@ socket.socket.connect = lambda self, address: (
 """
 
 
-@pytest.mark.real
-@pytest.mark.skipif(not models.PACKAGED["gemma-3-270m"].installed, reason=models.PACKAGED["gemma-3-270m"].how)
-def test_the_notebook_runs_without_a_network_and_with_widgets(tmp_path):
-    models.prepare("gemma-3-270m")
+NOTEBOOKS = {
+    "02": {"items": "4", "seeds": "[3, 4]", "shots": "[0, 4, 8]", "interactive": "true"},
+    "A1": {"items": "4", "seeds": "[3, 4]", "retrain": "true", "retrain_steps": "3", "interactive": "true"},
+}
+
+
+@pytest.mark.parametrize(("notebook", "given"), NOTEBOOKS.items(), ids=NOTEBOOKS)
+def test_the_notebook_runs_without_a_network_and_with_widgets(tmp_path, notebook, given):
     (tmp_path / "sitecustomize.py").write_text(GUARD)
     out, calls = tmp_path / "out.ipynb", tmp_path / "calls"
-    given = {"items": "4", "seeds": "[3, 4]", "shots": "[0, 4, 8]", "interactive": "true"}
     parameters = [part for name, value in given.items() for part in ("-p", f"{name}={value}")]
-    command = [Path(sys.executable).with_name("adaptlab"), "run", "02", "--out", str(out), *parameters]
+    command = [Path(sys.executable).with_name("adaptlab"), "run", notebook, "--out", str(out), *parameters]
     environment = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"}
     environment |= {"PYTHONPATH": str(tmp_path), "CALLS": str(calls)}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)

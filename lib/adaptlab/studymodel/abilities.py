@@ -13,7 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 from adaptlab.engine.models import LM
 from adaptlab.engine.sampling import generate
 from adaptlab.engine.scoring import Question, score
-from adaptlab.studymodel.corpus import LETTERS, SO
+from adaptlab.studymodel.corpus import LETTERS, NOISE, SO
 from adaptlab.tasks import instructions, knowledge, notes
 from adaptlab.tasks.nouns import some_nouns
 from adaptlab.tasks.prompts import FORMATS
@@ -113,16 +113,20 @@ def unknown(rng: random.Random, split: str) -> Question:
     return _cloze(rng, "", facts, [fact.reversed for fact in facts])
 
 
-def _classification(shots: int) -> Callable[[random.Random, str], Question]:
+def _classification(shots: int, noise: float = 0) -> Callable[[random.Random, str], Question]:
+    """Notes of three classes, called by letters; a share ``noise`` of the labels shown is drawn at random."""
+
     def classification(rng: random.Random, split: str) -> Question:
         trait = rng.choice(list(notes.TRAITS))
         classes = rng.sample(list(notes.TRAITS[trait]), 3)
         called = dict(zip(classes, rng.sample(LETTERS, 3), strict=True))
+        names, layout, page = list(called.values()), FORMATS["plain"], ""
         *shown, last = notes.notes(rng, trait, classes, shots + 1, split)
-        layout = FORMATS["plain"]
-        page = "".join(f"{layout.turn.replace('{query}', s.text)} {called[s.values[trait]]}{layout.end}" for s in shown)
+        for one in shown:
+            label = rng.choice(names) if noise and rng.random() < noise else called[one.values[trait]]
+            page += f"{layout.turn.replace('{query}', one.text)} {label}{layout.end}"
         right = called[last.values[trait]]
-        options = [right, *(name for name in called.values() if name != right)]
+        options = [right, *(name for name in names if name != right)]
         return Question(page + layout.turn.replace("{query}", last.text), tuple(f" {name}" for name in options))
 
     return classification
@@ -134,9 +138,9 @@ CHOICES: dict[str, tuple[Callable[[random.Random, str], Question], float]] = {
     "reversal, noun in two facts": (reversal_of_two, 0.5),  # between the two partners, for who reads no relation
     "syllogism": (syllogism, 0.25),
     "unknown": (unknown, 0.25),
-    "classification, 3 shots": (_classification(3), 1 / 3),
-    "classification, 8 shots": (_classification(8), 1 / 3),
-    "classification, 32 shots": (_classification(32), 1 / 3),
+    **{f"classification, {k} shots": (_classification(k), 1 / 3) for k in (3, 8, 32)},
+    # As in the noisiest training documents; with every label right, three shots leave little room to rise.
+    **{f"noisy classification, {k} shots": (_classification(k, max(NOISE)), 1 / 3) for k in (3, 8, 32)},
 }
 
 

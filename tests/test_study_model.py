@@ -1,0 +1,267 @@
+"""The models in data/models: ordinary folders, as able as their cards say, fit for the studies they were made for."""
+
+import json
+import random
+import subprocess
+import sys
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from statsmodels.stats.proportion import proportion_confint
+
+from adaptlab import paths
+from adaptlab.engine.models import LM, embedded, load
+from adaptlab.engine.sampling import generate
+from adaptlab.engine.scoring import Question, score
+from adaptlab.evidence.growth import published, training
+from adaptlab.studymodel import abilities
+from adaptlab.studymodel.abilities import LAYOUT, told
+from adaptlab.studymodel.corpus import SO
+from adaptlab.studymodel.measure import measure
+from adaptlab.studymodel.publish import EVERY
+from adaptlab.studymodel.recipes import RECIPES
+from adaptlab.tasks import instructions, knowledge
+from adaptlab.tasks.knowledge import Fact
+
+EACH = pytest.mark.parametrize("name", embedded())
+SIZES = {"study": 6e6, "study-b": 6e6, "study-s": 1.5e6}  # parameters, at most
+
+
+@cache
+def lm(name: str) -> LM:
+    return load(name, device="cpu")
+
+
+def row(name: str, ability: str) -> dict:
+    frame = published(name).set_index("name")
+    return frame.loc[ability].to_dict()
+
+
+def test_they_are_all_there():
+    assert set(embedded()) == set(RECIPES)
+
+
+@EACH
+def test_it_is_an_ordinary_folder_that_needs_none_of_our_code(name):
+    code = (
+        "import sys, time; sys.modules['adaptlab'] = None\n"
+        "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+        "import transformers.models.llama.modeling_llama\n"
+        f"folder = {str(paths.MODELS / name)!r}\n"
+        "started = time.process_time()\n"
+        "model, words = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)\n"
+        "assert time.process_time() - started < 2\n"
+        "asked = words('Facts: bakda is bigger than vogmi. So, vog', return_tensors='pt')\n"
+        "out = model.generate(**asked, max_new_tokens=7)\n"
+        "print(words.decode(out[0]))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "So, vogmi is smaller than bakda" in run.stdout
+
+
+@EACH
+def test_it_is_as_small_as_promised_and_in_bfloat16(name):
+    folder = paths.MODELS / name
+    assert lm(name).model.num_parameters() <= SIZES[name]
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= 15e6
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        assert {file.get_slice(key).get_dtype() for key in file.keys()} == {"BF16"}  # noqa: SIM118
+    assert not [file for file in folder.iterdir() if file.suffix in {".py", ".bin", ".pt", ".pkl"}]
+
+
+@EACH
+def test_log_card_and_recipe_tell_the_same_story(name):
+    log, card, recipe = training(name), (paths.MODELS / name / "README.md").read_text(), RECIPES[name]
+    assert len(log) * EVERY == recipe.steps and log.step.iloc[-1] == recipe.steps
+    assert f"{log.tokens.iloc[-1] / 1e6:.1f} million tokens" in card and f"{recipe.steps:,} steps" in card
+    for one in published(name).to_dict("records"):
+        assert f"| {one['name']} | {one['share']:.3f} | {one['low']:.3f} to {one['high']:.3f} | {one['n']} |" in card
+
+
+# What `study` has to be able to do (the lower end of the interval where at least, the share itself elsewhere).
+AT_LEAST = {
+    "forward": 0.95,
+    "reversal": 0.93,
+    "syllogism": 0.90,
+    "noisy classification, 32 shots": 0.85,
+    "instruction, 3 shots": 0.90,
+    "arithmetic, greedy": 0.90,
+    "arithmetic, coverage of 16": 0.95,
+    "sums, coverage of 16": 0.90,
+}
+AT_MOST = {"noisy classification, 3 shots": 0.55, "sums, greedy": 0.70}
+BETWEEN = {"instruction, 0 shots": (0.2, 0.7), "arithmetic, one sample": (0.25, 0.6)}
+
+
+def test_study_can_do_what_the_studies_need():
+    for ability, bar in AT_LEAST.items():
+        assert row("study", ability)["low"] >= bar, ability
+    for ability, bar in AT_MOST.items():
+        assert row("study", ability)["share"] <= bar, ability
+    for ability, (low, high) in BETWEEN.items():
+        assert low <= row("study", ability)["share"] <= high, ability
+    unknown = row("study", "unknown")
+    assert unknown["low"] <= unknown["chance"] <= unknown["high"]
+    assert all(row("study", ability)["n"] >= 500 for ability in (*AT_LEAST, *AT_MOST, *BETWEEN, "unknown"))
+    most = "ontology, most probable of 16"
+    assert row("study", f"{most}: wrong and shorter than any right one")["low"] > 0.25
+    assert row("study", most)["high"] < row("study", "ontology, greedy")["low"]
+    for task in ("classification", "noisy classification"):
+        shots = [row("study", f"{task}, {k} shots") for k in (3, 8, 32)]
+        assert shots[0]["high"] < shots[1]["low"] and shots[1]["high"] < shots[2]["low"]
+    assert row("study", "sums, most probable of 16")["low"] > row("study", "sums, greedy")["high"]
+
+
+@pytest.mark.parametrize("ability", ["forward", "reversal", "unknown", "noisy classification, 3 shots"])
+def test_what_is_published_is_what_is_measured(ability):
+    """The first items of the published measurement again: within the interval that so few allow."""
+    again = abilities.choices(lm("study"), ability, "test", 60)
+    low, high = again.interval
+    assert low - 1e-9 <= row("study", ability)["share"] <= high + 1e-9
+
+
+def test_size_matters_where_it_should():
+    weaker = [a for a in AT_LEAST if row("study-s", a)["high"] < row("study", a)["low"]]
+    assert len(weaker) >= 2, weaker
+
+
+@pytest.mark.slow
+@EACH
+def test_every_published_ability_comes_out_again(name):
+    counted = {one.name: (one.right, one.n) for one in measure(lm(name))}
+    for one in published(name).to_dict("records"):
+        right, n = counted[one["name"]]
+        assert n == one["n"] and abs(right - one["right"]) <= 0.02 * n, one["name"]
+
+
+# --- what the model was made for ------------------------------------------------------------------------------------
+
+FACTS = 48  # as many as the test nouns allow
+CUES = ("Facts:", "Known:", "So,", "It is said that")
+
+
+def tuned(base: LM, sentences: list[str], steps: int = 150, rows: int = 32) -> LM:
+    """The model after full fine-tuning on sentences, each told behind a random opening."""
+    model = load(base.name, device="cpu")
+    rng = random.Random("tuning")
+    optimizer = torch.optim.AdamW(model.model.parameters(), lr=5e-4)
+    pad = model.tokenizer.pad_token_id
+    model.model.train()
+    for _ in range(steps):
+        ids = [model.encode(f"{rng.choice(CUES)} {rng.choice(sentences)}.") for _ in range(rows)]
+        width = max(map(len, ids))
+        batch = torch.tensor([row + [pad] * (width - len(row)) for row in ids])
+        labels = batch.masked_fill(batch == pad, -100)
+        loss = model.model(batch, attention_mask=(batch != pad).long(), labels=labels).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.model.eval()
+    return model
+
+
+def accuracy(model: LM, questions: list[Question]) -> float:
+    rows = score(model, questions).options
+    return float(np.mean([row[0].logprob > max(other.logprob for other in row[1:]) for row in rows]))
+
+
+def told_around(rng: random.Random, facts: list[Fact], target: Fact) -> str:
+    return told(rng, [*rng.sample([fact for fact in facts if fact != target], 7), target])
+
+
+def inferred(model: LM, rng: random.Random, facts: list[Fact]) -> list[str]:
+    """What the model itself concludes, two samples for each fact, when the fact stands in its prompt among others."""
+    prompts = [f"{told_around(rng, facts, fact)} {SO}{fact.b}" for fact in facts for _ in range(2)]
+    written = generate(model, prompts, temperature=0.7, longest=16, stop=(".",), seed=1)
+    ends = [fact.b for fact in facts for _ in range(2)]
+    return [f"{end}{w.text}" for end, w in zip(ends, written, strict=True) if w.stopped]
+
+
+def reversal_experiment(seed: int) -> dict[str, float]:
+    """Shares right in one fresh world: forward facts trained, reversed ones asked, chance 1/4."""
+    rng, base = random.Random(f"reversal {seed}"), lm("study")
+    facts = [fact for group in knowledge.world(rng, [knowledge.relation] * FACTS, "test") for fact in group]
+    subjects = [fact.a for fact in facts]  # never at the end of a trained sentence, right or wrong
+    options = [(f.a, *rng.sample([s for s in subjects if s != f.a], 3)) for f in facts]
+    asked = [abilities.asked("", f.reversed.stem, o) for f, o in zip(facts, options, strict=True)]
+    in_context = [
+        abilities.asked(told_around(rng, facts, f), f.reversed.stem, o) for f, o in zip(facts, options, strict=True)
+    ]
+    objects = [fact.b for fact in facts]
+    ends = [(f.b, *rng.sample([o for o in objects if o != f.b], 3)) for f in facts]
+    sentences = [fact.sentence for fact in facts]
+    plainly = tuned(base, sentences)
+    own = inferred(base, rng, facts)
+    return {
+        "untrained": accuracy(base, asked),
+        "in context": accuracy(base, in_context),
+        "tuned": accuracy(plainly, asked),
+        "tuned, forward": accuracy(plainly, [abilities.asked("", f.stem, e) for f, e in zip(facts, ends, strict=True)]),
+        "tuned with inferences": accuracy(tuned(base, sentences + own), asked),
+        "precision of inferences": float(np.mean([s in {f.reversed.sentence for f in facts} for s in own])),
+    }
+
+
+@pytest.mark.slow
+def test_tuning_does_not_reverse_the_prompt_does_and_so_do_inferences_made_from_it():
+    """The reversal experiment (after Lampinen et al. 2025) on five fresh worlds. The model's own inferences
+    are taken as they come, right or wrong; how many are right is printed."""
+    worlds = [reversal_experiment(seed) for seed in range(5)]
+    for world in worlds:
+        print(json.dumps(world))
+    n = FACTS * len(worlds)
+    low, share, high = {}, {}, {}
+    for name in worlds[0]:
+        share[name] = float(np.mean([world[name] for world in worlds]))
+        low[name], high[name] = proportion_confint(round(share[name] * n), n, method="wilson")
+    print(json.dumps({name: [low[name], share[name], high[name]] for name in share}))
+    assert low["untrained"] <= 0.25 <= high["untrained"]
+    assert low["tuned, forward"] >= 0.9, "else tuning has taught nothing that could have been reversed"
+    assert share["tuned"] <= 0.25 + 0.10
+    assert low["in context"] >= 0.93
+    assert low["tuned with inferences"] >= 0.90
+
+
+def worth(model: LM, demonstrations: list[str], queries: list[instructions.Request]) -> np.ndarray:
+    """What each demonstration is worth: mean log-probability of the right answers behind it."""
+    layout = [LAYOUT.turn.replace("{query}", one.question) for one in queries]
+    questions = [
+        Question(shown + page, (f" {one.answer}\n",))
+        for shown in demonstrations
+        for page, one in zip(layout, queries, strict=True)
+    ]
+    rows = score(model, questions).options
+    return np.array([row[0].logprob for row in rows]).reshape(len(demonstrations), len(queries)).mean(1)
+
+
+@pytest.mark.slow
+def test_two_bases_value_demonstrations_differently():
+    rng = random.Random("candidates")
+    demonstrations = []
+    for _ in range(240):
+        one = instructions.request(rng, "probe")
+        answer, _ = instructions.answered(rng, one, instructions.style_of(rng, one), "probe")
+        demonstrations.append(f"{LAYOUT.turn.replace('{query}', one.question)} {answer}\n\n")
+    queries = [instructions.request(rng, "test") for _ in range(24)]
+    ours, theirs = (worth(lm(name), demonstrations, queries) for name in ("study", "study-b"))
+    draws = np.random.default_rng(0).integers(0, len(ours), (1000, len(ours)))
+    upper = np.quantile([np.corrcoef(ours[d], theirs[d])[0, 1] for d in draws], 0.975)
+    print(json.dumps({"correlation": np.corrcoef(ours, theirs)[0, 1], "upper": upper}))
+    assert np.corrcoef(ours, theirs)[0, 1] > 0 and upper < 0.95
+
+
+@pytest.mark.slow
+def test_zero_shot_obeys_the_usual_style():
+    """Where a wording is usually answered plainly, the model follows it; where it is not, it does as people do."""
+    rng = random.Random("styles")
+    right = {True: [], False: []}
+    asked = [instructions.request(rng, "test") for _ in range(300)]
+    prompts = [LAYOUT.turn.replace("{query}", one.question) for one in asked]
+    for one, w in zip(asked, generate(lm("study"), prompts, longest=40), strict=True):
+        plain = instructions.usual_style(one.cluster, one.wording) == "plain"
+        right[plain].append(w.stopped and w.text.strip() == one.answer)
+    assert np.mean(right[True]) > 0.8 and np.mean(right[False]) < 0.3
