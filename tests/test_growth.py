@@ -148,5 +148,5 @@ def test_the_course_names_what_is_new_in_each_stretch():
         pytest.approx(0.008 * sum(p.share for p in recipe.phases[:i]) * recipe.steps, abs=0.2)
         for i in range(len(recipe.phases))
     ]
-    assert table["new documents"][0] == "relations"
+    assert table["new documents"][0] == "relations" and list(table.rate) == [phase.rate for phase in recipe.phases]
     assert sorted(", ".join(filter(None, table["new documents"])).split(", ")) == sorted(corpus.KINDS)

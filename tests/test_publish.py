@@ -128,4 +128,5 @@ def test_thinning_keeps_tokens_means_and_probes():
     kept = thinned(lines)
     assert [line["step"] for line in kept] == [10, 20, 25] and [line["tokens"] for line in kept] == [50, 100, 125]
     assert [line["determined"] for line in kept] == [4.5, 14.5, 22.0]
+    assert [line["seconds"] for line in kept] == [10, 10, 5]
     assert kept[1]["forward"] == 0.5 and "forward" not in kept[0] and "batch" not in kept[0]

@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from collections import defaultdict
 from functools import cache
 
 import numpy as np
@@ -82,7 +83,8 @@ def test_log_card_and_recipe_tell_the_same_story(name):
         assert f"| {one['name']} | {one['share']:.3f} | {one['low']:.3f} to {one['high']:.3f} | {one['n']} |" in card
 
 
-# What `study` has to be able to do (the lower end of the interval where at least, the share itself elsewhere).
+# What `study` has to be able to do: the lower end of the interval where at least, the share itself elsewhere. Where
+# every label is right, it classifies .61 at 3 shots; the noisy twin, as noisy as training ever was, was added then.
 AT_LEAST = {
     "forward": 0.95,
     "reversal": 0.93,
@@ -118,10 +120,14 @@ def test_study_can_do_what_the_studies_need():
 
 @pytest.mark.parametrize("ability", ["forward", "reversal", "unknown", "noisy classification, 3 shots"])
 def test_what_is_published_is_what_is_measured(ability):
-    """The first items of the published measurement again: within the interval that so few allow."""
-    again = abilities.choices(lm("study"), ability, "test", 60)
-    low, high = again.interval
-    assert low - 1e-9 <= row("study", ability)["share"] <= high + 1e-9
+    """All items again where they are short, else the first: within the interval that so few allow."""
+    all_of_them = ability in {"unknown", "noisy classification, 3 shots"}
+    again = abilities.choices(lm("study"), ability, "test", 500 if all_of_them else 60)
+    if all_of_them:
+        assert again.right == pytest.approx(row("study", ability)["right"], abs=3)  # another CPU may turn a close call
+    else:
+        low, high = again.interval
+        assert low - 1e-9 <= row("study", ability)["share"] <= high + 1e-9
 
 
 def test_size_matters_where_it_should():
@@ -255,13 +261,16 @@ def test_two_bases_value_demonstrations_differently():
 
 
 @pytest.mark.slow
-def test_zero_shot_obeys_the_usual_style():
-    """Where a wording is usually answered plainly, the model follows it; where it is not, it does as people do."""
+def test_zero_shot_answers_in_the_usual_style():
+    """Each wording of a request has a style in which it is mostly answered: a bare request is answered in that."""
     rng = random.Random("styles")
-    right = {True: [], False: []}
     asked = [instructions.request(rng, "test") for _ in range(300)]
     prompts = [LAYOUT.turn.replace("{query}", one.question) for one in asked]
-    for one, w in zip(asked, generate(lm("study"), prompts, longest=40), strict=True):
-        plain = instructions.usual_style(one.cluster, one.wording) == "plain"
-        right[plain].append(w.stopped and w.text.strip() == one.answer)
-    assert np.mean(right[True]) > 0.8 and np.mean(right[False]) < 0.3
+    usual: dict[str, list[bool]] = defaultdict(list)
+    for one, w in zip(asked, generate(lm("study"), prompts, longest=60), strict=True):
+        style = instructions.usual_style(one.cluster, one.wording)
+        answer, _ = instructions.answered(rng, one, style, "test")
+        written = w.text.strip()
+        usual[style].append(written.startswith(f"{answer} and then") if style == "run-on" else written == answer)
+    assert set(usual) == {*instructions.STYLES} - {"wrong"}
+    assert np.mean([np.mean(of) for of in usual.values()]) > 0.8, {style: np.mean(of) for style, of in usual.items()}

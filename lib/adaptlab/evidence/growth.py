@@ -42,16 +42,15 @@ def published(name: str) -> pd.DataFrame:
 
 
 def course(name: str, log: pd.DataFrame) -> pd.DataFrame:
-    """The stretches of an embedded model's training: the million tokens read before each, what is new in it, and how
-    long its documents are at most (tokens, about)."""
-    recipe, rows, known, begun = RECIPES[name], [], set(), 0.0
-    for phase in recipe.phases:
-        before = log.tokens[log.step <= round(begun * recipe.steps)].max() if begun else 0
+    """The stretches of an embedded model's training: the million tokens read before each, what is new in it, how long
+    its documents are at most (tokens, about), and what the learning rate is multiplied with."""
+    rows, known = [], set()
+    for start, phase in RECIPES[name].starts:
+        before = log.tokens[log.step <= start].max() if start else 0
         new = [kind for kind in phase.mixture if kind not in known]
-        rows.append((round(before / 1e6, 1), ", ".join(new), phase.longest))
+        rows.append((round(before / 1e6, 1), ", ".join(new), phase.longest, phase.rate))
         known.update(new)
-        begun += phase.share
-    return pd.DataFrame(rows, columns=["million tokens", "new documents", "longest"])
+    return pd.DataFrame(rows, columns=["million tokens", "new documents", "longest", "rate"])
 
 
 RISE = 0.25  # a smaller one may be chance: a probe has 64 items

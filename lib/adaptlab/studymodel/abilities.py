@@ -139,7 +139,7 @@ CHOICES: dict[str, tuple[Callable[[random.Random, str], Question], float]] = {
     "syllogism": (syllogism, 0.25),
     "unknown": (unknown, 0.25),
     **{f"classification, {k} shots": (_classification(k), 1 / 3) for k in (3, 8, 32)},
-    # As in the noisiest training documents; with every label right, three shots leave little room to rise.
+    # Added when `study` was seen to need few examples where every label is right; as noisy as training ever was.
     **{f"noisy classification, {k} shots": (_classification(k, max(NOISE)), 1 / 3) for k in (3, 8, 32)},
 }
 

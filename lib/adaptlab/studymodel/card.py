@@ -30,11 +30,17 @@ to do in context what the kit's studies study.
 
 Shares of right answers with 95 % intervals (Wilson). Invented nouns are those of the split `test`: no training document
 holds them, and they were not used to watch the training. Problems without nouns are kept apart by a hash of the
-question. "Shots" are demonstrations in the prompt. In `forward` and `reversal`, each noun stands in one of the 8 facts.
+question. "Shots" are demonstrations in the prompt. In `forward` and `reversal`, each noun stands in one of the 8 facts:
+it is enough to name its neighbour. With the noun in two facts, the relation has to be read as well. `unknown` asks what
+`reversal` asks, without the facts. In `noisy classification`, {max(corpus.NOISE):.0%} of the labels shown are drawn at
+random; the one asked for is right. Problems are solved greedily, in one sample (T = 1), and in 16 samples: whether a
+right one is among them, and whether the most probable one is right.
 
 {_table(measured)}
 
 {_reading()}
+
+{_course(recipe)}
 
 ## Use and limits
 
@@ -89,12 +95,21 @@ known, but not a first label, a slip or a guess. The rest had a weight of {UNDET
 {len(notes.TRAITS)} traits of notes ({_list(notes.TRAITS)}); {len(instructions.CLUSTERS)} clusters of instructions
 ({_list(instructions.CLUSTERS)}), three wordings each; the numbers 0 to 99.
 
-**Errors on purpose.** {sum(map(bool, corpus.NOISE))} of {len(corpus.NOISE)} documents of notes have labels drawn at
-random, up to {max(corpus.NOISE):.0%} of them. {reasoning.WRONG_STEP:.0%} of the arithmetic solutions hold a wrong step;
-sums are often guessed, long ones more often than not; {reasoning.HASTY:.0%} of the ontology questions are answered
-"no." without a look. The wording of a document's first request has a usual style of answer
+**Errors on purpose.** In {sum(map(bool, corpus.NOISE)) / len(corpus.NOISE):.0%} of the documents of notes, labels are
+drawn at random, up to {max(corpus.NOISE):.0%} of them. {reasoning.WRONG_STEP:.0%} of the arithmetic solutions hold a
+wrong step; sums are often guessed, long ones more often than not; {reasoning.HASTY:.0%} of the ontology questions are
+answered "no." without a look. The wording of a document's first request has a usual style of answer
 ({_list(instructions.STYLES)}; never the last), which the document has {instructions.USUAL:.0%} of the time; the others
 share the rest."""
+
+
+def _course(recipe: Recipe) -> str:
+    lines = ["| steps | longest document | rate | documents |", "| --- | --- | --- | --- |"]
+    for step, phase in recipe.starts:
+        shares = ", ".join(f"{kind} {share:.0%}" for kind, share in phase.mixture.items())
+        lines.append(f"| from {step:,} | {phase.longest} tokens | {phase.rate:g} | {shares} |")
+    rule = "The rate multiplies the learning rate, which falls from half way on."
+    return "\n".join([f"**The course.** {rule}", "", *lines])
 
 
 def _list(words: Iterable[str]) -> str:

@@ -195,8 +195,7 @@ def _digest(batch: Batch) -> str:
 
 def _origin(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> str:
     """What a run is made of: its recipe, each phase's first batch (and so corpus and tokenizer), the number format."""
-    starts = [s for s in range(recipe.steps) if s == 0 or recipe.phase(s) is not recipe.phase(s - 1)]
-    firsts = [_digest(batch(recipe, tokenizer, start)) for start in starts]
+    firsts = [_digest(batch(recipe, tokenizer, start)) for start, _ in recipe.starts]
     return hashlib.sha256(f"{recipe} {firsts} {has_bf16(device)}".encode()).hexdigest()
 
 

@@ -71,14 +71,15 @@ def _swap(new: Path, folder: Path) -> None:
 
 
 def thinned(lines: Sequence[dict]) -> list[dict]:
-    """One line for every `EVERY` steps: mean losses, tokens so far, and the abilities probed meanwhile."""
+    """One line for every `EVERY` steps: tokens so far, seconds, mean losses, and the abilities probed meanwhile."""
     kept, tokens = [], 0
     for start in range(0, len(lines), EVERY):
         some = lines[start : start + EVERY]
         tokens += sum(line["tokens"] for line in some)
         losses = {kind: round(fmean(line[kind] for line in some), 4) for kind in ("determined", "undetermined")}
         probed = {k: v for line in some for k, v in line.items() if k not in {*BOOKKEEPING, *losses}}
-        kept.append({"step": some[-1]["step"] + 1, "tokens": tokens, **losses, **probed})
+        seconds = round(sum(line["seconds"] for line in some), 2)
+        kept.append({"step": some[-1]["step"] + 1, "tokens": tokens, "seconds": seconds, **losses, **probed})
     return kept
 
 

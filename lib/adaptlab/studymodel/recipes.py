@@ -48,9 +48,9 @@ def course(middle: Mixture, last: Mixture) -> tuple[Phase, ...]:
     What trial runs taught, one or two each. Looking up a fact comes after 3 to 4 million tokens where documents hold
     two facts; it had not come after 4 million where they held up to four, nor after 12 with all kinds of documents from
     the start. Reading labels off notes came from 1.9 million tokens of labels that began at step 432, the last 0.6 of
-    them in a stretch of their own; begun at step 920, behind facts and chains alone, it had not come from 2.0. Where a
-    trait stands far from its label, as in a prompt, it was not read off (one right in three) while notes on one line
-    held it at .92; long documents laid out as prompts brought it to .6 in 200 steps at twice the rate.
+    them in a stretch of their own; begun at step 920, behind facts and chains alone, it had not come from 2.0. The
+    trait that a note begins with was read off notes on one line (.92), not in prompts, where it stands farther from the
+    label (.32); long documents laid out as prompts brought it to .6 in 200 steps at twice the rate.
     """
     return (
         Phase(0.108, 128, 80, BEGINNING),
@@ -90,14 +90,15 @@ class Recipe:
         kinds = dict.fromkeys(kind for phase in self.phases for kind in phase.mixture)
         return {kind: sum(phase.share * phase.mixture.get(kind, 0) for phase in self.phases) for kind in kinds}
 
+    @property
+    def starts(self) -> list[tuple[int, Phase]]:
+        """The phases, each with its first step."""
+        before = [sum(phase.share for phase in self.phases[:i]) for i in range(len(self.phases))]
+        return [(round(share * self.steps), phase) for share, phase in zip(before, self.phases, strict=True)]
+
     def phase(self, step: int) -> Phase:
         """The phase that a step belongs to."""
-        done = 0.0
-        for phase in self.phases:
-            done += phase.share * self.steps
-            if step < round(done):
-                return phase
-        return self.phases[-1]
+        return next(phase for start, phase in reversed(self.starts) if step >= start)
 
     def config(self) -> LlamaConfig:
         """The architecture: Llama, with tied embeddings."""
