@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 DPI = 96
 
@@ -38,7 +39,8 @@ def described(ax: Axes | Figure, alt: str) -> Picture:
     if not alt.strip():
         raise ValueError("a figure needs a description: alt is empty")
     figure = ax.get_figure(root=True) if isinstance(ax, Axes) else ax
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
     plt.close(figure)  # else the inline backend shows it a second time
-    return Picture(buffer.getvalue(), " ".join(alt.split()))
+    Image.open(drawn).convert("RGB").quantize(256).save(small, "png", optimize=True)  # a third of the bytes
+    return Picture(small.getvalue(), " ".join(alt.split()))
