@@ -22,7 +22,13 @@ ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
 ROOMS = ["tasks", "engine", "studymodel", "methods", "evidence", "runner"]
 SOURCES = sorted((ROOT / "lib" / "adaptlab").rglob("*.py"))
 # Distribution to import name, where they differ.
-IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "huggingface-hub": "huggingface_hub", "ipython": "IPython", "beautifulsoup4": "bs4"}
+IMPORT_NAMES = {
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+    "huggingface-hub": "huggingface_hub",
+    "ipython": "IPython",
+    "beautifulsoup4": "bs4",
+}
 CONDA_NAMES = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}
 
 
