@@ -278,4 +278,5 @@ def test_zero_shot_answers_in_the_usual_style():
         written = w.text.strip()
         usual[style].append(written.startswith(f"{answer} and then") if style == "run-on" else written == answer)
     assert set(usual) == {*instructions.STYLES} - {"wrong"}
+    assert np.mean(usual["plain"]) > 0.8
     assert np.mean([np.mean(of) for of in usual.values()]) > 0.8, {style: np.mean(of) for style, of in usual.items()}
