@@ -1,6 +1,7 @@
 """The file formats of the field, read into records and written back.
 
 Loaders are strict: every defect is a `FormatError` that names file, line, field, what was expected and what was found.
+Handed a list `aside`, those of files with rows put each bad row there instead (see `curate.load_setting_aside`).
 Rows without an id get ``NAME-N``: the file's name without its ending, and the record's number from 1.
 Writers are atomic, and what they write loads to an equal value.
 """
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from adaptlab.tasks.formats_io import (
-    FormatError,
+    Aside,
     at,
     check_list,
     check_row,
     collect,
+    collect_pairs,
     json_items,
     json_lines,
     within,
@@ -41,17 +43,17 @@ from adaptlab.tasks.records import (
 SPLITS = ("pool", "test")
 
 
-def load_alpaca(path: str | Path) -> tuple[Instruction, ...]:
+def load_alpaca(path: str | Path, aside: Aside = None) -> tuple[Instruction, ...]:
     """A JSON list of {instruction, input, output}; `id`, `category` and `rationale` may stand beside them."""
 
     def build(row: Any, fallback: str) -> Instruction:
         check_row(row, ("instruction", "output"), ("input", "id", "category", "rationale"))
         return Instruction(**{"id": fallback, "input": "", **row})
 
-    return collect(path, json_items(path), build)
+    return collect(path, json_items(path), build, aside)
 
 
-def load_chat(path: str | Path) -> tuple[Conversation, ...]:
+def load_chat(path: str | Path, aside: Aside = None) -> tuple[Conversation, ...]:
     """JSONL of {messages: [{role, content}, ...]}; `id`, `category` and `references` may stand beside them."""
 
     def build(row: Any, fallback: str) -> Conversation:
@@ -61,7 +63,7 @@ def load_chat(path: str | Path) -> tuple[Conversation, ...]:
         parts = {"messages": _messages(messages), "references": tuple(references)}
         return Conversation(**{"id": fallback, **row, **parts})
 
-    return collect(path, json_lines(path), build)
+    return collect(path, json_lines(path, aside), build, aside)
 
 
 def _messages(rows: list) -> tuple[Message, ...]:
@@ -72,16 +74,16 @@ def _messages(rows: list) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def load_completions(path: str | Path) -> tuple[Completion, ...]:
+def load_completions(path: str | Path, aside: Aside = None) -> tuple[Completion, ...]:
     """JSONL of {prompt, completion}, with or without `id`; white space at the seam is kept."""
 
     def build(row: Any, fallback: str) -> Completion:
         return Completion(**{"id": fallback, **check_row(row, ("prompt", "completion"), ("id",))})
 
-    return collect(path, json_lines(path), build)
+    return collect(path, json_lines(path, aside), build, aside)
 
 
-def load_labelled(path: str | Path, labels: tuple[str, ...] = (), name: str = "") -> LabelledSet:
+def load_labelled(path: str | Path, labels: tuple[str, ...] = (), name: str = "", aside: Aside = None) -> LabelledSet:
     """JSONL of {id, text, label, split}, where split is "pool" or "test".
 
     `labels` are the classes in their order; left out, they are those of the file, sorted. `name` is the file's.
@@ -95,14 +97,17 @@ def load_labelled(path: str | Path, labels: tuple[str, ...] = (), name: str = ""
         check_choice("split", row["split"], SPLITS)
         return item
 
-    rows = list(json_lines(path))
-    items = collect(path, rows, build)
-    lines = {item.id: line for item, (line, _) in zip(items, rows, strict=True)}
-    pool, test = (tuple(i for i, (_, row) in zip(items, rows, strict=True) if row["split"] == s) for s in SPLITS)
-    for item in leaked(pool, test):
-        raise FormatError(path, lines[item.id], "text", "a text that is not in the pool as well", shown(item.text))
+    pairs = collect_pairs(path, json_lines(path, aside), build, aside)
+    rows = {item.id: row for row, item in pairs}
+    pool, test = (tuple(item for row, item in pairs if row.value["split"] == split) for split in SPLITS)
+    twice = leaked(pool, test)
+    for item in twice:
+        with at(path, rows[item.id].line, rows[item.id].raw, aside):
+            raise FieldError("text", "a text that is not in the pool as well", shown(item.text))
+    test = tuple(item for item in test if item not in twice)
+    known = labels or tuple(sorted({item.label for item in pool + test}))
     with at(path, 1):
-        return LabelledSet(name or Path(path).stem, labels or tuple(sorted({i.label for i in items})), pool, test)
+        return LabelledSet(name or Path(path).stem, known, pool, test)
 
 
 def write_alpaca(path: str | Path, records: Iterable[Instruction]) -> None:

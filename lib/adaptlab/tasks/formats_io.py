@@ -2,7 +2,8 @@
 
 A file is UTF-8 (a byte-order mark is accepted) or it is refused. Lines end in LF or CRLF; the last line end may be
 missing; empty lines are skipped. JSON is the standard's: no NaN or Infinity, no name twice in one object.
-Whatever is wrong with a file is a `FormatError`.
+Whatever is wrong with a file is a `FormatError`. A reader that is handed a list `aside` puts each bad row there and
+reads on; what is wrong with the file as a whole stays an error.
 """
 
 import json
@@ -12,7 +13,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from adaptlab.tasks.records import FieldError, check_choice, shown
 
@@ -32,15 +33,35 @@ class FormatError(FieldError):
         return f"{self.path.name}:{self.line}: {super().__str__()}"
 
 
+class Row(NamedTuple):
+    """A row of a file: the line where it starts, its text there, and the value that the text stands for."""
+
+    line: int
+    raw: str
+    value: Any
+
+
+class BadRow(NamedTuple):
+    r"""A row that was set aside: its text (``\xff`` stands for a byte that is none) and what strict reading raises."""
+
+    raw: str
+    error: FormatError
+
+
+Aside = list[BadRow] | None
+
+
 @contextmanager
-def at(path: str | Path, line: int) -> Iterator[None]:
-    """Give every `FieldError` raised inside its place in a file."""
+def at(path: str | Path, line: int, raw: str = "", aside: Aside = None) -> Iterator[None]:
+    """Give every `FieldError` raised inside its place in a file; where there is a list for it, end there instead."""
     try:
         yield
-    except FormatError:
-        raise
     except FieldError as error:
-        raise FormatError(path, line, error.field, error.expected, error.found) from None
+        if not isinstance(error, FormatError):
+            error = FormatError(path, line, error.field, error.expected, error.found)
+        if aside is None:
+            raise error from None
+        aside.append(BadRow(raw, error))
 
 
 @contextmanager
@@ -53,25 +74,34 @@ def within(part: str) -> Iterator[None]:
         raise FieldError(field, error.expected, error.found) from None
 
 
+def _text_lines(path: str | Path, aside: Aside = None) -> Iterator[tuple[int, str]]:
+    """(line number, line without its LF) for every line; the file must hold more than white space."""
+    data = Path(path).read_bytes().removeprefix(_BOM)
+    if not data.strip():
+        raise FormatError(path, 1, "", "at least one record", "an empty file")
+    # Not str.splitlines: it also cuts at U+2028 and others, which are legal inside a JSON string.
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        with at(path, number, line.decode(errors="backslashreplace"), aside):
+            yield number, _decoded(line)
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise FieldError("", "UTF-8 text", f"the byte 0x{data[error.start]:02x}") from None
+
+
 def read_text(path: str | Path) -> str:
     """The file's text, which must be UTF-8 and hold more than white space."""
-    data = Path(path).read_bytes().removeprefix(_BOM)
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise FormatError(path, line, "", "UTF-8 text", f"the byte 0x{data[error.start]:02x}") from None
-    if not text.strip():
-        raise FormatError(path, 1, "", "at least one record", "an empty file")
-    return text
+    return "\n".join(line for _, line in _text_lines(path))
 
 
-def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """(line number, line without its end) for every line that is not empty."""
-    # Not str.splitlines: it also cuts at U+2028 and others, which are legal inside a JSON string.
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+def numbered_lines(path: str | Path, aside: Aside = None) -> Iterator[Row]:
+    """Every line that is not empty, without its end."""
+    for number, line in _text_lines(path, aside):
         if line := line.removesuffix("\r"):
-            yield number, line
+            yield Row(number, line, line)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -102,18 +132,18 @@ def _decode(text: str, start: int = 0) -> tuple[Any, int]:
         raise FieldError("", "valid JSON", str(error)) from None
 
 
-def json_lines(path: str | Path) -> Iterator[tuple[int, Any]]:
-    """(line number, value) of a file with one JSON value a line."""
-    for number, line in numbered_lines(path):
-        with at(path, number):
+def json_lines(path: str | Path, aside: Aside = None) -> Iterator[Row]:
+    """The rows of a file with one JSON value a line."""
+    for number, line, _ in numbered_lines(path, aside):
+        with at(path, number, line, aside):
             value, end = _decode(line, _GAP.match(line).end())
             if rest := line[end:].strip():
                 raise FieldError("", "one JSON value a line", f"{shown(rest)} after it")
-        yield number, value
+            yield Row(number, line, value)
 
 
-def json_items(path: str | Path) -> Iterator[tuple[int, Any]]:
-    """(line number where it starts, value) for each item of a file that is one JSON list."""
+def json_items(path: str | Path) -> Iterator[Row]:
+    """The items of a file that is one JSON list."""
     text = read_text(path)
     place, line = 0, 1
 
@@ -131,7 +161,7 @@ def json_items(path: str | Path) -> Iterator[tuple[int, Any]]:
             raise FormatError(path, line, "", "at least one record", "an empty list")
         with at(path, line):
             value, end = _decode(text, place)
-        yield line, value
+        yield Row(line, text[place:end], value)
         mark, inside = step(end), ","
     if mark != "]" or inside == "[":
         wanted = "a JSON list" if inside == "[" else "',' or ']' after an item"
@@ -162,23 +192,39 @@ def check_list(field: str, value: Any) -> list:
     return value
 
 
-def collect(path: str | Path, rows: Iterable[tuple[int, Any]], build: Callable[[Any, str], Any]) -> tuple:
-    """The records that `build(row, fallback id)` makes of the rows; no id may occur twice."""
+def collect_pairs(
+    path: str | Path, rows: Iterable[Row], build: Callable[[Any, str], Any], aside: Aside = None
+) -> list[tuple[Row, Any]]:
+    """(row, the record that `build(value, fallback id)` makes of it) for every row; no id may occur twice.
+
+    The fallback id counts the rows that were set aside. Where that was every row, the first one's error is raised.
+    """
     lines: dict[str, int] = {}
-    records = []
-    for number, (line, row) in enumerate(rows, start=1):
-        with at(path, line):
-            record = build(row, f"{Path(path).stem}-{number}")
+    pairs: list[tuple[Row, Any]] = []
+    for row in rows:
+        with at(path, row.line, row.raw, aside):
+            record = build(row.value, f"{Path(path).stem}-{len(pairs) + len(aside or ()) + 1}")
             if record.id in lines:
                 raise FieldError("id", f"an id other than that of line {lines[record.id]}", shown(record.id))
-        lines[record.id] = line
-        records.append(record)
-    return tuple(records)
+            lines[record.id] = row.line
+            pairs.append((row, record))
+    if aside and not pairs:
+        raise aside[0].error
+    return pairs
+
+
+def collect(path: str | Path, rows: Iterable[Row], build: Callable[[Any, str], Any], aside: Aside = None) -> tuple:
+    """The records alone of `collect_pairs`."""
+    return tuple(record for _, record in collect_pairs(path, rows, build, aside))
 
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 so that `path` holds the old content or all of the new, whenever the process dies."""
-    data = text.encode()
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """As `write_text`, for what is not text."""
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         with partial.open("xb") as file:

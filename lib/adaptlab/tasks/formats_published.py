@@ -5,7 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from adaptlab.tasks.formats_io import at, check_list, check_row, collect, json_lines, numbered_lines, within
+from adaptlab.tasks.formats_io import (
+    Aside,
+    Row,
+    at,
+    check_list,
+    check_row,
+    collect,
+    json_lines,
+    numbered_lines,
+    within,
+)
 from adaptlab.tasks.records import Conversation, FieldError, Instruction, Message, check_text, shown
 
 _CALCULATION = re.compile(r"<<[^<>]*>>")
@@ -13,7 +23,7 @@ _FINAL = re.compile(r"(?:^|\n)#### (-?\d[\d,]*(?:\.\d+)?)\s*\Z")
 _FLAN_COLUMNS = ("question", "answer", "rationale")
 
 
-def load_self_instruct(path: str | Path) -> tuple[Instruction, ...]:
+def load_self_instruct(path: str | Path, aside: Aside = None) -> tuple[Instruction, ...]:
     """Seed tasks of Self-Instruct (Wang et al., 2212.10560): one record an instance.
 
     `is_classification` becomes the category, "classification" or "generation". A task with several instances yields
@@ -23,12 +33,12 @@ def load_self_instruct(path: str | Path) -> tuple[Instruction, ...]:
     def build(part: dict[str, str], _fallback: str) -> Instruction:
         return Instruction(**part)
 
-    return collect(path, _seed_instances(path), build)
+    return collect(path, _seed_instances(path, aside), build, aside)
 
 
-def _seed_instances(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, row in json_lines(path):
-        with at(path, line):
+def _seed_instances(path: str | Path, aside: Aside) -> Iterator[Row]:
+    for line, raw, row in json_lines(path, aside):
+        with at(path, line, raw, aside):
             check_row(row, ("id", "name", "instruction", "instances", "is_classification"))
             instances = check_list("instances", row["instances"])
             for field in ("id", "name", "instruction"):
@@ -36,7 +46,7 @@ def _seed_instances(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not isinstance(row["is_classification"], bool):
                 raise FieldError("is_classification", "true or false", shown(row["is_classification"]))
             parts = [_seed_instance(row, place) for place in range(len(instances))]
-        yield from ((line, part) for part in parts)
+            yield from (Row(line, raw, part) for part in parts)
 
 
 def _seed_instance(row: dict[str, Any], place: int) -> dict[str, str]:
@@ -49,7 +59,7 @@ def _seed_instance(row: dict[str, Any], place: int) -> dict[str, str]:
     return {"id": row["id"] + many, "instruction": row["instruction"], "category": category, **pair}
 
 
-def load_mt_bench(path: str | Path) -> tuple[Conversation, ...]:
+def load_mt_bench(path: str | Path, aside: Aside = None) -> tuple[Conversation, ...]:
     """Questions of MT-Bench (Zheng et al., 2306.05685): `turns` as user messages, `reference` answers where given."""
 
     def build(row: Any, _fallback: str) -> Conversation:
@@ -65,10 +75,10 @@ def load_mt_bench(path: str | Path) -> tuple[Conversation, ...]:
         messages = tuple(Message("user", turn) for turn in turns)
         return Conversation(str(number), messages, row["category"], tuple(references))
 
-    return collect(path, json_lines(path), build)
+    return collect(path, json_lines(path, aside), build, aside)
 
 
-def load_gsm8k(path: str | Path) -> tuple[Instruction, ...]:
+def load_gsm8k(path: str | Path, aside: Aside = None) -> tuple[Instruction, ...]:
     """GSM8K (Cobbe et al., 2110.14168): question, worked answer as `rationale`, final number as `output`.
 
     Three things are normalised and nothing else: calculator marks ``<<2+3=5>>`` go, the last line ``#### 1,050``
@@ -85,10 +95,10 @@ def load_gsm8k(path: str | Path) -> tuple[Instruction, ...]:
         check_text("question", row["question"])
         return Instruction(fallback, row["question"], "", final[1].replace(",", ""), rationale=rationale)
 
-    return collect(path, json_lines(path), build)
+    return collect(path, json_lines(path, aside), build, aside)
 
 
-def load_flan_cot(path: str | Path) -> tuple[Instruction, ...]:
+def load_flan_cot(path: str | Path, aside: Aside = None) -> tuple[Instruction, ...]:
     r"""Chain-of-thought TSV of FLAN (Chung et al., 2210.11416): question, answer, rationale, without a header.
 
     A literal ``\n`` in a field is a newline; quotation marks mean themselves. Of a file that was cut, a row that
@@ -104,4 +114,4 @@ def load_flan_cot(path: str | Path) -> tuple[Instruction, ...]:
         question, answer, rationale = (check_text(name, text.replace("\\n", "\n")) for name, text in pairs)
         return Instruction(fallback, question, "", answer, rationale=rationale)
 
-    return collect(path, numbered_lines(path), build)
+    return collect(path, numbered_lines(path, aside), build, aside)

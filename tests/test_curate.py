@@ -1,0 +1,287 @@
+"""Curation loses nothing, splits stay apart and stay put, and every run gives the same."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import unicodedata
+from functools import partial
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptlab.tasks import formats
+from adaptlab.tasks.curate import (
+    FILTERS,
+    Reject,
+    blank_output,
+    curate,
+    in_test,
+    load_setting_aside,
+    normalise,
+    not_novel,
+    odd_length,
+    shares_obtained,
+    split,
+    survival,
+    write_rejects,
+)
+from adaptlab.tasks.records import (
+    Completion,
+    Conversation,
+    Demonstration,
+    FieldError,
+    Instruction,
+    Message,
+    content_key,
+)
+from adaptlab.tasks.similarity import near_duplicates, text_of
+from format_files import PUBLIC, changed, public, put
+
+SHARES = {"demo": 0.5, "race": 0.2, "confirm": 0.1, "test": 0.2}
+LONG = "take the first word of every line and write it down again in capital letters"
+RECORDS = [
+    Instruction("s1", LONG, "", "A B"),
+    Instruction("s2", "Name three rivers of Europe.", "", "Rhine, Danube, Po"),
+    Instruction("s3", "NAME three rivers of Europe", "", "Elbe, Oder, Tiber"),
+    Instruction("s4", LONG.replace("capital", "small"), "", "a b"),
+    Instruction("s5", "Translate the word into French.", "dog", "\u200b"),
+    Instruction("s6", "Sort the numbers from small to large, please, and then sum them.", "3 1", "1 3"),
+]
+TEST = [Instruction("m1", "You sort the numbers from small to large please.", "", "1")]
+SOME = st.lists(st.sampled_from(["a", "b", "the", "cat", "sat", "2"]), min_size=1, max_size=8).map(" ".join)
+INSTRUCTIONS = st.builds(Instruction, SOME, SOME, SOME | st.just(""), SOME | st.just("\u200b"))
+MANY = [Completion(f"p{n}", f"question number {n}", " yes") for n in range(2000)]
+
+
+# ---------------------------------------------------------------- normalise
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("e\u0301te\u0301", "été"),
+        ("a\r\nb\rc\u2028d\x85e", "a\nb\nc\nd\ne"),
+        ("a \t\nb\u00a0", "a\nb"),
+        ("a\x00b\x1b[0m", "ab[0m"),
+        ("a\x0cb", "a\nb"),
+        ("e\x00\u0301", "é"),
+        ("\tkept\n\n  kept  too\n", "\tkept\n\n  kept  too\n"),
+        ("Case, ﬁ-ligature & “quotes” stay!", "Case, ﬁ-ligature & “quotes” stay!"),
+        ("", ""),
+        (" \r\n", "\n"),
+    ],
+)
+def test_normalise(text, expected):
+    assert normalise(text) == expected
+
+
+def test_normalise_empties_nothing_silently():
+    with pytest.raises(FieldError) as caught:
+        normalise("\x00\x01 ")
+    assert str(caught.value) == r"field 'text': expected more than control characters, found '\x00\x01 '"
+
+
+@given(st.text())
+def test_normalising_twice_changes_nothing_more(text):
+    try:
+        once = normalise(text)
+    except FieldError:
+        assert all(unicodedata.category(sign)[0] in "ZC" for sign in text)
+        return
+    assert normalise(once) == once == unicodedata.normalize("NFC", once)
+    assert "".join(once.split()) == "".join(
+        unicodedata.normalize("NFC", "".join(c for c in text if unicodedata.category(c) != "Cc")).split()
+    )
+
+
+# ---------------------------------------------------------------- filters
+
+
+def test_every_filter_says_why():
+    filters = FILTERS | {"contaminated": partial(in_test, test=TEST, n=8)}
+    result = curate(RECORDS, filters)
+    assert [record.id for record in result.kept] == ["s1", "s2"]
+    assert [(reject.row.id, reject.filter, reject.reason) for reject in result.rejects] == [
+        ("s5", "blank output", "output is blank"),
+        ("s3", "exact duplicate", "same content as s2"),
+        ("s4", "near-duplicate", f"Jaccard {11 / 15:.2f} with s1"),
+        ("s6", "contaminated", "shares 'sort the numbers from small to large please' with test item m1"),
+    ]
+    assert survival(result) == [
+        {"filter": "blank output", "in": 6, "out": 5, "share": 5 / 6},
+        {"filter": "exact duplicate", "in": 5, "out": 4, "share": 4 / 5},
+        {"filter": "near-duplicate", "in": 4, "out": 3, "share": 3 / 4},
+        {"filter": "contaminated", "in": 3, "out": 2, "share": 2 / 3},
+    ]
+
+
+def test_clean_records_are_left_alone():
+    records = [Instruction(f"s{n}", f"{text} {n}", "", "x") for n, text in enumerate(["Name a river", "Add up", "Say"])]
+    filters = FILTERS | {"contaminated": partial(in_test, test=TEST), "novel": not_novel}
+    assert curate(records, filters) == (tuple(records), (), tuple(filters))
+
+
+def test_length_and_novelty():
+    texts = ["one two", "one two three four", "one two three four five", "a b c d e f g"]
+    assert odd_length(texts, least=3, most=5) == {0: "2 words, fewer than 3", 3: "7 words, more than 5"}
+    assert not_novel(texts) == {2: f"ROUGE-L {8 / 9:.2f} with 'one two three four'"}
+    assert not_novel(texts, threshold=8 / 9) == {}
+
+
+def test_what_no_eye_sees_is_blank():
+    answers = ["x", "", " \n", "\u200b\u00ad", "?"]
+    assert list(blank_output([Demonstration("q", answer) for answer in answers])) == [1, 2, 3]
+
+
+@given(st.lists(INSTRUCTIONS, max_size=12), st.lists(INSTRUCTIONS, max_size=3))
+def test_nothing_is_lost(records, test):
+    loaded = [Reject("{", "format", "bad", 3)]
+    filters = FILTERS | {"length": partial(odd_length, least=2), "contaminated": partial(in_test, test=test, n=3)}
+    result = curate(records, filters | {"novel": not_novel}, loaded)
+    assert len(result.kept) + len(result.rejects) == len(records) + 1
+    rows = [*result.kept, *(reject.row for reject in result.rejects[1:])]
+    assert sorted(map(repr, rows)) == sorted(map(repr, records))
+    rest = iter(records)
+    assert all(any(record is kept for record in rest) for kept in result.kept)  # in their order
+    table = survival(result)
+    assert [row["filter"] for row in table] == ["format", *filters, "novel"]
+    assert (table[0]["in"], table[-1]["out"]) == (len(records) + 1, len(result.kept))
+    assert all(a["out"] == b["in"] for a, b in pairwise(table))
+
+
+def test_survival_of_nothing_has_no_share():
+    assert survival(curate([]))[0] == {"filter": "blank output", "in": 0, "out": 0, "share": None}
+
+
+# ---------------------------------------------------------------- rejects
+
+
+def test_rejects_are_written_whole(tmp_path):
+    talk = Conversation("c", (Message("user", "Où ?"),))
+    write_rejects(tmp_path / "r.jsonl", [Reject("{bad", "format", "why", 7), Reject(talk, "same", "as x")])
+    first, second = map(json.loads, (tmp_path / "r.jsonl").read_text(encoding="utf-8").splitlines())
+    assert first == {"filter": "format", "reason": "why", "line": 7, "row": "{bad"}
+    assert second["row"]["messages"] == [{"role": "user", "content": "Où ?"}]
+    assert "line" not in second
+    write_rejects(tmp_path / "r.jsonl", [])
+    assert (tmp_path / "r.jsonl").read_bytes() == b""
+
+
+def test_loading_and_curating_are_one_road(tmp_path):
+    path = put(tmp_path, changed("completions", 2, completion="") + '{"prompt": "q:", "completion": "1"}\n')
+    records, rejects = load_setting_aside(path, "completions")
+    result = curate(records, rejects=rejects)
+    assert [(r.line, r.filter) for r in result.rejects] == [
+        (2, "format"),
+        (0, "exact duplicate"),
+        (0, "exact duplicate"),
+    ]
+    assert [row["out"] for row in survival(result)] == [3, 3, 1, 1]
+    write_rejects(tmp_path / "r.jsonl", result.rejects)
+    assert len((tmp_path / "r.jsonl").read_text(encoding="utf-8").splitlines()) == 3
+
+
+# ---------------------------------------------------------------- splits
+
+
+@given(st.lists(INSTRUCTIONS, max_size=30), st.integers(), st.sampled_from([SHARES, {"one": 1.0}]))
+def test_splits_are_whole_and_disjoint_by_content(records, seed, shares):
+    splits = split(records, shares, seed)
+    assert list(splits) == list(shares)
+    assert sorted(map(repr, records)) == sorted(repr(r) for members in splits.values() for r in members)
+    homes = [(content_key(text_of(r)), name) for name, members in splits.items() for r in members]
+    assert len(set(homes)) == len({key for key, _ in homes})
+
+
+@given(st.lists(INSTRUCTIONS, max_size=12), st.lists(INSTRUCTIONS, max_size=6), st.randoms(use_true_random=False))
+def test_a_record_added_moves_no_other(records, more, rng):
+    home = {r: name for name, members in split(records, SHARES, 0).items() for r in members}
+    together = records + more
+    rng.shuffle(together)
+    for name, members in split(together, SHARES, 0).items():
+        assert all(home.get(r, name) == name for r in members)
+
+
+def test_members_keep_their_order_and_the_seed_matters():
+    splits = split(MANY, SHARES, 3)
+    assert all(list(members) == sorted(members, key=MANY.index) for members in splits.values())
+    assert splits == split(MANY, SHARES, 3) != split(MANY, SHARES, 4)
+
+
+def test_shares_are_met_on_average_in_every_stratum():
+    def parity(record):
+        return "even" if int(record.id[1:]) % 2 == 0 else "odd"
+
+    rows = shares_obtained(split(MANY, SHARES, 0), parity)
+    assert [(row["stratum"], row["n"]) for row in rows] == [("even", 1000), ("odd", 1000)]
+    for row in rows:
+        for name, share in SHARES.items():
+            assert row[name] == pytest.approx(share, abs=4 * (share * (1 - share) / row["n"]) ** 0.5)
+        assert sum(row[name] for name in SHARES) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("shares", "field"),
+    [
+        ({"a": 0.5, "b": 0.4}, "shares"),
+        ({}, "shares"),
+        ({"a": 1.5, "b": -0.5}, "shares.a"),
+        ({"a": 0, "b": 1}, "shares.a"),
+        ({"a": float("nan")}, "shares.a"),
+        ({"a": "half"}, "shares.a"),
+        ({" ": 1}, "shares"),
+    ],
+)
+def test_bad_shares_are_named(shares, field):
+    with pytest.raises(FieldError) as caught:
+        split(MANY, shares, 0)
+    assert caught.value.field == field
+
+
+# ---------------------------------------------------------------- every run the same
+
+PROGRAM = """
+import random
+from adaptlab.tasks.curate import *
+from adaptlab.tasks.datacard import data_card
+from adaptlab.tasks.records import Instruction
+rng = random.Random(0)
+texts = [" ".join(rng.choices("the cat sat on a mat by two".split(), k=rng.randint(2, 9))) for _ in range(150)]
+records = [Instruction(f"s{n}", text, "", str(n), rng.choice("xy")) for n, text in enumerate(texts)]
+done = curate(records, FILTERS | {"novel": not_novel})
+splits = split(done.kept, {"demo": 0.5, "test": 0.5}, 1)
+card = data_card("n", done.kept, splits, description="d", licence="l", source="s", rejects=done.rejects, n=3)
+print(done, splits, shares_obtained(splits, lambda record: record.category), card)
+"""
+
+
+def test_other_processes_give_the_same():
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "777")
+    }
+    assert len(seen) == 1 and b"near-duplicate" in seen.pop()
+
+
+@public
+def test_a_planted_copy_of_a_public_task_is_turned_down():
+    tasks = list(formats.load(PUBLIC / "self_instruct_seed_tasks.jsonl", "self-instruct"))
+    assert curate(tasks).rejects == ()
+    rng = random.Random(0)
+    copies = [
+        Instruction(f"copy of {task.id}", task.instruction.upper(), task.input, task.output)
+        for task in rng.sample(tasks, 20)
+    ]
+    result = curate(tasks + copies)
+    assert result.kept == tuple(tasks)
+    assert [r.reason for r in result.rejects] == [f"same content as {c.id.removeprefix('copy of ')}" for c in copies]
+    assert near_duplicates(tasks) == []
