@@ -1,0 +1,80 @@
+"""Conversations of two turns."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptlab.tasks import formats
+from adaptlab.tasks.checking import solve_text
+from adaptlab.tasks.conversations import FIRST, FOLLOW_UPS, answered, conversation
+from adaptlab.tasks.records import Conversation, FieldError, Message
+from adaptlab.tasks.styles import STYLES, unstyled
+from adaptlab.tasks.vocabularies import english, study
+
+seeds = st.integers(0, 10**6).map(random.Random)
+drawers = st.sampled_from([study("test"), english("test"), english()])
+
+# What a follow-up asks for, told once more, over the words of the first answer.
+FOLLOWED = {
+    "reverse": lambda words: words[::-1],
+    "first": lambda words: words[:1],
+    "last": lambda words: words[-1:],
+    "second": lambda words: words[1:2],
+    "rest": lambda words: words[1:],
+    "swap": lambda words: words[-1:] + words[1:-1] + words[:1],
+    "double": lambda words: [w for word in words for w in (word, word)],
+    "count": lambda words: [str(len(words))],
+}
+
+
+def test_every_follow_up_is_told_here_and_says_what_it_is_about():
+    assert sorted(FOLLOWED) == sorted(FOLLOW_UPS)
+    said = [text for texts in FOLLOW_UPS.values() for text in texts]
+    assert len(set(said)) == len(said)
+    assert all(any(cue in text for cue in ("your answer", "said", "Say that")) for text in said)
+
+
+@given(seeds, drawers, st.sampled_from(FIRST), st.sampled_from(list(FOLLOW_UPS)))
+def test_both_references_are_right(rng, draw, first, second):
+    asked = conversation(rng, draw, first, second)
+    question, follow_up = asked.messages
+    assert (question.role, follow_up.role) == ("user", "user")
+    assert follow_up.content in FOLLOW_UPS[second]
+    assert asked.references[0] == solve_text(question.content)
+    assert asked.references[1].split() == FOLLOWED[second](asked.references[0].split())
+    assert asked.category == f"{first} then {second}"
+
+
+@given(seeds, drawers, st.sampled_from(STYLES))
+def test_answered_turns_hold_the_references(rng, draw, style):
+    asked = conversation(rng, draw)
+    whole = answered(asked, style, rng)
+    assert [m.role for m in whole.messages] == ["user", "assistant"] * 2
+    assert whole.messages[::2] == asked.messages
+    assert tuple(unstyled(m.content) for m in whole.messages[1::2]) == asked.references == whole.references
+
+
+def test_the_same_seed_gives_the_same_conversation_and_it_survives_a_file(tmp_path):
+    one, other = (
+        [answered(conversation(rng, english()), "chatty", rng) for _ in range(20)]
+        for rng in (random.Random(4), random.Random(4))
+    )
+    assert one == other
+    assert len({c.id for c in one}) == 20
+    formats.write_chat(tmp_path / "chat.jsonl", one)
+    assert list(formats.load_chat(tmp_path / "chat.jsonl")) == one
+
+
+def test_conversations_refuse():
+    rng = random.Random(0)
+    with pytest.raises(FieldError, match=r"field 'first': expected one of 'copy'.*found 'count'"):
+        conversation(rng, english(), first="count")
+    with pytest.raises(FieldError, match=r"field 'follow_up': expected one of 'reverse'.*found 'after'"):
+        conversation(rng, english(), follow_up="after")
+    user = Message("user", "Copy this list: owl bee")
+    with pytest.raises(FieldError, match="field 'references': expected 1 answers, one a turn, found 0"):
+        answered(Conversation("a", (user,)), "plain", rng)
+    with pytest.raises(FieldError, match=r"field 'messages\[1\].role': expected one of 'user', found 'assistant'"):
+        answered(Conversation("a", (user, Message("assistant", "owl")), references=("owl", "owl")), "plain", rng)

@@ -1,0 +1,238 @@
+"""Tasks as instruction data: templates, formats, data sets."""
+
+import os
+import random
+import re
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adaptlab.tasks import instructions, vocabularies
+from adaptlab.tasks.nouns import SPLITS, nouns
+from adaptlab.tasks.records import FieldError
+from adaptlab.tasks.similarity import rouge_l
+from adaptlab.tasks.templates import FORMATS, KINDS, TASKS, dataset, example, fill, held_out
+from adaptlab.tasks.vocabularies import english, english_words, of_words, study
+
+seeds = st.integers(0, 10**6).map(random.Random)
+clusters = st.sampled_from(list(TASKS))
+drawers = st.sampled_from([make(split) for make in (study, english) for split in SPLITS])
+numbers = st.integers(0, 9)
+EVERY = [(name, i) for name in TASKS for i in range(10)]
+
+
+# --- templates
+
+
+def _words_only(template: str) -> str:
+    return fill(template, ()).strip()
+
+
+def test_ten_templates_each_and_the_first_three_are_those_of_the_cluster():
+    for name, task in TASKS.items():
+        assert len(task.templates) == 10
+        if name in instructions.CLUSTERS:
+            assert task.templates[:3] == instructions.CLUSTERS[name].wordings
+        for text in task.templates:
+            assert text.count("{x}") == 1 and text.count("{w}") == bool(task.argument)
+
+
+def test_the_templates_of_a_cluster_are_no_near_copies():
+    for name, task in TASKS.items():
+        for one, other in combinations(map(_words_only, task.templates), 2):
+            score = rouge_l(one, other)
+            assert score < 0.8, (name, one, other, score)
+
+
+def test_no_template_stands_in_two_clusters():
+    counts = Counter(" ".join(_words_only(TASKS[name].templates[i]).split()) for name, i in EVERY)
+    assert counts.most_common(1)[0][1] == 1
+
+
+# What each cluster asks for, told once more, by hand.
+BY_HAND = {
+    "copy": ("owl bee ant", "", "owl bee ant"),
+    "reverse": ("owl bee ant", "", "ant bee owl"),
+    "first": ("owl bee ant", "", "owl"),
+    "last": ("owl bee ant", "", "ant"),
+    "second": ("owl bee ant", "", "bee"),
+    "rest": ("owl bee ant", "", "bee ant"),
+    "swap": ("owl bee ant cow", "", "cow bee ant owl"),
+    "double": ("owl bee", "", "owl owl bee bee"),
+    "count": ("owl bee ant cow", "", "4"),
+    "contains": ("owl bee ant", "bee", "yes"),
+    "after": ("owl bee ant", "bee", "ant"),
+    "replace": ("owl bee ant", "cow", "cow bee ant"),
+    "longer": ("owl bee", "ant cow pig", "second"),
+    "ends": ("owl bee owl", "", "same"),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_solvers_by_hand(name):
+    words, argument, answer = BY_HAND[name]
+    assert TASKS[name].solve(words.split(), argument) == answer
+
+
+def test_the_other_answers_of_two_way_tasks():
+    assert TASKS["longer"].solve(["owl", "bee"], "ant") == "first"
+    assert TASKS["ends"].solve(["owl", "bee"], "") == "different"
+    assert TASKS["contains"].solve(["owl", "bee"], "ant") == "no"
+    with pytest.raises(ValueError, match="neither list is longer"):
+        TASKS["longer"].solve(["owl", "bee"], "ant cow")
+
+
+@pytest.mark.parametrize("name", ["contains", "longer", "ends"])
+def test_two_way_tasks_are_balanced(name):
+    counts = Counter(record.output for record in dataset(0, 600, [name], english()))
+    assert len(counts) == 2
+    assert min(counts.values()) > 250
+
+
+# --- kinds
+
+
+def test_every_cluster_is_of_one_kind():
+    assert sorted(cluster for group in KINDS.values() for cluster in group) == sorted(TASKS)
+
+
+def test_held_out_by_kind():
+    train, held = held_out(["look up", "copy"])
+    assert set(held) == {"copy", "double", "contains", "after"}
+    assert sorted(train + held) == sorted(TASKS)
+    assert held_out([])[1] == ()
+
+
+def test_held_out_refuses():
+    with pytest.raises(FieldError, match=r"field 'names': expected one of 'copy', 'order', .*, found 'sort'"):
+        held_out(["copy", "sort"])
+    with pytest.raises(FieldError, match="at least one kind left"):
+        held_out(list(KINDS))
+
+
+# --- one example
+
+
+def test_the_three_formats_by_hand():
+    draw = of_words(("owl", "bee", "ant", "cow", "pig", "fox"))
+    asked = {f: example(random.Random(3), "after", draw, f, 3) for f in FORMATS}
+    bare = asked["none"].instruction
+    word, words = bare.split(": ")
+    assert asked["name"].instruction == f"[after] {bare}"
+    assert asked["instruction"].instruction == f"List: {words}\nWhich word stands directly behind {word}?"
+    assert {a.output for a in asked.values()} == {words.split()[words.split().index(word) + 1]}
+    assert {(a.input, a.category) for a in asked.values()} == {("", "after")}
+    assert len({a.id for a in asked.values()}) == 3
+
+
+@given(st.integers(0, 10**6), clusters, drawers, st.sampled_from(FORMATS), numbers)
+def test_the_same_seed_gives_the_same_record(seed, cluster, draw, format, template):
+    one, other = (example(random.Random(seed), cluster, draw, format, template) for _ in range(2))
+    assert one == other
+
+
+@given(seeds, clusters, st.sampled_from(SPLITS), numbers)
+def test_every_word_is_of_the_vocabulary_or_of_the_template(rng, cluster, split, template):
+    for draw, words in ((english(split), english_words(split)), (study(split), nouns(split))):
+        asked = example(rng, cluster, draw, template=template).instruction
+        own = re.findall("[a-z]+", TASKS[cluster].templates[template].lower())
+        assert set(re.findall("[a-z]+", asked.lower())) <= {*words, *own}
+
+
+def test_example_refuses():
+    rng, draw = random.Random(0), english()
+    for wrong, message in (
+        ({"cluster": "sort"}, "field 'cluster': expected one of 'copy'"),
+        ({"cluster": "copy", "format": "chat"}, "field 'format': expected one of 'none', 'name', 'instruction'"),
+        ({"cluster": "copy", "template": 10}, "field 'template': expected 0 to 9, found 10"),
+        ({"cluster": "copy", "template": -1}, "field 'template': expected 0 to 9, found -1"),
+    ):
+        with pytest.raises(FieldError, match=message):
+            example(rng, vocabulary=draw, **wrong)
+
+
+# --- data sets
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 99), st.integers(1, 60), st.sets(clusters, min_size=1), drawers, st.sampled_from(FORMATS))
+def test_a_data_set_is_distinct_and_balanced_in_every_first_part(seed, n, names, draw, format):
+    names = sorted(names)
+    records = dataset(seed, n, names, draw, format)
+    assert len(records) == n == len({r.id for r in records}) == len({r.instruction for r in records})
+    for part in (n, n // 2):
+        counts = Counter(r.category for r in records[:part])
+        assert max(counts.values(), default=0) - min(counts.get(name, 0) for name in names) <= 1
+    assert records == dataset(seed, n, names, draw, format)
+
+
+def test_formats_and_numbers_of_templates_share_their_lists():
+    names = list(TASKS)
+    sets = [dataset(5, 60, names, english(), f) for f in FORMATS]
+    sets += [dataset(5, 60, names, english(), templates=k) for k in (1, 2, 4, 7)]
+    assert len({tuple((r.category, r.output) for r in records) for records in sets}) == 1
+    assert dataset(6, 60, names, english(), "none") != sets[0]
+
+
+@pytest.mark.parametrize("k", [1, 2, 4, 7, 10])
+def test_the_first_k_templates_are_used_and_all_of_them(k):
+    used = Counter()
+    for record in dataset(1, 200, ["reverse"], english(), templates=k):
+        (number,) = (
+            i
+            for i, text in enumerate(TASKS["reverse"].templates)
+            if re.fullmatch(re.escape(text).replace(r"\{x\}", "[a-z ]+"), record.instruction)
+        )
+        used[number] += 1
+    assert sorted(used) == list(range(k))
+
+
+def test_too_many_examples_are_refused(monkeypatch):
+    draw = of_words(("owl", "bee", "ant"))  # six lists of three words
+    monkeypatch.setitem(TASKS, "copy", replace(TASKS["copy"], draw=lambda rng, vocabulary: (vocabulary(rng, 3), "")))
+    assert len(dataset(0, 6, ["copy"], draw)) == 6
+    with pytest.raises(FieldError, match=r"field 'n': .*found 7; 6 were drawn, then nothing new of 'copy' in 1000"):
+        dataset(0, 7, ["copy"], draw)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"n": 0}, "field 'n': expected 1 or more, found 0"),
+        ({"clusters": []}, "field 'clusters': expected a list of clusters, not empty"),
+        ({"clusters": "copy"}, "field 'clusters': expected a list of clusters, not empty, found 'copy'"),
+        ({"clusters": ["copy", "copy"]}, "found 'copy' twice"),
+        ({"clusters": ["sort"]}, "found 'sort'"),
+        ({"templates": 0}, "field 'templates': expected 1 to 10, found 0"),
+        ({"templates": 11}, "field 'templates': expected 1 to 10, found 11"),
+        ({"format": "chat"}, "field 'format'"),
+    ],
+)
+def test_dataset_refuses(wrong, message):
+    good = {"seed": 0, "n": 4, "clusters": ["copy", "count"], "vocabulary": english()}
+    assert len(dataset(**good)) == 4
+    with pytest.raises(FieldError, match=message):
+        dataset(**good | wrong)
+
+
+def test_another_process_draws_the_same():
+    code = (
+        "from adaptlab.tasks import templates as t, vocabularies as v;"
+        "print([r.id for r in t.dataset(3, 20, list(t.TASKS), v.english())])"
+    )
+    here = str([r.id for r in dataset(3, 20, list(TASKS), vocabularies.english())])
+    for hash_seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        )
+        assert done.stdout.strip() == here
