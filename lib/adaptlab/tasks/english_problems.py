@@ -1,0 +1,145 @@
+"""Problems in plain English for real models, of any length, with a rationale: sums told as stories, and deduction.
+
+Each returns an `Instruction` whose ``output`` is a number, or yes or no, and whose ``rationale`` has one sentence for
+each step. Splits hold different questions, told apart by their hash.
+"""
+
+import random
+import re
+from collections.abc import Callable
+from itertools import pairwise
+
+from adaptlab.tasks.nouns import SPLITS, some_nouns
+from adaptlab.tasks.records import FieldError, Instruction, check_choice, content_key
+from adaptlab.tasks.vocabularies import split_of
+
+NAMES = ("Mia", "Tom", "Ada", "Ben", "Ines", "Omar", "Lena", "Paul", "Rosa", "Emil", "Nora", "Theo", "Yara", "Finn")
+THINGS = ("apples", "marbles", "stickers", "buttons", "shells", "pencils", "stamps", "beads", "coins", "badges")
+GAINS = (
+    "{who} buys {n} more {things}.",
+    "{other} gives {who} {n} {things}.",
+    "Then {who} finds {n} {things}.",
+    "{who} wins {n} {things} in a game.",
+)
+LOSSES = (
+    "{who} gives {n} {things} to {other}.",
+    "Then {who} loses {n} {things}.",
+    "{who} sells {n} {things}.",
+    "{who} drops {n} of the {things} into a river.",
+)
+MOST = 20  # that are gained or lost at a time
+PROPERTIES = ("bright", "heavy", "shy", "loud", "red", "bitter", "wooden", "slow", "proud", "round")
+RULES = ("every {a} is {b}", "each {a} is {b}", "whatever is a {a} is {b}")
+NOT, NO_RULE = "not ", "no {a} is {b}"
+
+# With whatever is joined to it, so that the 28 of -28, 3.28, 28th or 28/5 is not taken for the number.
+_NUMBER = re.compile(r"(?<![-−.\w])[-−.\w]*\d[-−\w.,/:%^]*")
+_GROUPED = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+")
+
+Told = tuple[str, str, str]  # question, rationale, answer
+
+
+def word_problem(rng: random.Random, length: int, split: str = "train") -> Instruction:
+    """How many things somebody has after ``length`` gains, losses and doublings; never fewer than none."""
+    return _of_split("word problem", _story, rng, length, split)
+
+
+def deduction(rng: random.Random, length: int, split: str = "train", branches: int = 2) -> Instruction:
+    """Whether somebody has a property, ``length`` rules away; both answers can be derived and are equally frequent.
+
+    After ProntoQA (Saparov & He 2022, arXiv 2210.01240, section 3): classes with invented names, rules in random order;
+    ``branches`` pairs of rules lead off the way, into a class and to a property that is not asked for, and another pair
+    leads to the opposite of the answer from a class that does not apply. The rules never contradict each other. Classes
+    are nouns of the split, ``length + branches + 2`` of them; there are 144 in ``probe``, as in ``test``, and 1152 in
+    ``train``.
+    """
+    if branches < 0:
+        raise FieldError("branches", "0 or more", str(branches))
+    return _of_split("deduction", lambda rng, n: _rules(rng, n, split, branches), rng, length, split)
+
+
+def with_rationale(record: Instruction) -> str:
+    """The rationale, then the answer: what a model is to write that works in steps."""
+    return f"{record.rationale} {without_rationale(record)}"
+
+
+def without_rationale(record: Instruction) -> str:
+    """The answer alone, as a sentence."""
+    return f"The answer is {record.output}."
+
+
+def correct_final(record: Instruction, text: str) -> bool:
+    """Whether the last number of a text, or its last yes or no, is the record's output; a text without one is wrong.
+
+    Thousands may be grouped by commas; a sign, a fraction, a unit or anything else joined to it makes another number.
+    """
+    if record.output in ("yes", "no"):
+        found = re.findall(r"\b(?:yes|no)\b", text.lower())
+    else:
+        numbers = [number.rstrip(".,:") for number in _NUMBER.findall(text)]
+        found = [number.replace(",", "") if _GROUPED.fullmatch(number) else number for number in numbers]
+    return bool(found) and found[-1] == record.output
+
+
+def _of_split(
+    category: str, make: Callable[[random.Random, int], Told], rng: random.Random, length: int, split: str
+) -> Instruction:
+    check_choice("split", split, SPLITS)
+    if length < 1:
+        raise FieldError("length", "1 or more", str(length))
+    while True:
+        question, rationale, answer = make(rng, length)
+        key = content_key(question)
+        if split_of(key) == split:
+            name = f"{category.replace(' ', '-')}-{key[:16]}"
+            return Instruction(name, question, "", answer, category, rationale)
+
+
+def _story(rng: random.Random, length: int) -> Told:
+    who, other = rng.sample(NAMES, 2)
+    things = rng.choice(THINGS)
+    value = rng.randint(2, 40)
+    told, steps = [f"{who} has {value} {things}."], []
+    for _ in range(length):
+        text, step, value = _event(rng, value)
+        told.append(text.format(who=who, other=other, things=things))
+        steps.append(step)
+    return f"{' '.join(told)} How many {things} does {who} have now?", " ".join(steps), str(value)
+
+
+def _event(rng: random.Random, value: int) -> tuple[str, str, int]:
+    """(what happens, what is reckoned, how many there are then), by 2 at least: one apple would need other words."""
+    kinds = ["gain", *["loss"] * (value >= 2), *["double"] * (2 <= value <= MOST)]
+    kind = rng.choice(kinds)
+    if kind == "double":
+        return "Then the number of {things} that {who} has doubles.", f"{value} * 2 = {2 * value}.", 2 * value
+    by = rng.randint(2, min(MOST, value) if kind == "loss" else MOST)
+    text = rng.choice(LOSSES if kind == "loss" else GAINS).replace("{n}", str(by))
+    after = value - by if kind == "loss" else value + by
+    return text, f"{value} {'-' if kind == 'loss' else '+'} {by} = {after}.", after
+
+
+def _rules(rng: random.Random, length: int, split: str, branches: int) -> Told:
+    names = some_nouns(rng, length + branches + 2, split)
+    path, sides, strangers = names[:length], names[length:-2], names[-2:]
+    who, asked, *others = rng.choice(NAMES), *rng.sample(PROPERTIES, len(PROPERTIES))
+    traits = [rng.choice((trait, NOT + trait)) for trait in others]  # decided once: no two branches disagree
+    holds = rng.random() < 0.5
+    end, opposite = (asked, NOT + asked) if holds else (NOT + asked, asked)
+    needed = [*((a, f"a {b}") for a, b in pairwise(path)), (path[-1], end)]
+    aside = [rule for side in sides for rule in _branch(rng.choice(path), side, rng.choice(traits))]
+    told = [_rule(a, b, rng.choice(RULES)) for a, b in [*needed, *aside, *_branch(*strangers, opposite)]]
+    rng.shuffle(told)
+    question = f"{' '.join(f'{rule.capitalize()}.' for rule in told)} {who} is a {path[0]}. Is {who} {asked}?"
+    steps = [f"{who} is a {a}, and {_rule(a, b)}, so {who} is {b}." for a, b in needed]
+    return question, " ".join(steps), "yes" if holds else "no"
+
+
+def _branch(start: str, side: str, trait: str) -> list[tuple[str, str]]:
+    """Two rules that lead from the class ``start`` into the class ``side``, and on to a property."""
+    return [(start, f"a {side}"), (side, trait)]
+
+
+def _rule(a: str, b: str, form: str = RULES[0]) -> str:
+    """The rule in words. Not "every a is not b", which can mean that some are."""
+    return (NO_RULE if b.startswith(NOT) else form).format(a=a, b=b.removeprefix(NOT))

@@ -1,0 +1,182 @@
+"""Word problems and deductions in plain English, recomputed from their text by readers of the tests' own."""
+
+import random
+import re
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptlab.tasks.english_problems import (
+    correct_final,
+    deduction,
+    with_rationale,
+    without_rationale,
+    word_problem,
+)
+from adaptlab.tasks.nouns import SPLITS
+from adaptlab.tasks.records import FieldError, Instruction
+
+seeds = st.integers(0, 10**6).map(random.Random)
+LENGTHS = (1, 2, 3, 5, 8, 20)
+
+
+def told_value(question: str) -> tuple[str, list[int]]:
+    """The answer to a word problem and every value on the way, from the verbs of its sentences alone."""
+    first, *events, asked = re.split(r"(?<=[.?]) ", question)
+    who, value = re.fullmatch(r"(\w+) has (\d+) \w+\.", first).groups()
+    assert re.fullmatch(rf"How many \w+ does {who} have now\?", asked)
+    values = [int(value)]
+    for event in events:
+        n = int((re.search(r"\d+", event) or ["0"])[0])
+        if "doubles" in event:
+            values.append(values[-1] * 2)
+        elif re.search(rf"gives {who}|buys|finds|wins", event):
+            values.append(values[-1] + n)
+        else:
+            assert re.search(rf"{who} (?:gives|loses|sells|drops)", event)
+            values.append(values[-1] - n)
+    return str(values[-1]), values
+
+
+def forward_chain(question: str) -> tuple[set[str], str, str]:
+    """(what can be derived of the person, the property asked for, the person), by forward chaining."""
+    *rules, fact, asked = re.split(r"(?<=[.?]) ", question)
+    who, start = re.fullmatch(r"(\w+) is a (\w+)\.", fact).groups()
+    prop = re.fullmatch(rf"Is {who} (\w+)\?", asked)[1]
+    derived, before = {start}, set()
+    while derived != before:
+        before = set(derived)
+        for rule in rules:
+            a, b = re.fullmatch(r"(?:Every|Each|Whatever is a|No) (\w+) is (?:a )?(\w+)\.", rule).groups()
+            if a in derived:
+                derived.add(f"not {b}" if rule.startswith("No ") else b)
+    return derived, prop, who
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_word_problems_recomputed_from_their_text(length):
+    rng = random.Random(length)
+    for _ in range(500):
+        problem = word_problem(rng, length)
+        answer, values = told_value(problem.instruction)
+        assert problem.output == answer
+        assert len(values) == length + 1 and min(values) >= 0
+        steps = problem.rationale.split(". ")
+        assert len(steps) == length
+        for before, after, step in zip(values, values[1:], steps, strict=False):
+            a, sign, b, c = re.fullmatch(r"(\d+) ([-+*]) (\d+) = (\d+)\.?", step).groups()
+            assert (int(a), int(c)) == (before, after)
+            assert {"+": before + int(b), "-": before - int(b), "*": before * int(b)}[sign] == after
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("branches", [0, 2, 4])
+def test_deductions_recomputed_from_their_text(length, branches):
+    rng, answers = random.Random(length), Counter()
+    for _ in range(500 if branches == 2 else 100):
+        problem = deduction(rng, length, branches=branches)
+        derived, prop, who = forward_chain(problem.instruction)
+        assert not any(f"not {fact}" in derived for fact in derived)  # no contradiction
+        assert problem.output == {(True, False): "yes", (False, True): "no"}[prop in derived, f"not {prop}" in derived]
+        assert len(re.findall(rf"\b{prop}\.", problem.instruction)) == 2  # once for, once against
+        steps = re.findall(rf"so {who} is (not \w+|\w+)(?: (\w+))?\.", problem.rationale)
+        assert len(steps) == length == problem.rationale.count(".")
+        assert {second or first for first, second in steps} <= derived
+        answers[problem.output] += 1
+    assert min(answers["yes"], answers["no"]) > 0.3 * answers.total()
+
+
+def test_what_is_negated_is_said_without_two_readings():
+    problem = next(p for p in (deduction(random.Random(i), 1) for i in range(50)) if p.output == "no")
+    assert "is not" not in problem.instruction
+    assert re.search(r"and no \w+ is \w+, so \w+ is not \w+\.", problem.rationale)
+
+
+@pytest.mark.parametrize("make", [word_problem, deduction])
+def test_splits_are_disjoint_and_ids_are_of_the_content(make):
+    drawn = {split: {(r := make(rng, 1, split)).instruction: r.id for _ in range(300)} for split, rng in _each_split()}
+    for one in SPLITS:
+        for other in SPLITS:
+            if one != other:
+                assert not set(drawn[one]) & set(drawn[other])
+        assert len(set(drawn[one].values())) == len(drawn[one])
+
+
+def _each_split():
+    return [(split, random.Random(0)) for split in SPLITS]
+
+
+@given(st.integers(0, 10**6), st.integers(1, 12), st.sampled_from(SPLITS), st.sampled_from([word_problem, deduction]))
+def test_the_same_seed_gives_the_same_problem(seed, length, split, make):
+    one, other = (make(random.Random(seed), length, split) for _ in range(2))
+    assert one == other
+    assert correct_final(one, with_rationale(one)) and correct_final(one, without_rationale(one))
+    assert one.input == ""
+
+
+def test_problems_refuse():
+    rng = random.Random(0)
+    for make in (word_problem, deduction):
+        with pytest.raises(FieldError, match="field 'length': expected 1 or more, found 0"):
+            make(rng, 0)
+        with pytest.raises(FieldError, match="field 'split': expected one of 'train', 'probe', 'test', found 'dev'"):
+            make(rng, 1, "dev")
+    with pytest.raises(FieldError, match="field 'branches': expected 0 or more, found -1"):
+        deduction(rng, 1, branches=-1)
+    with pytest.raises(ValueError, match="144 nouns in split 'test'"):
+        deduction(rng, 200, "test")
+
+
+NUMBER = Instruction("a", "How many?", "", "28")
+LARGE = Instruction("a", "How many?", "", "1028")
+ANSWER = Instruction("a", "Is it?", "", "no")
+
+
+@pytest.mark.parametrize(
+    ("record", "text"),
+    [
+        (NUMBER, "28"),
+        (NUMBER, "20 + 8 = 28. The answer is 28."),
+        (NUMBER, "First 5, then **28**"),
+        (NUMBER, r"\boxed{28}"),
+        (NUMBER, "Answer:28, I think."),
+        (LARGE, "1,028 apples"),
+        (LARGE, "1028."),
+        (ANSWER, "No."),
+        (ANSWER, "yes? I think not; NO"),
+    ],
+)
+def test_final_answers_that_count(record, text):
+    assert correct_final(record, text)
+
+
+@pytest.mark.parametrize(
+    ("record", "text"),
+    [
+        (NUMBER, ""),
+        (NUMBER, "twenty-eight"),
+        (NUMBER, "28 minus 1 is 27."),
+        (NUMBER, "-28"),
+        (NUMBER, "−28"),
+        (NUMBER, "3.28"),
+        (NUMBER, ".28"),
+        (NUMBER, "28.5"),
+        (NUMBER, "28/5"),
+        (NUMBER, "5/28"),
+        (NUMBER, "28%"),
+        (NUMBER, "28th"),
+        (NUMBER, "2,8"),
+        (NUMBER, "028"),
+        (NUMBER, "1,028"),
+        (NUMBER, "28 or ३"),
+        (LARGE, "10,28"),
+        (ANSWER, ""),
+        (ANSWER, "It is not."),
+        (ANSWER, "no, that is wrong: yes"),
+        (ANSWER, "nothing known"),
+    ],
+)
+def test_final_answers_that_do_not_count(record, text):
+    assert not correct_final(record, text)
