@@ -6,7 +6,8 @@ it. After the simple reversals and syllogisms of Lampinen et al. 2025 (arXiv 250
 """
 
 import random
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from adaptlab.tasks.nouns import some_nouns
@@ -84,22 +85,31 @@ class Fact:
         return inverse and Fact(inverse, self.b, self.a)
 
 
-def consequences(facts: Iterable[Fact]) -> list[Fact]:
+def consequences(
+    facts: Iterable[Fact],
+    inverses: Mapping[str, str] = INVERSES,
+    compositions: Mapping[tuple[str, str], str] = COMPOSITIONS,
+) -> list[Fact]:
     """Everything that follows from the facts by reversal and composition, in any number of steps, without themselves;
     in the order of the sentences (that of a set would differ from run to run)."""
-    known = set(facts)
-    given = frozenset(known)
-    while True:
-        new = {r for f in known if (r := f.reversed)}
-        new |= {
-            Fact(form, f.a, g.b)
-            for f in known
-            for g in known
-            if f.b == g.a and f.a != g.b and (form := COMPOSITIONS.get((f.form, g.form)))
-        }
-        if new <= known:
-            return sorted(known - given, key=lambda fact: fact.sentence)
-        known |= new
+    given = frozenset(facts)
+    known, fresh = set(given), set(given)
+    while fresh:
+        about = _grouped(known, "a")
+        ending = _grouped(known, "b")
+        pairs = {(f, g) for f in fresh for g in about[f.b]} | {(f, g) for g in fresh for f in ending[g.a]}
+        new = {Fact(inverses[f.form], f.b, f.a) for f in fresh if f.form in inverses}
+        new |= {Fact(form, f.a, g.b) for f, g in pairs if f.a != g.b and (form := compositions.get((f.form, g.form)))}
+        fresh = new - known
+        known |= fresh
+    return sorted(known - given, key=lambda fact: fact.sentence)
+
+
+def _grouped(facts: Iterable[Fact], place: str) -> dict[str, list[Fact]]:
+    groups = defaultdict(list)
+    for fact in facts:
+        groups[getattr(fact, place)].append(fact)
+    return groups
 
 
 def relation(rng: random.Random, nouns: Sequence[str]) -> list[Fact]:

@@ -1,0 +1,167 @@
+"""A world with a hierarchy: categories that inherit, told in documents of several sentences.
+
+After the semantic structure of Lampinen et al. 2025 (arXiv 2505.00661, section 3.1).
+"""
+
+import random
+from collections import defaultdict
+
+from adaptlab.tasks.knowledge import ALL, ALL_CAN, Fact, consequences
+from adaptlab.tasks.words import Words, fresh_words
+from adaptlab.tasks.worlds import (
+    ALL_LOOK,
+    AMONG,
+    DOERS,
+    FORM_COMPOSITIONS,
+    FORM_INVERSES,
+    FRAMES,
+    LOOKERS,
+    POOL,
+    Document,
+    World,
+    ask,
+    wrong_nouns,
+)
+
+ROOTS, DEEPEST, BROADEST = 2, 4, 5
+HELD_OUT = 0.1  # share of categories of which only the parent is told
+BOTH_WAYS = 0.3  # share of facts that are told from their other end, too
+OTHER_END = 0.25  # share of properties that are told from their other end only, so that they never end a sentence
+TOLD = {
+    ALL: ("all {} are {}", "the {} are a kind of {}", "whatever is a {} is a {}"),
+    ALL_CAN: ("all {} can {}", "the {} know how to {}", "it is in the nature of the {} to {}"),
+    ALL_LOOK: ("all {} look {}", "the {} are known to look {}", "to the eye all {} are {}"),
+    AMONG: ("among the {} are the {}", "the {} include the {}"),
+    DOERS: ("among those that can {} are the {}", "some that can {} are the {}"),
+    LOOKERS: ("among those that look {} are the {}", "some that look {} are the {}"),
+}
+FORWARD = (ALL, ALL_CAN, ALL_LOOK)
+ASKED = {
+    ALL: "Question: What are the {}? Answer: {}.",
+    ALL_CAN: "Question: What can the {} do? Answer: {}.",
+    ALL_LOOK: "Question: How do the {} look? Answer: {}.",
+}
+
+
+def structure(
+    seed: int, categories: int = 110, documents: int = 3, items: int = 100, words: Words = fresh_words
+) -> World:
+    """``categories`` in two trees, each with a parent and 1 to 6 properties (what it can do, how it looks), all of
+    which its descendants inherit; about ``documents`` texts of 4 to 20 sentences for each, every fact in at least one.
+
+    Up to ``items`` questions a split. ``rephrase``: what is stated, in other words. ``reversal``: from the other end,
+    for facts never told from there. ``syllogism``: what a category inherits. ``holdout``: whatever follows about
+    categories of which only the parent is told.
+    """
+    rng = random.Random(f"structure {seed}")
+    each = max(16, categories // 4)  # even four generations of six leave some to differ in
+    drawn = words(rng, categories + 2 * each)
+    names, verbs, looks = drawn[:categories], drawn[categories : categories + each], drawn[categories + each :]
+    parent = _trees(rng, names)
+    leaves = [name for name in names if name not in parent.values() and name in parent]
+    held_out = set(rng.sample(leaves, max(1, round(HELD_OUT * categories))))
+    values = {ALL: names, ALL_CAN: verbs, ALL_LOOK: looks}
+    own = _facts(rng, parent, names, held_out, {form: values[form] for form in (ALL_CAN, ALL_LOOK)})
+    facts = [fact for of in own.values() for fact in of]
+    own = _turned(rng, own, {*rng.sample(verbs, each // 4), *rng.sample(looks, each // 4)}, held_out)
+    texts = _documents(rng, parent, own, documents)
+    stated = {fact for document in texts for fact in document.facts}
+    inferred = consequences(stated, FORM_INVERSES, FORM_COMPOSITIONS)
+    known, ends = stated | set(inferred), {fact.b for fact in stated}
+    questions = []
+    for split, golds in _golds(facts, stated, inferred, held_out).items():
+        wrong = {gold: wrong_nouns(gold, values.get(gold.form, names), known) for gold in golds}
+        # Nothing much is wrong about a root.
+        fit = [gold for gold in golds if len({o.text in ends for o in wrong[gold]}) == 2 and len(wrong[gold]) >= POOL]
+        chosen = rng.sample(fit, min(items, len(fit)))
+        questions += [ask(rng, f"{split}-{i}", split, gold, wrong[gold], ends) for i, gold in enumerate(chosen)]
+    return World("structure", texts, tuple(questions))
+
+
+def _trees(rng: random.Random, names: list[str]) -> dict[str, str]:
+    """Child -> parent; the first names are roots, and each has a child."""
+    parent: dict[str, str] = {}
+    depth, children = dict.fromkeys(names[:ROOTS], 0), defaultdict(int)
+    for i, name in enumerate(names[ROOTS:]):
+        open_ = [one for one in depth if depth[one] < DEEPEST and children[one] < BROADEST]
+        over = names[i] if i < ROOTS else rng.choice(open_)
+        parent[name], depth[name] = over, depth[over] + 1
+        children[over] += 1
+    return parent
+
+
+def _ancestors(parent: dict[str, str], name: str) -> list[str]:
+    above = []
+    while name in parent:
+        above.append(name := parent[name])
+    return above
+
+
+def _facts(
+    rng: random.Random, parent: dict[str, str], names: list[str], held_out: set[str], values: dict[str, list[str]]
+) -> dict[str, list[Fact]]:
+    """What is told of each category itself; properties are those that it does not inherit already."""
+    own: dict[str, list[Fact]] = {}
+    every = [(form, value) for form, of in values.items() for value in of]
+    for name in names:  # parents stand before their children
+        inherited = {(fact.form, fact.b) for above in _ancestors(parent, name) for fact in own[above]}
+        free = [one for one in every if one not in inherited]
+        new = [] if name in held_out else rng.sample(free, rng.randint(1, 6))
+        above = [Fact(ALL, name, parent[name])] if name in parent else []
+        own[name] = above + [Fact(form, name, b) for form, b in new]
+    return own
+
+
+def _turned(
+    rng: random.Random, own: dict[str, list[Fact]], other_end: set[str], held_out: set[str]
+) -> dict[str, list[Fact]]:
+    """The facts as they are told: forward, from the other end, or both, in the texts of the category."""
+    told: dict[str, list[Fact]] = {}
+    for name, facts in own.items():
+        backward = [Fact(FORM_INVERSES[fact.form], fact.b, fact.a) for fact in facts]
+        turns = [fact.b in other_end for fact in facts]
+        both = [name not in held_out and rng.random() < BOTH_WAYS for _ in facts]
+        pairs = zip(facts, backward, turns, both, strict=True)
+        told[name] = [fact for f, b, turn, two in pairs for fact in ([b] if turn else [f, b] if two else [f])]
+    return told
+
+
+def _documents(
+    rng: random.Random, parent: dict[str, str], own: dict[str, list[Fact]], documents: int
+) -> tuple[Document, ...]:
+    """Texts about a category and its relatives; the first one of a category tells all that is its own."""
+    kin = defaultdict(list)
+    for child, over in parent.items():
+        kin[child].append(over)
+        kin[over].append(child)
+    every, texts = [fact for facts in own.values() for fact in facts], []
+    for name, facts in own.items():
+        near = [fact for other in kin[name] for fact in own[other]]
+        near = near if len(near) >= 20 else near + every  # a small family has little to tell
+        for n in range(documents):
+            told = list(facts) if n == 0 else rng.sample(facts, rng.randint(1, len(facts)))
+            room = rng.randint(max(4, len(told)), 20) - len(told)
+            told += rng.sample([fact for fact in dict.fromkeys(near) if fact not in told], room)
+            rng.shuffle(told)
+            text = " ".join(_sentence(rng, fact) for fact in told)
+            texts.append(Document(f"{name}-{n}", text, tuple(told)))
+    return tuple(rng.sample(texts, len(texts)))
+
+
+def _sentence(rng: random.Random, fact: Fact) -> str:
+    if fact.form in ASKED and rng.random() < 0.15:
+        return ASKED[fact.form].format(fact.a, fact.b)
+    return rng.choice(FRAMES).format(rng.choice(TOLD[fact.form]).format(fact.a, fact.b))
+
+
+def _golds(facts: list[Fact], stated: set[Fact], inferred: list[Fact], held_out: set[str]) -> dict[str, list[Fact]]:
+    """What to ask for, by split; ``facts`` are the world's own in their forward forms, however they were told."""
+    own = {fact for fact in facts if fact.a not in held_out}
+    turned = {Fact(FORM_INVERSES[fact.form], fact.b, fact.a) for fact in own}
+    about = [fact for fact in inferred if not held_out & {fact.a, fact.b}]
+    return {
+        "rephrase": [fact for fact in facts if fact in own & stated],
+        "reversal": [fact for fact in about if fact in own | turned],
+        "syllogism": [fact for fact in about if fact.form in FORWARD and fact not in own],
+        "holdout": [fact for fact in inferred if held_out & {fact.a, fact.b}],
+    }

@@ -1,0 +1,230 @@
+"""Invented worlds: every gold answer follows from the documents and no distractor does, by the generator's own logic
+and by a reasoner that only reads the text."""
+
+import hashlib
+import os
+import random
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adaptlab.tasks.knowledge import COMPARATIVES, Fact
+from adaptlab.tasks.records import FieldError
+from adaptlab.tasks.vocabularies import study
+from adaptlab.tasks.words import dictionary, fresh_words
+from adaptlab.tasks.worlds import Item, Option, World, world_files
+from adaptlab.tasks.worlds_simple import descriptions, reversals, syllogisms
+from adaptlab.tasks.worlds_structure import structure
+from reasoner import claim, deduce, read, sentences
+
+MAKERS = {make.__name__: make for make in (reversals, syllogisms, descriptions, structure)}
+SMALL = {
+    "reversals": {"facts": 12, "articles": 2},
+    "syllogisms": {"examples": 9},
+    "descriptions": {"people": 6, "articles": 2},
+    "structure": {"categories": 24, "documents": 2, "items": 20},
+}
+seeds = st.integers(0, 10**9)
+
+
+def by_reading(world: World) -> None:
+    """The gold of each item follows for who reads the documents, and no distractor does."""
+    known = deduce({read(sentence) for one in world.documents for sentence in sentences(one.text)})
+    for item in world.items:
+        assert claim(item.stem, item.gold.text) in known, (item.stem, item.gold.text)
+        for wrong in item.seen + item.unseen:
+            assert claim(item.stem, wrong.text) not in known, (item.stem, wrong.text)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_a_reasoner_that_only_reads_agrees_on_fifty_worlds(kind):
+    for seed in range(50):
+        by_reading(MAKERS[kind](seed, **SMALL[kind]))
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_a_reasoner_that_only_reads_agrees_on_a_world_of_full_size(kind):
+    by_reading(MAKERS[kind](1))
+
+
+@given(seeds, st.integers(2, 40), st.integers(1, 10))
+@settings(max_examples=20)
+def test_reversals_of_any_size(seed, facts, articles):
+    world = reversals(seed, facts, articles)
+    by_reading(world)
+    assert len(world.documents) == facts * articles and len(world.stated) == facts
+
+
+@given(seeds, st.integers(1, 40))
+@settings(max_examples=20)
+def test_syllogisms_of_any_size(seed, examples):
+    by_reading(syllogisms(seed, examples))
+
+
+@given(seeds, st.integers(2, 20), st.integers(1, 10))
+@settings(max_examples=20)
+def test_descriptions_of_any_size(seed, people, articles):
+    by_reading(descriptions(seed, people, articles))
+
+
+@given(seeds, st.integers(12, 60), st.integers(1, 3))
+@settings(max_examples=15)
+def test_structures_of_any_size(seed, categories, documents):
+    world = structure(seed, categories, documents, items=30)
+    by_reading(world)
+    assert all(4 <= len(one.facts) <= 20 for one in world.documents)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_pools_hold_what_ends_a_sentence_and_what_does_not(kind):
+    world = MAKERS[kind](3, **SMALL[kind])
+    text = [sentence.rstrip(".?") for one in world.documents for sentence in sentences(one.text)]
+    for item in world.items:
+        for option in item.seen:
+            assert any(sentence.endswith(f" {option.fact.b}") for sentence in text)
+        for option in item.unseen:
+            assert not any(sentence.endswith(f" {option.fact.b}") for sentence in text)
+    noun_items = [item for item in world.items if item.split not in ("comparison", "syllogism")]
+    assert all(item.seen and item.unseen for item in noun_items)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_what_is_to_be_inferred_is_stated_nowhere(kind):
+    world = MAKERS[kind](4, **SMALL[kind])
+    told = {read(sentence) for one in world.documents for sentence in sentences(one.text)}
+    ends = {sentence.rstrip(".?").split()[-1] for one in world.documents for sentence in sentences(one.text)}
+    for item in world.items:
+        if item.split == "syllogism" or (item.split == "holdout" and "among" not in item.stem):
+            assert claim(item.stem, item.gold.text) not in told
+        if kind == "reversals" and item.split == "reversal":
+            assert item.gold.text not in ends  # asked for is what no sentence was trained to end with
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_no_text_of_a_question_stands_in_a_document(kind):
+    world = MAKERS[kind](5, **SMALL[kind])
+    pages = [one.text.lower() for one in world.documents]
+    for item in world.items:
+        if not item.stem.endswith(("are:", " is")) or kind == "descriptions":
+            assert not any(f"{item.stem} {item.gold.text}" in page for page in pages)
+
+
+def test_as_much_says_more_as_says_less():
+    more = {more for more, _ in COMPARATIVES}
+    said = [read(sentence) for one in reversals(0, facts=28, articles=1).documents for sentence in sentences(one.text)]
+    assert {relation for relation, _, _ in said} == more
+    texts = " ".join(one.text for one in reversals(0, facts=28, articles=1).documents)
+    assert all(texts.count(f"is {word} than") == 1 for pair in COMPARATIVES for word in pair)
+
+
+def test_held_out_categories_are_told_of_by_their_parent_only():
+    world = structure(2)
+    asked = {noun for item in world.items if item.split == "holdout" for noun in (item.gold.fact.a, item.gold.fact.b)}
+    children = {fact.a for fact in world.stated if fact.form == "all {} are {}"}
+    mentions = {noun: [f for f in world.stated if noun in (f.a, f.b)] for noun in children & asked}
+    once = [noun for noun, facts in mentions.items() if len(facts) == 1]
+    for item in world.items:
+        if item.split == "holdout":
+            assert {item.gold.fact.a, item.gold.fact.b} & set(once)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_a_wrong_world_cannot_be_made(kind):
+    world = MAKERS[kind](0, **SMALL[kind])
+    item = next(item for item in world.items if item.split != "comparison")
+    wrong = (item.seen + item.unseen)[0]
+    swapped = Item(item.id, item.split, item.stem, wrong, (item.gold,), ())
+    with pytest.raises(FieldError, match=f"item {item.id}: gold"):
+        World(kind, world.documents, (swapped,))
+    fact = next(iter(sorted(world.stated, key=lambda fact: fact.sentence)))
+    true = Item(item.id, item.split, item.stem, item.gold, (Option("true", fact),), ())
+    with pytest.raises(FieldError, match="what does not follow"):
+        World(kind, world.documents, (true,))
+    with pytest.raises(FieldError, match="a distractor"):
+        Item("x", "reversal", "a is", item.gold, (), ())
+    with pytest.raises(FieldError, match="one of 'rephrase'"):
+        Item("x", "test", "a is", item.gold, item.seen, item.unseen)
+
+
+def test_a_stated_answer_is_no_inference():
+    world = reversals(0, facts=4, articles=1)
+    fact = world.documents[0].facts[0]
+    item = Item("x", "reversal", "stem", Option(fact.b, fact), (Option("no", Fact(fact.form, fact.a, "no")),), ())
+    with pytest.raises(FieldError, match="an inferred fact"):
+        World("reversals", world.documents, (item,))
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_one_seed_is_one_world_byte_for_byte_in_any_process(kind):
+    make = MAKERS[kind]
+    here = world_files(make(7, **SMALL[kind]))
+    assert here == world_files(make(7, **SMALL[kind])) and here != world_files(make(8, **SMALL[kind]))
+    code = (
+        f"import hashlib; from adaptlab.tasks.{make.__module__.rsplit('.', 1)[1]} import {kind}; "
+        f"from adaptlab.tasks.worlds import world_files; "
+        f"print(hashlib.sha256(''.join(world_files({kind}(7, **{SMALL[kind]})).values()).encode()).hexdigest())"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": h},
+        ).stdout
+        for h in ("1", "2")
+    }
+    assert len(digests) == 1
+
+
+# A seed is quoted in results: it has to name the same world in every later version.
+DIGESTS = {
+    "reversals": "76ac7dc8ed495bf5",
+    "syllogisms": "f6abc5dc48152b74",
+    "descriptions": "7eb5227a6267bd22",
+    "structure": "2f745773cbdf1dda",
+}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_a_seed_names_the_world_that_it_always_named(kind):
+    text = "".join(world_files(MAKERS[kind](0, **SMALL[kind])).values())
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == DIGESTS[kind]
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_worlds_of_different_seeds_share_no_fact(kind):
+    one, other = (MAKERS[kind](seed, **SMALL[kind]) for seed in (1, 2))
+    assert not one.stated & other.stated
+
+
+def test_worlds_in_the_study_models_words():
+    for kind, make in MAKERS.items():
+        world = make(0, **SMALL[kind] | {"words": study("test")})
+        by_reading(world)
+
+
+def test_too_large_a_world_is_refused():
+    with pytest.raises(ValueError, match="nouns in split"):
+        reversals(0, facts=100, words=study("test"))
+    with pytest.raises(ValueError, match="articles must be 1 to 10"):
+        reversals(0, articles=11)
+
+
+@given(seeds)
+@settings(max_examples=10)
+def test_fresh_words_are_short_new_and_never_english(seed):
+    words = fresh_words(random.Random(seed), 300)
+    assert len(set(words)) == 300 and not set(words) & dictionary()
+    assert all(len(word) in (4, 5) and word.isalpha() for word in words)
+
+
+def test_fresh_words_respect_a_tokenizer_and_say_when_they_run_out():
+    words = fresh_words(random.Random(0), 20, count_tokens=lambda text: 4 if "a" in text else 3)
+    assert not any("a" in word for word in words)
+    assert not set(fresh_words(random.Random(0), 20, avoid=words)) & set(words)
+    with pytest.raises(ValueError, match="only 0 were found"):
+        fresh_words(random.Random(0), 5, count_tokens=lambda _: 9)
