@@ -23,6 +23,7 @@ def generate(
     prompts: Sequence[str],
     *,
     temperature: float = 0.0,
+    top_p: float = 1.0,
     longest: int = 64,
     stop: Sequence[str] = ("\n",),
     seed: int = 0,
@@ -30,7 +31,8 @@ def generate(
 ) -> list[Written]:
     """Continue every prompt by at most ``longest`` tokens.
 
-    ``temperature`` 0 is greedy decoding. ``rows``: prompts in one batch; sampled text depends on it and on ``seed``.
+    ``temperature`` 0 is greedy decoding; ``top_p``: sample from the most probable tokens that have this share (Holtzman
+    et al. 2020). ``rows``: prompts in one batch; sampled text depends on it and on ``seed``.
     Raises ValueError for a prompt that leaves no room for ``longest`` tokens.
     """
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
@@ -39,7 +41,7 @@ def generate(
         torch.manual_seed(seed)
         for start in range(0, len(order), rows):
             chosen = order[start : start + rows]
-            texts = _continued(lm, [prompts[i] for i in chosen], temperature, longest, stop)
+            texts = _continued(lm, [prompts[i] for i in chosen], temperature, top_p, longest, stop)
             written |= zip(chosen, texts, strict=True)
     return [written[i] for i in range(len(prompts))]
 
@@ -58,14 +60,16 @@ class _Stop(StoppingCriteria):
         return torch.tensor(ended, device=input_ids.device)
 
 
-def _continued(lm: LM, prompts: list[str], temperature: float, longest: int, stop: Sequence[str]) -> list[Written]:
+def _continued(
+    lm: LM, prompts: list[str], temperature: float, top_p: float, longest: int, stop: Sequence[str]
+) -> list[Written]:
     ids = [lm.encode(prompt) for prompt in prompts]
     width, pad = max(map(len, ids)), lm.tokenizer.pad_token_id
     if width + longest > lm.context_length:
         raise ValueError(f"a prompt of {width} tokens and {longest} more do not fit into {lm.context_length} tokens")
     padded = torch.tensor([[pad] * (width - len(row)) + row for row in ids], device=lm.device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids], device=lm.device)
-    sampled = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {}
+    sampled = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": top_p} if temperature else {}
     how = GenerationConfig(max_new_tokens=longest, pad_token_id=pad, eos_token_id=_ends(lm), **sampled)
     with torch.inference_mode():
         out = lm.model.generate(
