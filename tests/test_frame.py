@@ -54,7 +54,7 @@ def imported(path: Path) -> set[str]:
 def test_the_locked_versions_satisfy_what_is_declared():
     lock = (ROOT / "requirements.lock").read_text()
     pinned = dict(re.findall(r"^([a-z0-9._-]+)==([^\s;\\]+)", lock, re.M))
-    for name, specifier in requirements("real", "smollm2", "dev").items():
+    for name, specifier in requirements("real", "smollm2", "data", "dev").items():
         if name == "torch":
             assert name not in pinned, "torch is installed first, outside the lock"
             continue
@@ -113,7 +113,7 @@ def test_rooms_keep_their_walls():
 
 
 def test_every_import_is_declared():
-    known = {IMPORT_NAMES.get(name, name.replace("-", "_")) for name in requirements("real", "smollm2", "dev")}
+    known = {IMPORT_NAMES.get(name, name.replace("-", "_")) for name in requirements("real", "smollm2", "data", "dev")}
     known |= {*sys.stdlib_module_names, "adaptlab"}
     for path in SOURCES:
         assert {n.split(".")[0] for n in imported(path)} <= known, path

@@ -118,7 +118,7 @@ def test_nbval_notices_a_changed_verdict(tmp_path):
     Every code cell is replaced by one that displays its stored outputs, so that the untouched copy passes; then one
     verdict is altered, and it must not.
     """
-    notebook = nbformat.read(NOTEBOOKS[0], as_version=4)
+    notebook = nbformat.read(FOLDER / "02_icl_scaling.ipynb", as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             shown = [o.data for o in cell.outputs if o.output_type in {"display_data", "execute_result"}]
