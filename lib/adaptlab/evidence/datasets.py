@@ -25,6 +25,7 @@ from adaptlab.tasks.vocabularies import VOCABULARIES
 from adaptlab.tasks.words import Words, fresh_words
 from adaptlab.tasks.worlds_simple import reversals
 
+LIST = 8  # prompts for pages that cost as much as one for a list of tasks
 SPLIT = "test"  # of the study model's nouns: it has read none of these
 
 
@@ -32,8 +33,9 @@ SPLIT = "test"  # of the study model's nouns: it has read none of these
 class DatasetStudy:
     """The settings of notebook 01, checked where they are made.
 
-    ``vocabulary``: study or english; ``seeds``: runs of the writing model, and worlds; ``rounds`` of ``prompts``
-    prompts in each run; ``facts``: how many a world has; ``manners``: how the model is asked to write (`MANNERS`).
+    ``vocabulary``: study or english; ``manners``: how the model is asked to write (`MANNERS`); ``seeds``: runs of the
+    writing model, and worlds; ``rounds`` of ``prompts`` prompts in each run (an eighth as many where a prompt yields a
+    list of tasks); ``facts``: how many a world has.
     """
 
     vocabulary: str = "study"
@@ -76,7 +78,7 @@ def written(lm: LM, study: DatasetStudy, manner: str, human: Sequence[Instructio
             wanted=10**6,
             rounds=study.rounds,
             seed=seed,
-            prompts=study.prompts,
+            prompts=study.prompts if manner == "pages" else max(1, study.prompts // LIST),
         )
         for seed in study.seeds
     }
@@ -129,6 +131,8 @@ def error_frame(lm: LM, study: DatasetStudy, runs: Mapping[int, Made]) -> pd.Dat
         for seed, made in runs.items()
     }
     n = min(len(marks) for of in checked.values() for marks in of.values())
+    if not n:
+        raise ValueError("a run of the model has no record that a program can check; raise prompts or rounds")
     return pd.DataFrame(
         {"study": "datasets", "model": lm.name, "source": source, "seed": seed, "item": item, "correct": correct}
         for seed, of in checked.items()

@@ -111,8 +111,13 @@ def _completed(draft: Draft, order: tuple[str, str], text: str) -> Draft:
     """The draft with what the text says, up to where it starts again; no output where its second field is missing."""
     first, found, second = text.partition(f"\n{order[1]}:")
     second = second.partition(f"\n{order[0]}:")[0]
-    values = dict(zip(order, (first.strip(), second.strip()), strict=True)) if found else {"Input": "", "Output": ""}
-    return Draft(draft.instruction, values["Input"].replace(NO_INPUT, ""), values["Output"])
+    values = dict(zip(order, (_told(first), _told(second)), strict=True)) if found else {"Input": "", "Output": ""}
+    return Draft(draft.instruction, values["Input"], values["Output"])
+
+
+def _told(text: str) -> str:
+    """A field's text; nothing, where the model says so in the prompt's way."""
+    return text.strip().removeprefix(NO_INPUT).strip()
 
 
 def _numbered(examples: Sequence[Instruction]) -> str:
@@ -144,9 +149,8 @@ def _fields(text: str, stopped: bool) -> list[Draft | str]:
     drafts: list[Draft | str] = []
     for block in blocks if stopped else blocks[:-1]:
         found = _FIELDS.search(block)
-        values = {name: value.strip() for name, value in found.groupdict().items()} if found else {}
-        whole = values.get("instruction")
-        drafts.append(Draft(whole, values["input"].replace(NO_INPUT, ""), values["output"]) if whole else block.strip())
+        values = {name: _told(value) for name, value in found.groupdict().items()} if found else {}
+        drafts.append(Draft(**values) if values.get("instruction") else block.strip())
     return [draft for draft in drafts if draft]
 
 
