@@ -125,3 +125,8 @@ def test_a_question_offers_every_class_by_its_name(llama):
     assert question.options == tuple(f" {name}" for name in called.values())
     assert question.context.endswith("Message: late again\nDesk:")
     assert InContext(llama, "Sort.", DEMOS, called, "urial").question("x").options == tuple(called.values())
+
+
+def test_an_instruction_may_hold_the_mark_of_the_query():
+    text = render("alpaca", "Fill in {query}.", (), "a word", None)
+    assert "Fill in {query}." in text and text.count("a word") == 1

@@ -35,13 +35,7 @@ def render(
         return _render_chat(instruction, demonstrations, query, tokenizer)
     if style not in FORMATS:
         raise ValueError(f"format must be one of {[*FORMATS, CHAT]}, not {style!r}")
-    f = FORMATS[style]
-
-    def turn(text: str) -> str:
-        return f.turn.replace("{instruction}", instruction).replace("{query}", text)
-
-    answered = "".join(f"{turn(d.query)}{f.seam}{d.answer}{f.end}" for d in demonstrations)
-    return f.head.replace("{instruction}", instruction) + answered + turn(query)
+    return FORMATS[style].page(instruction, demonstrations, query)
 
 
 def _render_chat(

@@ -1,6 +1,10 @@
 """The text around a question: prompt formats, shared by those who ask models and by those who raise one."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+_PLACE = re.compile(r"\{(instruction|query)\}")
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,15 @@ class PromptFormat:
     seam: str
     end: str
     stop: tuple[str, ...]
+
+    def page(self, instruction: str, answered: Iterable[tuple[str, str]], query: str) -> str:
+        """The page up to where the answer to ``query`` begins; ``answered`` are turns with their answers."""
+        turns = "".join(f"{self._turn(instruction, asked)}{self.seam}{answer}{self.end}" for asked, answer in answered)
+        return self.head.replace("{instruction}", instruction) + turns + self._turn(instruction, query)
+
+    def _turn(self, instruction: str, query: str) -> str:
+        """Both places filled in one pass: either text may hold "{query}" itself."""
+        return _PLACE.sub(lambda place: query if place[1] == "query" else instruction, self.turn)
 
 
 FORMATS = {

@@ -4,7 +4,6 @@
 Nothing takes a laid-out page apart again: a text may hold the layout's own marks.
 """
 
-import re
 from dataclasses import asdict
 from typing import Any
 
@@ -23,7 +22,6 @@ from adaptlab.tasks.records import (
 )
 
 CHAT = "chat"
-_PLACE = re.compile(r"\{(instruction|query)\}")
 _MESSAGES = tuple[Message, ...]
 
 
@@ -112,11 +110,5 @@ def _laid_out(style: str, instruction: str, texts: list[str]) -> dict[str, str]:
         raise FieldError("instruction", f"none, as the layout {style!r} has no place for it", shown(instruction))
     if "{instruction}" not in layout.turn and not texts[0].strip():
         raise FieldError("input", f"text that is not blank, as the query of the layout {style!r}", shown(texts[0]))
-
-    def turn(text: str) -> str:  # in one pass: a text may hold "{query}" itself
-        return _PLACE.sub(lambda place: text if place[1] == "query" else instruction, layout.turn)
-
     *earlier, (query, answer) = zip(texts[::2], texts[1::2], strict=True)
-    before = "".join(f"{turn(q)}{layout.seam}{a}{layout.end}" for q, a in earlier)
-    head = layout.head.replace("{instruction}", instruction)
-    return {"prompt": head + before + turn(query), "completion": layout.seam + answer}
+    return {"prompt": layout.page(instruction, earlier, query), "completion": layout.seam + answer}
