@@ -131,8 +131,10 @@ def error_frame(lm: LM, study: DatasetStudy, runs: Mapping[int, Made]) -> pd.Dat
         for seed, made in runs.items()
     }
     n = min(len(marks) for of in checked.values() for marks in of.values())
-    if not n:
-        raise ValueError("a run of the model has no record that a program can check; raise prompts or rounds")
+    if n < 2:
+        raise ValueError(
+            f"a run of the model has {n} records that a program can check, not two; raise prompts or rounds"
+        )
     return pd.DataFrame(
         {"study": "datasets", "model": lm.name, "source": source, "seed": seed, "item": item, "correct": correct}
         for seed, of in checked.items()

@@ -87,7 +87,9 @@ def instances(lm: LM, drafts: Sequence[Draft], seeds: Sequence[Instruction], rng
         told = [_instance(one, order) for one in rng.sample(like, min(INSTANCES, len(like)))]
         prompts.append("".join(told) + f"Task: {draft.instruction}\n{order[0]}:")
     written = generate(lm, prompts, longest=120, stop=("\n\n", "\nTask:"))
-    return [_completed(*one) for one in zip(drafts, orders, (w.text for w in written), strict=True)]
+    return [
+        _completed(*one) for one in zip(drafts, orders, (w.text if w.stopped else "" for w in written), strict=True)
+    ]
 
 
 def _few_labels(

@@ -6,6 +6,7 @@ here are our own; `manners` has them.
 
 import json
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +20,10 @@ from adaptlab.tasks.records import Instruction, shown
 from adaptlab.tasks.similarity import most_similar
 
 NOVEL = 0.7  # ROUGE-L
-UNFIT = (
-    "image images picture pictures photo photos graph graphs chart file files map maps draw plot video audio music "
-    "flowchart diagram"
-).split()
+UNFIT = re.compile(
+    r"\b(?:images?|pictures?|photos?|graphs?|chart|files?|maps?|draw|plot|video|audio|music|flowchart|diagram|go to|"
+    r"write a program)\b"
+)
 Test = Callable[[Draft], str]  # what is wrong with a draft; "" where nothing is
 Row = dict[str, Any]  # draft, filter, reason
 
@@ -34,9 +35,7 @@ def _length(draft: Draft) -> str:
 
 def _words(draft: Draft) -> str:
     """What a model that only reads and writes text cannot do, or what code writers are asked."""
-    text = draft.instruction.lower()
-    found = [word for word in text.replace(",", " ").replace(".", " ").split() if word in UNFIT]
-    found += [phrase for phrase in ("go to", "write a program") if phrase in text]
+    found = UNFIT.search(draft.instruction.lower())
     return f"it says {found[0]!r}" if found else ""
 
 
@@ -88,9 +87,18 @@ def self_instruct(
 
     Every prompt shows some of ``seeds`` and, as the manner has it, some of what was kept in rounds before. A round is
     one line of the file at ``path``: a run that was killed goes on with the next, and ends as if it had not been.
-    Raises FieldError where the file belongs to another model, manner, seed, number of prompts or set of seeds.
+    Raises FormatError where the file belongs to other weights, another bound on novelty, manner, seed, number of
+    prompts or set of seeds.
     """
-    head = {"model": lm.name, "manner": manner.name, "seed": seed, "prompts": prompts, "seeds": content_hash(seeds)}
+    head = {
+        "model": lm.name,
+        "weights": lm.digest,
+        "novel": NOVEL,
+        "manner": manner.name,
+        "seed": seed,
+        "prompts": prompts,
+        "seeds": content_hash(seeds),
+    }
     lines, kept = _begun(Path(path), head), []
     for line in lines:
         kept += _records(line, manner, len(kept))

@@ -32,12 +32,12 @@ TOLD = {
     ALL_CAN: ("all {} can {}", "the {} know how to {}", "it is in the nature of the {} to {}"),
     ALL_LOOK: ("all {} look {}", "the {} are known to look {}", "to the eye all {} are {}"),
     AMONG: ("among the {} are the {}", "the {} include the {}"),
-    DOERS: ("among those that can {} are the {}", "some that can {} are the {}"),
-    LOOKERS: ("among those that look {} are the {}", "some that look {} are the {}"),
+    DOERS: ("among those that can {} are the {}", "those that can {} include all the {}"),
+    LOOKERS: ("among those that look {} are the {}", "those that look {} include all the {}"),
 }
 FORWARD = (ALL, ALL_CAN, ALL_LOOK)
 ASKED = {
-    ALL: "Question: What are the {}? Answer: {}.",
+    ALL: "Question: To what do the {} belong? Answer: {}.",
     ALL_CAN: "Question: What can the {} do? Answer: {}.",
     ALL_LOOK: "Question: How do the {} look? Answer: {}.",
 }
