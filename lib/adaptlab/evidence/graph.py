@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 
 from adaptlab.tasks.knowledge import ALL, Fact
 from adaptlab.tasks.worlds import World
+from adaptlab.tasks.worlds_structure import ancestors
 
 STATED = {"color": "0.65", "linewidth": 1}
 ABOUT, INFERRED = {"edgecolor": "C1"}, {"edgecolor": "C1", "linestyle": (0, (3, 2))}
@@ -20,8 +21,8 @@ def hierarchy(world: World, about: str = "", ax: Axes | None = None) -> Axes:
     """
     axes = ax or plt.gca()
     parent = {fact.a: fact.b for fact in sorted(world.stated, key=_sentence) if fact.form == ALL}
-    about = about or max(sorted(parent), key=lambda name: len(_above(parent, name)))
-    boxes = {about: ABOUT} | dict.fromkeys(_above(parent, about)[1:], INFERRED)
+    about = about or max(sorted(parent), key=lambda name: len(ancestors(parent, name)))
+    boxes = {about: ABOUT} | dict.fromkeys(ancestors(parent, about)[1:], INFERRED)
     places = _places(parent)
     for child, over in parent.items():
         axes.plot(*zip(places[child], places[over], strict=True), **STATED, zorder=1)
@@ -37,13 +38,6 @@ def hierarchy(world: World, about: str = "", ax: Axes | None = None) -> Axes:
 
 def _sentence(fact: Fact) -> str:
     return fact.sentence
-
-
-def _above(parent: dict[str, str], name: str) -> list[str]:
-    above = []
-    while name in parent:
-        above.append(name := parent[name])
-    return above
 
 
 def _places(parent: dict[str, str]) -> dict[str, tuple[float, float]]:

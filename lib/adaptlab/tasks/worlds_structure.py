@@ -90,7 +90,8 @@ def _trees(rng: random.Random, names: list[str]) -> dict[str, str]:
     return parent
 
 
-def _ancestors(parent: dict[str, str], name: str) -> list[str]:
+def ancestors(parent: dict[str, str], name: str) -> list[str]:
+    """The categories above one, nearest first, by child -> parent."""
     above = []
     while name in parent:
         above.append(name := parent[name])
@@ -104,7 +105,7 @@ def _facts(
     own: dict[str, list[Fact]] = {}
     every = [(form, value) for form, of in values.items() for value in of]
     for name in names:  # parents stand before their children
-        inherited = {(fact.form, fact.b) for above in _ancestors(parent, name) for fact in own[above]}
+        inherited = {(fact.form, fact.b) for above in ancestors(parent, name) for fact in own[above]}
         free = [one for one in every if one not in inherited]
         new = [] if name in held_out else rng.sample(free, rng.randint(1, 6))
         above = [Fact(ALL, name, parent[name])] if name in parent else []
