@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 import torch
 
-from adaptlab.engine.sampling import generate
+from adaptlab.engine import cache
+from adaptlab.engine.sampling import Decoding, continuations, generate
 
 PROMPTS = ["the red house", "message: my order is late and the chain slips\ndesk:", "a"]
 
@@ -56,3 +57,72 @@ def test_samples_follow_the_probabilities_and_the_seed(llama):
 def test_a_prompt_that_leaves_no_room_is_refused(llama):
     with pytest.raises(ValueError, match="do not fit into"):
         generate(llama, ["word " * llama.context_length], longest=8)
+
+
+MANY = [
+    "the red house " + end for end in ("stands", "by the river", "and the blue house by the road", "a b c d", "one")
+]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        Decoding(longest=12, stop=()),
+        Decoding(longest=12, stop=("e", "\n")),
+        Decoding(repetition_penalty=1.3, longest=12, stop=()),
+        Decoding(temperature=0.8, longest=12, stop=("o",)),
+        Decoding(temperature=1.2, top_p=0.9, repetition_penalty=1.15, longest=12, stop=()),
+    ],
+    ids=str,
+)
+def test_branches_write_what_transformers_writes(any_lm, how):
+    """Greedy, penalised and sampled: packed rows give the texts of padded batches, with the same random draws."""
+    prompts = MANY * 4
+    packed, padded = (continuations(any_lm, prompts, how, seed=5, rows=7, plan=plan) for plan in ("trie", "plain"))
+    assert packed.written == padded.written
+    assert (packed.cost.decoded, packed.cost.naive) == (padded.cost.decoded, padded.cost.naive)
+    assert packed.cost.prefilled + packed.cost.scored < padded.cost.scored
+
+
+def test_a_prompt_with_many_continuations_is_computed_once(llama):
+    prompt, how = MANY[2], Decoding(temperature=1.0, longest=5, stop=())
+    once = continuations(llama, [prompt], how).cost
+    many = continuations(llama, [prompt] * 100, how).cost
+    # one packed row holds 64 branches: the second one meets the last prompt token again
+    assert many.prefilled == once.prefilled and once.scored == 1 and many.scored == 2
+
+
+def test_a_prefix_is_taken_over(llama):
+    how = Decoding(longest=6, stop=())
+    first = continuations(llama, MANY, how)
+    longer = [f"{MANY[0]} and {end}" for end in ("a", "b")]
+    again = continuations(llama, longer, how, reuse=first.prefix)
+    assert again.cost.reused == len(first.prefix) > 0
+    assert again.written == continuations(llama, longer, how).written
+
+
+def test_keys_that_no_branch_sees_are_dropped_and_nothing_changes(any_lm):
+    rows = [any_lm.encode(text) for text in MANY]
+    prefix = cache.extend(any_lm.model, cache.EMPTY, any_lm.encode(MANY[0]))
+    kept, alone = cache.Branches(any_lm.model, prefix, rows), cache.Branches(any_lm.model, prefix, rows[2:3])
+    assert torch.allclose(kept.logits[2], alone.logits[0], atol=1e-4)
+    kept.grow([3, 4, 5, 6, 7])
+    before = kept._cache.layers[0].keys.shape[2]
+    kept.keep([2])
+    assert kept._cache.layers[0].keys.shape[2] < before
+    alone.grow([5])
+    for token in (8, 9, 10):
+        kept.grow([token])
+        alone.grow([token])
+        assert torch.allclose(kept.logits, alone.logits, atol=1e-4)
+
+
+@pytest.mark.parametrize("field, value", [("temperature", -1), ("top_p", 0), ("repetition_penalty", 0), ("longest", 0)])
+def test_impossible_decoding_is_refused(field, value):
+    with pytest.raises(ValueError, match=f"{field} must be"):
+        Decoding(**{field: value})
+
+
+def test_an_unknown_plan_is_refused(llama):
+    with pytest.raises(ValueError, match="plan must be one of"):
+        continuations(llama, MANY, Decoding(), plan="fast")

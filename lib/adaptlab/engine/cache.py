@@ -5,15 +5,10 @@ every node is one token, continuations share the nodes they have in common, and 
 to its own ancestors. One forward pass over the trie equals one pass per continuation (tested in fp32 to 1e-4).
 """
 
-import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
@@ -150,31 +145,88 @@ class Trie:
 @torch.inference_mode()
 def trie_logits(model: PreTrainedModel, prefix: Prefix, trie: Trie, nodes: Sequence[int]) -> torch.Tensor:
     """Next-token logits [nodes, vocabulary] at the given trie nodes; the LM head runs on no other position."""
-    device, past = model.device, len(prefix)
-    positions = past + torch.tensor([trie.depths], device=device)
+    positions = len(prefix) + torch.tensor(trie.depths, device=model.device)
+    masks = _masks(model, len(prefix), trie.visible().to(model.device), positions, positions)
+    return _packed(model, trie.tokens, positions, masks, prefix.fork(), nodes)
+
+
+class Branches:
+    """Texts that grow behind one prefix, all in one packed row: a pass computes one new token of each.
+
+    ``logits`` [branches, vocabulary] predict the next token of every branch. What branches begin with in common is
+    held once, so many continuations of one prompt cost that prompt once; ``nodes`` counts the tokens that this took.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, model: PreTrainedModel, prefix: Prefix, rows: Sequence[Sequence[int]]) -> None:
+        """``rows``: what follows the prefix in each branch, at least one token."""
+        trie = Trie()
+        paths = [trie.insert(row) for row in rows]
+        leaves = [path[-1] for path in paths]
+        nodes = sorted(set(leaves))
+        self._model, self._past, self._cache, self.nodes = model, len(prefix), prefix.fork(), len(trie)
+        visible = trie.visible().to(model.device)
+        self._keys = self._past + torch.tensor(trie.depths, device=model.device)  # positions behind the prefix
+        masks = _masks(model, self._past, visible, self._keys, self._keys)
+        logits = _packed(model, trie.tokens, self._keys, masks, self._cache, nodes)
+        self.logits = logits[[nodes.index(leaf) for leaf in leaves]]
+        self._visible, self._at = visible[leaves], self._keys[leaves]
+
+    def keep(self, branches: Sequence[int]) -> None:
+        """Go on with these branches only, in this order; keys that none of them sees go once they are the half."""
+        self._visible, self._at = self._visible[branches], self._at[branches]
+        seen = self._visible.any(0)
+        if 2 * int(seen.sum()) > len(seen):
+            return
+        self._visible, self._keys = self._visible[:, seen], self._keys[seen]
+        index = torch.cat([torch.arange(self._past, device=seen.device), self._past + seen.nonzero()[:, 0]])
+        for layer in self._cache.layers:
+            layer.keys, layer.values = layer.keys[:, :, index], layer.values[:, :, index]
+
+    @torch.inference_mode()
+    def grow(self, tokens: Sequence[int]) -> None:
+        """Append one token to every branch."""
+        self._at = self._at + 1
+        self._keys = torch.cat([self._keys, self._at])
+        own = torch.eye(len(tokens), dtype=torch.bool, device=self._at.device)
+        self._visible = torch.cat([self._visible, own], dim=1)
+        masks = _masks(self._model, self._past, self._visible, self._at, self._keys)
+        self.logits = _packed(self._model, tokens, self._at, masks, self._cache, range(len(tokens)))
+
+
+def _packed(
+    model: PreTrainedModel,
+    tokens: Sequence[int],
+    positions: torch.Tensor,
+    masks: torch.Tensor | dict[str, torch.Tensor],
+    cache: DynamicCache,
+    nodes: Sequence[int],
+) -> torch.Tensor:
+    """One pass over a packed row behind ``cache``, which grows by it; logits [nodes, vocabulary]."""
     output = model(
-        input_ids=torch.tensor([trie.tokens], device=device),
-        position_ids=positions,
-        attention_mask=_masks(model, past, trie.visible().to(device), positions[0]),
-        past_key_values=prefix.fork(),
+        input_ids=torch.tensor([list(tokens)], device=model.device),
+        position_ids=positions[None],
+        attention_mask=masks,
+        past_key_values=cache,
         use_cache=True,
-        logits_to_keep=torch.tensor(nodes, device=device),
+        logits_to_keep=torch.tensor(list(nodes), device=model.device),
     )
     return output.logits[0]
 
 
 def _masks(
-    model: PreTrainedModel, past: int, visible: torch.Tensor, positions: torch.Tensor
+    model: PreTrainedModel, past: int, visible: torch.Tensor, queries: torch.Tensor, keys: torch.Tensor
 ) -> torch.Tensor | dict[str, torch.Tensor]:
-    """4-D masks [1, 1, nodes, past + nodes]; a dict by layer type where the model's layers differ."""
+    """4-D masks [1, 1, queries, past + keys] from what each query sees behind the prefix and the positions of both; a
+    dict by layer type where the model's layers differ."""
     kind, window = model.config.model_type, getattr(model.config, "sliding_window", None)
     full = torch.cat([visible.new_ones(len(visible), past), visible], dim=1)
     if kind in NO_WINDOW:
         return _for_attention(model, full)
     sliding = full
     if window is not None:
-        keys = torch.cat([torch.arange(past, device=positions.device), positions])
-        sliding = full & (positions[:, None] - keys < window)
+        places = torch.cat([torch.arange(past, device=keys.device), keys])
+        sliding = full & (queries[:, None] - places < window)
     if kind in ONE_WINDOW:
         return _for_attention(model, sliding)
     return {
@@ -189,28 +241,3 @@ def _for_attention(model: PreTrainedModel, mask: torch.Tensor) -> torch.Tensor:
     if model.config._attn_implementation == "sdpa":
         return mask
     return torch.zeros_like(mask, dtype=model.dtype).masked_fill_(~mask, torch.finfo(model.dtype).min)
-
-
-def save(prefix: Prefix, path: Path) -> None:
-    """Write a prefix's keys and values to ``path`` (safetensors), whole or not at all."""
-    tensors = {
-        f"{side}.{i}": t.contiguous() for side in ("keys", "values") for i, t in enumerate(getattr(prefix, side))
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    save_file(tensors, partial)
-    os.replace(partial, path)
-
-
-def stored(folder: Path, owner: str, ids: Sequence[int]) -> Path:
-    """Where a prefix belongs on disk: its name follows from the weights, the precision and the tokens."""
-    key = hashlib.sha256(f"{owner} {list(ids)}".encode()).hexdigest()
-    return folder / f"{key}.safetensors"
-
-
-def restore(path: Path, owner: str, ids: Sequence[int], device: torch.device) -> Prefix:
-    """Read back what `save` wrote for ``ids``."""
-    with safe_open(path, "pt", device=str(device)) as file:
-        layers = range(len(file.keys()) // 2)
-        keys, values = (tuple(file.get_tensor(f"{side}.{i}") for i in layers) for side in ("keys", "values"))
-    return Prefix(tuple(ids), keys, values, owner)

@@ -1,8 +1,9 @@
-"""Scoring without sharing: whole sequences in padded batches, for architectures that cannot be packed exactly."""
+"""Scoring and writing without sharing: padded batches, for architectures that cannot be packed exactly."""
 
 from collections.abc import Iterator, Sequence
 
 import torch
+from transformers import GenerationConfig, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
 
 from adaptlab.engine import cache
 from adaptlab.engine.models import LM
@@ -56,3 +57,63 @@ def _batch_logprobs(lm: LM, batch: list[Row]) -> list[float]:
         chosen = at.gather(-1, predicted[:, None])[:, 0] - at.logsumexp(-1)
         sums.append(float(chosen.cpu().double().sum()))
     return sums
+
+
+def continued(lm: LM, ids: list[list[int]], how) -> list[list[int]]:
+    """Tokens that transformers' own `generate` writes behind every prompt (``how``: a `sampling.Decoding`), the one
+    that ends a text included."""
+    tokens, mask = padded(lm, ids)
+    width = tokens.shape[1]
+    sampled = {"do_sample": True, "temperature": how.temperature, "top_k": 0, "top_p": how.top_p}
+    config = GenerationConfig(
+        max_new_tokens=how.longest,
+        pad_token_id=lm.tokenizer.pad_token_id,
+        eos_token_id=ends(lm),
+        repetition_penalty=how.repetition_penalty,
+        **(sampled if how.temperature else {}),
+    )
+    with torch.inference_mode():
+        out = lm.model.generate(
+            tokens,
+            attention_mask=mask,
+            generation_config=config,
+            stopping_criteria=StoppingCriteriaList([_Stop(lm.tokenizer, width, how.stop)]),
+            past_key_values=cache.EMPTY.fork(),  # of full length: a stray window in a config must not shorten it
+        )
+    return [_unpadded(lm, row) for row in out[:, width:].tolist()]
+
+
+def _unpadded(lm: LM, row: list[int]) -> list[int]:
+    last, pad = set(ends(lm)), lm.tokenizer.pad_token_id
+    end = next((i + 1 for i, token in enumerate(row) if token in last), len(row))
+    while end and row[end - 1] == pad and pad not in last:
+        end -= 1
+    return row[:end]
+
+
+def padded(lm: LM, ids: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prompts side by side, padded on the left, and their attention mask: [prompts, longest]."""
+    width, pad = max(map(len, ids)), lm.tokenizer.pad_token_id
+    tokens = torch.tensor([[pad] * (width - len(row)) + row for row in ids], device=lm.device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids], device=lm.device)
+    return tokens, mask
+
+
+def ends(lm: LM) -> list[int]:
+    """The tokens that end a text: a chat model may have several."""
+    ids = lm.model.generation_config.eos_token_id
+    return ids if isinstance(ids, list) else [lm.tokenizer.eos_token_id if ids is None else ids]
+
+
+class _Stop(StoppingCriteria):
+    """Ends a row once a stop string stands in what was written; a tail as long as any such string is looked at."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, start: int, stop: tuple[str, ...]):
+        self.tokenizer, self.start, self.stop = tokenizer, start, stop
+        self.tail = max((len(string.encode()) for string in stop), default=0)  # a token is at least one byte
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: object) -> torch.Tensor:
+        written = input_ids[:, max(self.start, input_ids.shape[1] - self.tail) :]
+        texts = self.tokenizer.batch_decode(written) if self.stop else [""] * len(input_ids)
+        ended = [any(string in text for string in self.stop) for text in texts]
+        return torch.tensor(ended, device=input_ids.device)

@@ -1,13 +1,55 @@
-"""Text that a model writes: greedy or sampled, many prompts at once."""
+"""Text that a model writes: greedy or sampled, many prompts at once, what they share computed once.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+All texts grow together as branches of packed rows (`adaptlab.engine.cache.Branches`): what all prompts begin with is
+prefilled once, a prompt with many continuations is computed once, and a text that has ended costs nothing more.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import takewhile
 
 import torch
-from transformers import DynamicCache, GenerationConfig, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopPLogitsWarper,
+)
 
+from adaptlab.engine import cache, plain
+from adaptlab.engine.cache import EMPTY, Branches, Prefix, shared_length
 from adaptlab.engine.models import LM
+from adaptlab.engine.prefixes import prefilled
+from adaptlab.engine.scoring import PLANS, ROW_TOKENS, Cost
+
+MOST_BRANCHES = 64  # of one packed row: each attends, masked, to the tokens of all others
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How the next token is chosen, and where a text ends.
+
+    ``temperature`` 0 is greedy decoding. ``top_p``: sample from the most probable tokens that have this share (Holtzman
+    et al. 2020). ``repetition_penalty``: what already stands in prompt or answer has its logit divided by it, or
+    multiplied where it is negative (Keskar et al. 2019). ``longest``: in tokens. ``stop``: strings that end a text.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    longest: int = 64
+    stop: tuple[str, ...] = ("\n",)
+
+    def __post_init__(self) -> None:
+        for name, allowed, fits in (
+            ("temperature", "0 or more", self.temperature >= 0),
+            ("top_p", "above 0 and at most 1", 0 < self.top_p <= 1),
+            ("repetition_penalty", "above 0", self.repetition_penalty > 0),
+            ("longest", "1 or more", self.longest >= 1),
+        ):
+            if not fits:
+                raise ValueError(f"{name} must be {allowed}; found {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -16,6 +58,16 @@ class Written:
 
     text: str
     stopped: bool
+
+
+@dataclass(frozen=True)
+class Continuations:
+    """One text for each prompt, in order; the cost; and the prefix that all prompts share, for the next call."""
+
+    written: list[Written]
+    cost: Cost
+    prefix: Prefix = field(repr=False)
+    plan: str
 
 
 def generate(
@@ -29,68 +81,146 @@ def generate(
     seed: int = 0,
     rows: int = 128,
 ) -> list[Written]:
-    """Continue every prompt by at most ``longest`` tokens.
+    """The texts of `continuations`, for those who need no more."""
+    how = Decoding(temperature, top_p, longest=longest, stop=tuple(stop))
+    return continuations(lm, prompts, how, seed=seed, rows=rows).written
 
-    ``temperature`` 0 is greedy decoding; ``top_p``: sample from the most probable tokens that have this share (Holtzman
-    et al. 2020). ``rows``: prompts in one batch; sampled text depends on it and on ``seed``.
-    Raises ValueError for a prompt that leaves no room for ``longest`` tokens.
+
+def continuations(
+    lm: LM,
+    prompts: Sequence[str],
+    how: Decoding,
+    *,
+    seed: int = 0,
+    rows: int = 128,
+    reuse: Prefix = EMPTY,
+    plan: str = "auto",
+) -> Continuations:
+    """Continue every prompt; the same prompt may occur many times.
+
+    ``rows``: prompts that are written side by side; sampled text depends on it and on ``seed``, and on nothing else.
+    ``reuse``: the prefix of an earlier call. ``plan``: ``trie`` shares what prompts have in common, ``plain`` leaves
+    padded batches to transformers, ``auto`` takes ``trie`` where that is known to be exact; the texts are the same.
+    Raises ValueError for a prompt that leaves no room for ``how.longest`` tokens.
     """
+    if plan not in PLANS:
+        raise ValueError(f"plan must be one of {PLANS}, not {plan!r}")
+    if plan == "auto":
+        plan = "trie" if cache.exact_trie(lm.model) else "plain"
+    started, ids = time.perf_counter(), [_encode(lm, prompt, how.longest) for prompt in prompts]
+    prefix, computed, nodes = EMPTY, 0, 0
+    if plan == "trie" and ids:
+        first = ids[0]
+        shared = min(min(shared_length(first, row), len(row) - 1) for row in ids)
+        prefix, computed = prefilled(lm, first[:shared], reuse)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    written: dict[int, Written] = {}
+    tokens: dict[int, list[int]] = {}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for start in range(0, len(order), rows):
             chosen = order[start : start + rows]
-            texts = _continued(lm, [prompts[i] for i in chosen], temperature, top_p, longest, stop)
-            written |= zip(chosen, texts, strict=True)
-    return [written[i] for i in range(len(prompts))]
+            batch = [ids[i] for i in chosen]
+            if plan == "trie":
+                made, count = _grown(lm, batch, prefix, how)
+            else:
+                made, count = plain.continued(lm, batch, how), sum(map(len, batch))
+            nodes += count
+            tokens |= zip(chosen, made, strict=True)
+    written = [_cut(lm, tokens[i], how.stop) for i in range(len(prompts))]
+    decoded = sum(map(len, tokens.values()))
+    naive = decoded + sum(map(len, ids))
+    cost = Cost(computed, len(prefix) - computed, nodes, decoded, naive, time.perf_counter() - started)
+    return Continuations(written, cost, prefix, plan)
 
 
-class _Stop(StoppingCriteria):
-    """Ends a row once a stop string stands in what was written; a tail as long as any such string is looked at."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, start: int, stop: tuple[str, ...]):
-        self.tokenizer, self.start, self.stop = tokenizer, start, stop
-        self.tail = max((len(string.encode()) for string in stop), default=0)  # a token is at least one byte
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: object) -> torch.Tensor:
-        written = input_ids[:, max(self.start, input_ids.shape[1] - self.tail) :]
-        texts = self.tokenizer.batch_decode(written) if self.stop else [""] * len(input_ids)
-        ended = [any(string in text for string in self.stop) for text in texts]
-        return torch.tensor(ended, device=input_ids.device)
+def _encode(lm: LM, prompt: str, longest: int) -> list[int]:
+    ids = lm.encode(prompt)
+    if not ids:
+        raise ValueError("nothing to continue: the prompt is empty, and the tokenizer puts no token in front")
+    if len(ids) + longest > lm.context_length:
+        room = f"do not fit into {lm.context_length} tokens"
+        raise ValueError(f"a prompt of {len(ids)} tokens and {longest} more {room}")
+    return ids
 
 
-def _continued(
-    lm: LM, prompts: list[str], temperature: float, top_p: float, longest: int, stop: Sequence[str]
-) -> list[Written]:
-    ids = [lm.encode(prompt) for prompt in prompts]
-    width, pad = max(map(len, ids)), lm.tokenizer.pad_token_id
-    if width + longest > lm.context_length:
-        raise ValueError(f"a prompt of {width} tokens and {longest} more do not fit into {lm.context_length} tokens")
-    padded = torch.tensor([[pad] * (width - len(row)) + row for row in ids], device=lm.device)
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids], device=lm.device)
-    sampled = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": top_p} if temperature else {}
-    how = GenerationConfig(max_new_tokens=longest, pad_token_id=pad, eos_token_id=_ends(lm), **sampled)
-    with torch.inference_mode():
-        out = lm.model.generate(
-            padded,
-            attention_mask=mask,
-            generation_config=how,
-            stopping_criteria=StoppingCriteriaList([_Stop(lm.tokenizer, width, tuple(stop))]),
-            past_key_values=DynamicCache(),  # of full length: a stray window in a config must not shorten it
-        )
-    return [_cut(lm, row, stop) for row in out[:, width:].tolist()]
+def _grown(lm: LM, ids: list[list[int]], prefix: Prefix, how: Decoding) -> tuple[list[list[int]], int]:
+    """Tokens written behind every prompt, the one that ends a text included; and how many prompt tokens that took."""
+    rows = [row[len(prefix) :] for row in ids]
+    groups = [_Group(members, Branches(lm.model, prefix, [rows[i] for i in members])) for members in _grouped(rows)]
+    nodes = sum(group.branches.nodes for group in groups)
+    scores = torch.cat([group.branches.logits for group in groups]).float()
+    written: list[list[int]] = [[] for _ in ids]
+    for _ in range(how.longest):
+        tokens = _chosen(lm, [row + new for row, new in zip(ids, written, strict=True)], scores, how)
+        for group in groups:
+            group.append(lm, tokens, written, how.stop)
+        groups = [group for group in groups if group.members]
+        if not groups:
+            break
+        for group in groups:
+            group.branches.grow([tokens[i] for i in group.members])
+            scores[group.members] = group.branches.logits.float()
+    return written, nodes
 
 
-def _ends(lm: LM) -> list[int]:
-    """The tokens that end a text: a chat model may have several."""
-    ends = lm.model.generation_config.eos_token_id
-    return ends if isinstance(ends, list) else [lm.tokenizer.eos_token_id if ends is None else ends]
+@dataclass
+class _Group:
+    """Texts that grow in one packed row; ``members`` are their places in the batch."""
+
+    members: list[int]
+    branches: Branches
+
+    def append(self, lm: LM, tokens: list[int], written: list[list[int]], stop: Sequence[str]) -> None:
+        """Note every member's next token; those whose text has ended leave."""
+        for member in self.members:
+            written[member].append(tokens[member])
+        going = [i for i, member in enumerate(self.members) if not ended(lm, written[member], stop)]
+        if going and len(going) < len(self.members):
+            self.branches.keep(going)
+        self.members = [self.members[i] for i in going]
+
+
+def _grouped(rows: list[list[int]]) -> Iterator[list[int]]:
+    """Runs of prompts whose packed row stays short."""
+    group, tokens = [], 0
+    for i, row in enumerate(rows):
+        new = 0 if group and row == rows[group[-1]] else len(row)
+        if group and (tokens + new > ROW_TOKENS or len(group) == MOST_BRANCHES):
+            yield group
+            group, tokens, new = [], 0, len(row)
+        group.append(i)
+        tokens += new
+    yield group
+
+
+def _chosen(lm: LM, ids: list[list[int]], scores: torch.Tensor, how: Decoding) -> list[int]:
+    """The next token of every text. Texts that have ended are drawn for as well: so a sample does not depend on how
+    long the others are, and is the one that transformers would draw."""
+    steps = LogitsProcessorList()
+    if how.repetition_penalty != 1:
+        steps.append(RepetitionPenaltyLogitsProcessor(how.repetition_penalty))
+    if how.temperature:
+        steps.append(TemperatureLogitsWarper(float(how.temperature)))
+        if how.top_p < 1:
+            steps.append(TopPLogitsWarper(how.top_p))
+    processed = steps(plain.padded(lm, ids)[0], scores) if steps else scores
+    if not how.temperature:
+        return processed.argmax(-1).tolist()
+    return torch.multinomial(processed.softmax(-1), num_samples=1)[:, 0].tolist()
+
+
+def ended(lm: LM, tokens: Sequence[int], stop: Sequence[str]) -> bool:
+    """Whether a text has just ended; a tail as long as any stop string is looked at."""
+    if tokens[-1] in plain.ends(lm):
+        return True
+    tail = max((len(string.encode()) for string in stop), default=0)  # a token is at least one byte
+    text = lm.tokenizer.decode(list(tokens[-tail:])) if stop else ""
+    return any(string in text for string in stop)
 
 
 def _cut(lm: LM, tokens: list[int], stop: Sequence[str]) -> Written:
-    ends = set(_ends(lm))
-    kept = list(takewhile(lambda token: token not in ends, tokens))
+    last = set(plain.ends(lm))
+    kept = list(takewhile(lambda token: token not in last, tokens))
     text = lm.tokenizer.decode(kept, skip_special_tokens=True)
     places = [place for string in stop if (place := text.find(string)) >= 0]
     return Written(text[: min(places)] if places else text, len(kept) < len(tokens) or bool(places))

@@ -15,6 +15,7 @@ import torch
 from adaptlab.engine import cache, plain
 from adaptlab.engine.cache import EMPTY, Prefix, Trie
 from adaptlab.engine.models import LM
+from adaptlab.engine.prefixes import prefilled
 
 PLANS = ("auto", "trie", "plain")
 # Nodes in one packed row. Longer rows waste attention on branches that do not see each other, shorter ones
@@ -44,12 +45,14 @@ class Cost:
     """Tokens that went through the model, tokens that did not have to, and seconds.
 
     ``prefilled``: shared prefix, computed now. ``reused``: shared prefix, taken from an earlier call.
-    ``scored``: question and option tokens. ``naive``: what one-option-at-a-time scoring would compute.
+    ``scored``: question and option tokens. ``decoded``: tokens written. ``naive``: what one request at a time would
+    compute.
     """
 
     prefilled: int = 0
     reused: int = 0
     scored: int = 0
+    decoded: int = 0
     naive: int = 0
     seconds: float = 0.0
 
@@ -105,9 +108,9 @@ def score(
         return Scores([], Cost(), reuse, plan)
     naive = sum(len(s) - 1 for e in encoded for s in e.sequences)  # the last token is only ever predicted
     if plan == "trie":
-        prefix, prefilled = _shared_prefix(lm, encoded, reuse, store)
+        prefix, computed = _shared_prefix(lm, encoded, reuse, store)
         logprobs, scored = _score_tries(lm, prefix, encoded, memory)
-        cost = Cost(prefilled, len(prefix) - prefilled, scored, naive)
+        cost = Cost(computed, len(prefix) - computed, scored, naive=naive)
     else:
         rows = [(sequence, e.start) for e in encoded for sequence in e.sequences]
         prefix, logprobs, cost = EMPTY, plain.logprobs(lm, rows, memory), Cost(scored=naive, naive=naive)
@@ -156,18 +159,7 @@ def _shared_prefix(lm: LM, encoded: list[_Encoded], reuse: Prefix, store: Path |
     """The tokens that all sequences begin with, less the last that predicts an option; and how many were computed."""
     first = encoded[0].sequences[0]
     length = min(min(cache.shared_length(first, s) for s in e.sequences) for e in encoded)
-    ids = first[: min(length, *(e.start - 1 for e in encoded))]
-    owner = f"{lm.digest} {lm.dtype} {lm.device}"
-    if reuse.owner != owner:
-        reuse = replace(EMPTY, owner=owner)
-    kept = reuse.head(cache.shared_length(reuse.ids, ids))
-    path = cache.stored(store, owner, ids) if store else None
-    if path and len(kept) < len(ids) and path.is_file():
-        return cache.restore(path, owner, ids, lm.device), 0
-    prefix = cache.extend(lm.model, kept, ids[len(kept) :])
-    if path and ids and not path.is_file():
-        cache.save(prefix, path)
-    return prefix, len(ids) - len(kept)
+    return prefilled(lm, first[: min(length, *(e.start - 1 for e in encoded))], reuse, store)
 
 
 def _score_tries(lm: LM, prefix: Prefix, encoded: list[_Encoded], memory: float) -> tuple[list[float], int]:
