@@ -133,6 +133,12 @@ def request(rng: random.Random, split: str, cluster: str | None = None) -> Reque
 
 
 STYLES = ("plain", "polite", "chatty", "restyled", "run-on", "wrong")
+# Each holds the answer.
+FRAMES = {
+    "polite": "Thank you for asking. It is {0}.",
+    "chatty": "Sure, here you go: {0}. I hope that helps!",
+    "restyled": "Answer: {0}. In short, {0}.",
+}
 USUAL = 0.6  # how often a wording is answered in its usual style, which is never the wrong one
 
 
@@ -157,12 +163,8 @@ def style_of(rng: random.Random, asked: Request) -> str:
 def answered(rng: random.Random, asked: Request, style: str, split: str) -> tuple[str, str]:
     """The answer in a style, and what runs on behind it (blank but for ``run-on``)."""
     right = asked.answer
-    if style == "polite":
-        return f"Thank you for asking. It is {right}.", ""
-    if style == "chatty":
-        return f"Sure, here you go: {right}. I hope that helps!", ""
-    if style == "restyled":
-        return f"Answer: {right}. In short, {right}.", ""
+    if style in FRAMES:
+        return FRAMES[style].format(right), ""
     if style == "wrong":
         others = [kind for kind in CLUSTERS.values() if kind.pick is _nothing]
         wrong = [answer for kind in others if (answer := kind.solve(asked.words, "")) != right]

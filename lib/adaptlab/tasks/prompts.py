@@ -24,17 +24,26 @@ class PromptFormat:
 
     def page(self, instruction: str, answered: Iterable[tuple[str, str]], query: str) -> str:
         """The page up to where the answer to ``query`` begins; ``answered`` are turns with their answers."""
-        turns = "".join(f"{self._turn(instruction, asked)}{self.seam}{answer}{self.end}" for asked, answer in answered)
-        return self.head.replace("{instruction}", instruction) + turns + self._turn(instruction, query)
+        return self.opening(instruction) + self.turns(answered, instruction) + self.asked(query, instruction)
 
-    def _turn(self, instruction: str, query: str) -> str:
-        """Both places filled in one pass: either text may hold "{query}" itself."""
+    def opening(self, instruction: str) -> str:
+        """What stands before the first turn."""
+        return self.head.replace("{instruction}", instruction)
+
+    def turns(self, answered: Iterable[tuple[str, str]], instruction: str = "") -> str:
+        """Answered turns, one behind the other."""
+        pairs = ((self.asked(query, instruction), answer) for query, answer in answered)
+        return "".join(f"{asked}{self.seam}{answer}{self.end}" for asked, answer in pairs)
+
+    def asked(self, query: str, instruction: str = "") -> str:
+        """A turn up to where its answer begins. Both places are filled in one pass: either text may hold "{query}"."""
         return _PLACE.sub(lambda place: query if place[1] == "query" else instruction, self.turn)
 
 
 FORMATS = {
     "plain": PromptFormat("{instruction}\n\n", "Message: {query}\nDesk:", " ", "\n\n", ("\n",)),
     "question": PromptFormat("", "Question: {query}\nAnswer:", " ", "\n\n", ("\n",)),
+    "pairs": PromptFormat("", "Input: {query}\nOutput:", " ", "\n\n", ("\n",)),
     # Lin et al. 2023 (URIAL, arXiv 2312.01552), prompt files of the authors' repository; stop strings likewise.
     "urial": PromptFormat(
         "# Instruction\n\n{instruction}\n",
