@@ -8,7 +8,8 @@ import pytest
 
 from adaptlab.engine.scoring import Cost, Option, score
 from adaptlab.evidence import accounts
-from adaptlab.evidence.evaluate import IclStudy, balanced, baseline_curve, evaluate, icl_curve, in_context
+from adaptlab.evidence.curves import Cell, IclStudy, balanced, baseline_curve, icl_curve, in_context
+from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods.baselines import NaiveBayes
 from adaptlab.methods.prompting import LABELLINGS, Answers, draw
 from adaptlab.tasks.records import Labelled, LabelledSet
@@ -63,7 +64,7 @@ def test_the_curve_equals_scoring_every_prompt_from_scratch(llama):
     frame = icl_curve(llama, DATA, STUDY)
     for labelling in LABELLINGS:
         for k in STUDY.shots:
-            method = in_context(llama, DATA, STUDY, labelling, seed=1, k=k)
+            method = in_context(llama, DATA, Cell(labelling, "plain", 1), k)
             items = balanced(DATA.test, 6)
             plain = score(llama, [method.question(i.text) for i in items], plan="plain")
             gold = [row[LABELS.index(i.label)].logprob for row, i in zip(plain.options, items, strict=True)]
@@ -106,7 +107,7 @@ def test_the_baseline_curve_answers_the_same_items(llama):
         ({"seeds": [1, 1]}, "seeds must name .* none of them twice"),
         ({"shots": [-1]}, "cannot be negative"),
         ({"items": -5}, "cannot be negative"),
-        ({"style": "xml"}, "'xml' is not one of"),
+        ({"styles": ["xml"]}, "'xml' is not one of"),
         ({"labellings": ["numbers"]}, "'numbers' is not one of"),
     ],
 )

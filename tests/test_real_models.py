@@ -7,7 +7,7 @@ import torch
 
 from adaptlab.engine import models
 from adaptlab.engine.scoring import Question, score
-from adaptlab.evidence.evaluate import IclStudy, in_context
+from adaptlab.evidence.curves import Cell, in_context
 from adaptlab.tasks.sets import load_messages
 
 DATA = load_messages()
@@ -43,7 +43,7 @@ def naive(lm, question: Question) -> list[float]:
 
 def questions(lm, n: int) -> list[Question]:
     """Prompts with one-token options, and every fourth with options of several tokens."""
-    method = in_context(lm, DATA, IclStudy(shots=[0], seeds=[0]), "words", seed=0, k=SHOTS[lm.name])
+    method = in_context(lm, DATA, Cell("words", "plain", 0), SHOTS[lm.name])
     made = [method.question(item.text) for item in DATA.test[:n]]
     longer = tuple(f"{o} desk, please" for o in made[0].options)
     return [Question(q.context, longer if i % 4 == 3 else q.options) for i, q in enumerate(made)]

@@ -169,7 +169,12 @@ QUESTIONS = Conversation("q", (ASK, MORE), references=("4", "7"))
         (BARE, "urial", "", "field 'input'"),
         (PAIR, "chat", "", "expected a Conversation, Instruction or Labelled, which have roles, found Completion"),
         (PAIR, "plain", "Name it.", "field 'instruction': expected none for a Completion"),
-        (SUM, "xml", "", "field 'style': expected one of 'plain', 'question', 'pairs', 'urial', 'alpaca', 'chat', found 'xml'"),
+        (
+            SUM,
+            "xml",
+            "",
+            "field 'style': expected one of 'plain', 'question', 'pairs', 'urial', 'alpaca', 'chat', found 'xml'",
+        ),
         (SYSTEM, "chat", "", "found Message"),
     ],
 )

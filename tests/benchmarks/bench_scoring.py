@@ -24,7 +24,7 @@ import adaptlab  # noqa: F401  (first: it sets how threads wait, which OpenMP re
 from adaptlab.engine import cache
 from adaptlab.engine.models import LM, load
 from adaptlab.engine.scoring import Question, score
-from adaptlab.evidence.evaluate import balanced
+from adaptlab.evidence.curves import balanced
 from adaptlab.methods.prompting import InContext, demonstrate, draw, names
 from adaptlab.tasks.sets import load_messages
 

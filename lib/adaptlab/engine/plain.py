@@ -117,3 +117,10 @@ class _Stop(StoppingCriteria):
         texts = self.tokenizer.batch_decode(written) if self.stop else [""] * len(input_ids)
         ended = [any(string in text for string in self.stop) for text in texts]
         return torch.tensor(ended, device=input_ids.device)
+
+
+@torch.inference_mode()
+def distributions(lm: LM, ids: list[int], start: int) -> torch.Tensor:
+    """Log-probabilities [tokens from ``start`` on, vocabulary] before each of these tokens, by one pass of its own."""
+    logits = lm.model(torch.tensor([ids[:-1]], device=lm.device), use_cache=False).logits[0, start - 1 :]
+    return logits.float().log_softmax(-1).cpu()

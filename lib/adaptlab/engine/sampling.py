@@ -54,10 +54,12 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Written:
-    """What a model wrote, up to where it stopped; ``stopped``: whether it did so itself, at EOS or a stop string."""
+    """What a model wrote, up to where it stopped; ``stopped``: whether it did so itself, at EOS or a stop string.
+    ``tokens`` are all that were written, those that end the text included."""
 
     text: str
     stopped: bool
+    tokens: tuple[int, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -223,4 +225,5 @@ def _cut(lm: LM, tokens: list[int], stop: Sequence[str]) -> Written:
     kept = list(takewhile(lambda token: token not in last, tokens))
     text = lm.tokenizer.decode(kept, skip_special_tokens=True)
     places = [place for string in stop if (place := text.find(string)) >= 0]
-    return Written(text[: min(places)] if places else text, len(kept) < len(tokens) or bool(places))
+    stopped = len(kept) < len(tokens) or bool(places)
+    return Written(text[: min(places)] if places else text, stopped, tuple(tokens))

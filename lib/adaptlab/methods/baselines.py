@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adaptlab.engine.cache import EMPTY, Prefix
+from adaptlab.engine.sampling import Written
 from adaptlab.engine.scoring import Cost, Option
 from adaptlab.methods.prompting import Answers
-from adaptlab.tasks.records import Labelled
+from adaptlab.methods.writing import Answered
+from adaptlab.tasks.open_sets import question
+from adaptlab.tasks.records import Instruction, Labelled
 
 
 def words(text: str) -> list[str]:
@@ -46,3 +49,28 @@ class NaiveBayes:
 
         options = [{label: Option(logprob(label, i.text), 1, len(label)) for label in self.labels} for i in items]
         return Answers(options, Cost())
+
+
+@dataclass(frozen=True)
+class WordForWord:
+    """A dictionary made from the demonstrations whose question and answer have as many words: the n-th word of one
+    stands for the n-th of the other. It answers word for word, and not at all where it lacks a word."""
+
+    demonstrations: tuple[Instruction, ...]
+
+    name = "dictionary"
+    model = "word for word"
+
+    @property
+    def shots(self) -> int:
+        return len(self.demonstrations)
+
+    def answer(self, items: Sequence[Instruction], reuse: Prefix = EMPTY) -> Answered:
+        """What the dictionary says; it has no probabilities, and no tokens are spent."""
+        partner: dict[str, str] = {}
+        for one in self.demonstrations:
+            asked, said = question(one).split(), one.output.split()
+            partner |= zip(asked, said, strict=True) if len(asked) == len(said) else ()
+        texts = (" ".join(partner.get(word, "") for word in question(item).split()) for item in items)
+        written = [Written(text, True, (0,)) for text in texts]
+        return Answered(written, [Option(math.nan, 1, 1)] * len(written), Cost())

@@ -1,8 +1,8 @@
 """In-context learning: demonstrations, prompt formats, and a model that answers from its prompt alone."""
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from transformers import PreTrainedTokenizerBase
 
@@ -141,3 +141,14 @@ class InContext:
         scores = score(self.lm, [self.question(item.text) for item in items], reuse=reuse)
         options = [dict(zip(self.called, row, strict=True)) for row in scores.options]
         return Answers(options, scores.cost, scores.prefix)
+
+
+@dataclass(frozen=True)
+class Selected(InContext):
+    """A model that classifies each text behind demonstrations chosen for it: ``chosen`` holds them by text."""
+
+    chosen: Mapping[str, tuple[Demonstration, ...]] = field(default_factory=dict)
+
+    def question(self, text: str) -> Question:
+        """The prompt for one text, with its own demonstrations."""
+        return InContext.question(replace(self, demonstrations=self.chosen[text]), text)

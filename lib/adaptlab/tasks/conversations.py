@@ -7,7 +7,7 @@ import random
 
 from adaptlab.tasks.records import Conversation, FieldError, Message, check_choice, content_key
 from adaptlab.tasks.styles import styled
-from adaptlab.tasks.templates import TASKS, example
+from adaptlab.tasks.templates import TASKS, TEMPLATES, example
 from adaptlab.tasks.vocabularies import Vocabulary
 
 # Clusters whose answer is a list, so that there is something to go on with.
@@ -26,16 +26,21 @@ FOLLOW_UPS = {
 
 
 def conversation(
-    rng: random.Random, vocabulary: Vocabulary, first: str | None = None, follow_up: str | None = None
+    rng: random.Random,
+    vocabulary: Vocabulary,
+    first: str | None = None,
+    follow_up: str | None = None,
+    templates: int = TEMPLATES,
 ) -> Conversation:
     """Two user turns, their answers yet to be written; ``references`` are the right ones.
 
     ``first`` is one of `FIRST` and ``follow_up`` a key of `FOLLOW_UPS`, random unless given; the category names both.
-    The second reference answers the follow-up about a right first answer.
+    The first ``templates`` of its cluster word the opening. The second reference answers the follow-up about a right
+    first answer.
     """
     first = check_choice("first", first or rng.choice(FIRST), FIRST)
     second = check_choice("follow_up", follow_up or rng.choice(list(FOLLOW_UPS)), tuple(FOLLOW_UPS))
-    opening = example(rng, first, vocabulary)
+    opening = example(rng, first, vocabulary, template=rng.randrange(templates))
     said = rng.choice(FOLLOW_UPS[second])
     name = f"{first} then {second}"
     key = content_key(f"{name} {opening.instruction} {said}")[:16]

@@ -15,7 +15,7 @@ from adaptlab.tasks.records import FieldError, Instruction, check_choice, check_
 from adaptlab.tasks.vocabularies import VOCABULARIES
 from adaptlab.tasks.words import fresh_words
 
-LEXICON = 8  # words in each of the two lexicons
+LEXICON = 16  # words in each of the two lexicons
 # What a digest of an English note keeps, and what it drops.
 _SIZE = "small big heavy light narrow wide round flat".split()
 _COLOUR = "red blue green white black yellow brown grey".split()
@@ -51,14 +51,14 @@ def question(item: Instruction) -> str:
     return f"{item.instruction}\n{item.input}" if item.input.strip() else item.instruction
 
 
-def answers(item: Instruction) -> frozenset[str]:
-    """The right answer as it may be put: plain, or in one of the manners of the study world."""
-    return frozenset((item.output, *(frame.format(item.output) for frame in FRAMES.values())))
+def answers(plain: str) -> frozenset[str]:
+    """An answer as it may be put: plain, or in one of the manners of the study world."""
+    return frozenset((plain, *(frame.format(plain) for frame in FRAMES.values())))
 
 
 def right(item: Instruction, text: str) -> bool:
     """Whether a text is the right answer and nothing else, in any of these manners."""
-    return text.strip() in answers(item)
+    return text.strip() in answers(item.output)
 
 
 def load_requests(words: str, pool: int, test: int, seed: int, clusters: Sequence[str] = ()) -> OpenSet:

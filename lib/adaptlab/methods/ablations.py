@@ -1,0 +1,84 @@
+"""What is it about demonstrations that helps? The same questions with right answers, wrong ones, none, or no layout.
+
+After the prompt files of Zhao et al. 2024 (arXiv 2405.19874, qa_matching). Only ``shifted`` changes nothing but the
+pairing: every answer stands there still, once, so lengths and manner are those of ``correct``. The others also change
+what answers look like: read them with that in mind.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+
+from adaptlab.methods.writing import paired
+from adaptlab.tasks.open_sets import question
+from adaptlab.tasks.prompts import PromptFormat
+from adaptlab.tasks.records import Demonstration, Instruction
+
+Records = Sequence[Instruction]
+
+
+def correct(layout: PromptFormat, records: Records, pool: Records, seed: int) -> str:
+    """Every question with its right answer."""
+    return layout.turns(paired(records))
+
+
+def shifted(layout: PromptFormat, records: Records, pool: Records, seed: int) -> str:
+    """Answers moved on by one, the last to the first question. A single demonstration has nothing to move on to and
+    stays right; so may an answer that two questions share."""
+    answers = [record.output for record in records]
+    return _answered(layout, records, answers[-1:] + answers[:-1])
+
+
+def same_task(layout: PromptFormat, records: Records, pool: Records, seed: int) -> str:
+    """Answers that belong to other questions of the same cluster."""
+    return _answered(layout, records, _others(records, pool, seed, lambda a, b: a == b))
+
+
+def other_task(layout: PromptFormat, records: Records, pool: Records, seed: int) -> str:
+    """Answers that belong to questions of other clusters."""
+    return _answered(layout, records, _others(records, pool, seed, lambda a, b: a != b))
+
+
+def no_answers(layout: PromptFormat, records: Records, pool: Records, seed: int) -> str:
+    """The questions alone, as lines of text."""
+    return "".join(f"{layout.asked(question(record)).rsplit(chr(10), 1)[0]}{layout.end}" for record in records)
+
+
+def broken_format(layout: PromptFormat, records: Records, pool: Records, seed: int) -> str:
+    """Questions and right answers run together, without the layout that the last question has."""
+    return "".join(f"{question(record)} {record.output} " for record in records)
+
+
+ABLATIONS: dict[str, Callable[[PromptFormat, Records, Records, int], str]] = {
+    "correct": correct,
+    "shifted": shifted,
+    "same task": same_task,
+    "other task": other_task,
+    "no answers": no_answers,
+    "broken format": broken_format,
+}
+
+
+def mixed(layout: PromptFormat, records: Records, pool: Records, seed: int, wrong: float = 1 / 3) -> str:
+    """Demonstrations of mixed quality: each is wrong with a chance of ``wrong``, with an answer of its own cluster's.
+
+    Nested: what is shown for fewer records is the beginning of what is shown for more.
+    """
+    rng = random.Random(f"quality {seed}")
+    others = _others(records, pool, seed, lambda a, b: a == b)
+    answers = [other if rng.random() < wrong else r.output for r, other in zip(records, others, strict=True)]
+    return _answered(layout, records, answers)
+
+
+def _answered(layout: PromptFormat, records: Records, answers: Sequence[str]) -> str:
+    return layout.turns(Demonstration(question(r), answer) for r, answer in zip(records, answers, strict=True))
+
+
+def _others(records: Records, pool: Records, seed: int, fits: Callable[[str, str], bool]) -> list[str]:
+    """For each record an answer of another one whose category fits, and which is not its own answer."""
+    rng, found = random.Random(f"answers {seed}"), []
+    for record in records:
+        choices = [r.output for r in pool if fits(r.category, record.category) and r.output != record.output]
+        if not choices:
+            raise ValueError(f"the pool has no other answer for record {record.id!r} of {record.category!r}")
+        found.append(rng.choice(choices))
+    return found

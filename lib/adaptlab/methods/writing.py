@@ -1,0 +1,89 @@
+"""A model that answers in writing from its prompt alone: what it writes, and how likely it finds the right answer."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from adaptlab.engine.cache import EMPTY, Prefix
+from adaptlab.engine.models import LM
+from adaptlab.engine.sampling import Decoding, Written, continuations
+from adaptlab.engine.scoring import Cost, Option, Question, score
+from adaptlab.tasks.open_sets import question
+from adaptlab.tasks.prompts import FORMATS
+from adaptlab.tasks.records import Demonstration, Instruction
+
+LONGEST = 32  # tokens of an answer
+
+
+@dataclass(frozen=True)
+class Answered:
+    """For every item, what was written and what the right answer scored; what that cost; the prefix to reuse."""
+
+    written: list[Written]
+    gold: list[Option]
+    cost: Cost
+    prefix: Prefix = EMPTY
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A model that writes answers behind ``shown``, the text of its demonstrations.
+
+    ``style``: the layout of the question, a key of `prompts.FORMATS`; ``instruction`` fills the layout's head.
+    ``writes`` False: right answers are scored and nothing is written, which costs less.
+    """
+
+    lm: LM
+    shown: str = ""
+    shots: int = 0
+    style: str = "question"
+    instruction: str = ""
+    how: Decoding | None = None
+    writes: bool = True
+    seed: int = 0
+
+    name = "in-context"
+
+    @property
+    def model(self) -> str:
+        return self.lm.name
+
+    @property
+    def decoding(self) -> Decoding:
+        """How answers are written: greedily, up to where the layout ends them, unless said otherwise."""
+        return self.how or Decoding(longest=LONGEST, stop=FORMATS[self.style].stop)
+
+    def prompt(self, asked: str) -> str:
+        """The page up to where the answer begins."""
+        layout = FORMATS[self.style]
+        return layout.opening(self.instruction) + self.shown + layout.asked(asked, self.instruction)
+
+    def answer(self, items: Sequence[Instruction], reuse: Prefix = EMPTY) -> Answered:
+        """Write an answer to each item, and score the right one; both share the prompt.
+
+        What closes the answer is not scored: whether another turn follows or the text ends is not the model's to know.
+        """
+        layout, prompts = FORMATS[self.style], [self.prompt(question(item)) for item in items]
+        golds = [f"{layout.seam}{item.output}" for item in items]
+        scores = score(self.lm, [Question(p, (gold,)) for p, gold in zip(prompts, golds, strict=True)], reuse=reuse)
+        gold = [row[0] for row in scores.options]
+        if not self.writes:
+            return Answered([Written("", False)] * len(items), gold, scores.cost, scores.prefix)
+        texts = continuations(self.lm, prompts, self.decoding, seed=self.seed, reuse=scores.prefix)
+        return Answered(texts.written, gold, _sum(scores.cost, texts.cost), scores.prefix)
+
+
+def _sum(first: Cost, second: Cost) -> Cost:
+    return Cost(*(getattr(first, field.name) + getattr(second, field.name) for field in fields(Cost)))
+
+
+def draw_records(pool: Sequence[Instruction], k: int, seed: int) -> list[Instruction]:
+    """``k`` demonstrations at random; the draw for a smaller ``k`` is the beginning of the draw for a larger one."""
+    if not 0 <= k <= len(pool):
+        raise ValueError(f"shots must be between 0 and {len(pool)}, the size of the pool; found {k}")
+    return random.Random(f"demonstrations {seed}").sample(list(pool), len(pool))[:k]
+
+
+def paired(records: Sequence[Instruction]) -> tuple[Demonstration, ...]:
+    """Records as demonstrations: question and right answer."""
+    return tuple(Demonstration(question(record), record.output) for record in records)

@@ -1,0 +1,70 @@
+"""Tasks with written answers: disjoint, repeatable, and right answers that a program can tell."""
+
+import pytest
+
+from adaptlab.tasks import open_sets
+from adaptlab.tasks.open_sets import LEXICON, OPEN_TASKS, OpenSet, answers, load_open, question, right
+from adaptlab.tasks.records import Instruction
+
+EVERY = pytest.mark.parametrize("name", OPEN_TASKS)
+WORDS = pytest.mark.parametrize("words", ["study", "english"])
+
+
+@EVERY
+@WORDS
+def test_sets_are_as_large_as_asked_disjoint_and_repeatable(name, words):
+    data = load_open(name, words, pool=60, test=40, seed=3)
+    assert (len(data.pool), len(data.test)) == (60, 40)
+    assert not {question(r) for r in data.pool} & {question(r) for r in data.test}
+    assert data == load_open(name, words, pool=60, test=40, seed=3) != load_open(name, words, pool=60, test=40, seed=4)
+
+
+@WORDS
+def test_a_lexicon_is_one_to_one_and_word_for_word(words):
+    data, partner = load_open("lexicon", words), {}
+    for record in (*data.pool, *data.test):
+        asked, said = record.instruction.split(), record.output.split()
+        assert len(asked) == len(said) == len(set(asked))
+        for a, b in zip(asked, said, strict=True):
+            assert partner.setdefault(a, b) == b
+    assert len(partner) == len(set(partner.values())) == LEXICON
+    assert not set(partner) & set(partner.values())
+
+
+@WORDS
+def test_a_digest_keeps_two_words_of_its_note(words):
+    for record in load_open("digest", words).test:
+        parts = record.instruction.split()
+        assert record.output.split() == parts[2:4] and len(parts) == 5
+
+
+def test_requests_can_be_of_some_clusters_only():
+    assert {r.category for r in load_open("requests", clusters=["copy", "last"]).test} == {"copy", "last"}
+
+
+def test_the_right_answer_counts_in_any_manner_and_nothing_else_does():
+    (record, *_), (other, *_) = load_open("requests").test, load_open("requests", seed=9).test
+    assert len(answers(record.output)) == 4
+    for text in answers(record.output):
+        assert right(record, f" {text}\n") and not right(record, f"{text} And more.")
+    assert record.output == other.output or not right(record, other.output)
+    assert not right(record, "") and not right(record, record.output.upper())
+
+
+def test_more_questions_than_there_are_is_refused(monkeypatch):
+    monkeypatch.setattr(open_sets, "LEXICON", 4)  # 12 pairs of words, 24 triples and 24 fours
+    assert len(load_open("lexicon", pool=40, test=10).pool) == 40
+    with pytest.raises(ValueError, match="field 'pool and test': expected no more than 60 together, found 61"):
+        load_open("lexicon", pool=40, test=21)
+
+
+def test_bad_wishes_are_refused():
+    with pytest.raises(ValueError, match="field 'task': expected one of 'requests', 'lexicon', 'digest'"):
+        load_open("poems")
+    with pytest.raises(ValueError, match="field 'words': expected one of 'study', 'english'"):
+        load_open("digest", "latin")
+    one = Instruction("a", "Say x", "", "x")
+    with pytest.raises(ValueError, match="questions that are not in the pool"):
+        OpenSet("leak", (one,), (Instruction("b", "say X.", "", "x"),))
+    with pytest.raises(ValueError, match="field 'style'"):
+        OpenSet("odd", (), (one,), "xml")

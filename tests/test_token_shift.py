@@ -1,0 +1,89 @@
+"""Token-distribution shift, against its definition by hand; and the distributions that it rests on."""
+
+import pandas as pd
+import pytest
+import torch
+
+from adaptlab.engine.distributions import along
+from adaptlab.engine.sampling import Decoding, continuations
+from adaptlab.evidence.token_shift import KINDS, Source, by_part, token_shift
+from adaptlab.tasks.records import Instruction
+from conftest import tiny_lm
+
+ITEMS = [Instruction(f"i{n}", text, "", "x") for n, text in enumerate(("the red house", "option two", "message: my"))]
+HOW = Decoding(longest=6, stop=())
+
+
+def bare(item):
+    return item.instruction
+
+
+def shown(item):
+    return f"the blue house by the road\n{item.instruction}"
+
+
+@pytest.mark.parametrize("prompt", [bare, shown])
+def test_distributions_are_those_of_one_pass_each(any_lm, prompt):
+    prompts = [prompt(item) for item in ITEMS]
+    answers = [w.tokens for w in continuations(any_lm, prompts, HOW).written]
+    for text, answer, found in zip(prompts, answers, along(any_lm, prompts, answers), strict=True):
+        ids = [*any_lm.encode(text), *answer]
+        with torch.inference_mode():
+            logits = any_lm.model(torch.tensor([ids])).logits[0, len(ids) - len(answer) - 1 : -1]
+        assert torch.allclose(found, logits.log_softmax(-1), atol=1e-4)
+
+
+def test_distributions_of_models_that_cannot_be_packed():
+    lm = tiny_lm("bloom-alibi")
+    (found,) = along(lm, ["the red house"], [(5, 6)])
+    assert found.shape == (2, lm.vocabulary) and torch.allclose(found.exp().sum(-1), torch.ones(2), atol=1e-4)
+
+
+def test_what_does_not_fit_is_refused(llama):
+    with pytest.raises(ValueError, match="do not fit into 256"):
+        list(along(llama, ["a " * 200], [tuple(range(2, 80)) * 2]))
+    with pytest.raises(ValueError, match="at least one token"):
+        list(along(llama, ["a"], [()]))
+
+
+def test_a_source_is_not_shifted_against_itself(llama):
+    source = Source("same", llama, shown)
+    frame = token_shift(source, source, ITEMS, HOW)
+    assert (frame["rank"] == 1).all() and (frame.kind == "unshifted").all() and frame.kl.abs().max() < 1e-5
+    assert by_part(frame).beyond_half.eq(0.5).all()
+
+
+def test_ranks_kinds_and_divergence_follow_the_definition(llama):
+    frame = token_shift(Source("a", llama, shown), Source("b", llama, bare), ITEMS, HOW, seed=4)
+    texts = continuations(llama, [shown(item) for item in ITEMS], HOW).written
+    assert list(frame.groupby("item", sort=False).size()) == [len(w.tokens) for w in texts]
+    for item, written in zip(ITEMS, texts, strict=True):
+        for n, row in enumerate(frame[frame["item"] == item.id].itertuples()):
+            after, before = (
+                llama.model(torch.tensor([[*llama.encode(make(item)), *written.tokens[:n]]])).logits[0, -1]
+                for make in (shown, bare)
+            )
+            p, q = after.softmax(-1), before.softmax(-1)
+            rank = 1 + int((q > q[written.tokens[n]]).sum())
+            assert row.rank == rank and row.kind == KINDS[0 if rank == 1 else 1 if rank <= 3 else 2]
+            assert row.kl == pytest.approx(float((p * (p / q).log()).sum()), abs=1e-3)
+            assert row.base_prob == pytest.approx(float(q[written.tokens[n]]), abs=1e-4)
+    assert set(frame.seed) == {4} and frame.kl.min() > -1e-5
+    parts = frame.groupby("item").part.agg(list)
+    assert all(p == ["first", *["middle"] * (len(p) - 2), "last"] for p in parts)
+
+
+def test_answers_without_a_middle_are_left_out_in_every_draw(llama):
+    frame = token_shift(Source("a", llama, shown), Source("b", llama, bare), ITEMS, HOW)
+    short = frame[(frame["item"] != "i1") | frame.place.lt(2)].assign(seed=1)
+    both = by_part(pd.concat([frame, short]))
+    assert set(both["item"]) == {"i0", "i2"} and both.groupby(["seed", "item"]).size().eq(4).all()
+
+
+def test_sources_of_other_tokens_and_sampled_answers_are_refused(llama):
+    other = tiny_lm("llama", seed=1)
+    other.tokenizer.add_tokens(["<more>"])
+    with pytest.raises(ValueError, match="read different tokens"):
+        token_shift(Source("a", llama, bare), Source("b", other, bare), ITEMS, HOW)
+    with pytest.raises(ValueError, match="is greedy"):
+        token_shift(Source("a", llama, bare), Source("b", llama, bare), ITEMS, Decoding(temperature=1.0))

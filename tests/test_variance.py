@@ -1,0 +1,68 @@
+"""Variance components come back from data that were made of them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from adaptlab.evidence.variance import SOURCES, components, order_variance
+
+
+def made(draws=40, orders=6, items=50, seed=0, **sd) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    shape = {
+        "draw": (draws, 1, 1),
+        "order": (draws, orders, 1),
+        "item": (1, 1, items),
+        "draw x item": (draws, 1, items),
+    }
+    shape["rest"] = (draws, orders, items)
+    y = sum(rng.normal(0, sd.get(name.replace(" ", "_"), 0), size) for name, size in shape.items())
+    y = np.broadcast_to(y, (draws, orders, items))
+    index = pd.MultiIndex.from_product([range(draws), range(orders), range(items)], names=["seed", "order", "item"])
+    return pd.Series(y.ravel(), index, name="gold_prob").reset_index().assign(shots=4)
+
+
+def test_components_come_back():
+    sd = {"draw": 1.0, "order": 0.5, "item": 2.0, "draw_x_item": 0.7, "rest": 0.3}
+    found = components(made(**sd))
+    assert list(found.index) == list(SOURCES)
+    for name in SOURCES:
+        assert found[name] == pytest.approx(sd[name.replace(" ", "_")] ** 2, rel=0.5), name
+
+
+@pytest.mark.parametrize("source", ["draw", "order", "item", "draw_x_item", "rest"])
+def test_a_single_source_is_named(source):
+    found = components(made(**{source: 1.0}))
+    assert found.idxmax() == source.replace("_", " ") and found.max() / found.sum() > 0.9
+
+
+def test_components_do_not_depend_on_the_order_of_rows():
+    frame = made(draws=4, orders=3, items=5, rest=1.0, item=1.0)
+    pd.testing.assert_series_equal(components(frame), components(frame.sample(frac=1, random_state=1)))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda f: f[f.order == 0],
+        lambda f: f[f.seed == 0],
+        lambda f: f.drop(index=f.index[3]),
+        lambda f: pd.concat([f, f.iloc[:1]]),
+        lambda f: f[(f.seed > 0) | (f.order > 0)],
+    ],
+    ids=["one order", "one draw", "a gap", "a repeat", "an order less"],
+)
+def test_unbalanced_frames_are_refused(broken):
+    with pytest.raises(ValueError, match="two or more draws, as many orders in each"):
+        components(broken(made(draws=3, orders=3, items=4, rest=1.0)))
+
+
+def test_order_variance_is_that_of_each_item():
+    frame = made(draws=3, orders=4, items=5, order=1.0, rest=0.5)
+    table = order_variance(frame)
+    assert len(table) == 15
+    one = frame[(frame.seed == 1) & (frame["item"] == 2)].gold_prob
+    row = table[(table.seed == 1) & (table["item"] == 2)].order_variance.item()
+    assert row == pytest.approx(np.var(one, ddof=1))
+    with pytest.raises(ValueError, match="at least two values of 'order'"):
+        order_variance(frame[frame.order == 0])
