@@ -21,6 +21,7 @@ PROJECT = PYPROJECT["project"]
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
 ROOMS = ["tasks", "engine", "studymodel", "methods", "evidence", "runner"]
 SOURCES = sorted((ROOT / "lib" / "adaptlab").rglob("*.py"))
+EXTRAS = ("real", "smollm2", "data", "serve", "dev")
 # Distribution to import name, where they differ.
 IMPORT_NAMES = {
     "pillow": "PIL",
@@ -54,7 +55,7 @@ def imported(path: Path) -> set[str]:
 def test_the_locked_versions_satisfy_what_is_declared():
     lock = (ROOT / "requirements.lock").read_text()
     pinned = dict(re.findall(r"^([a-z0-9._-]+)==([^\s;\\]+)", lock, re.M))
-    for name, specifier in requirements("real", "smollm2", "data", "dev").items():
+    for name, specifier in requirements(*EXTRAS).items():
         if name == "torch":
             assert name not in pinned, "torch is installed first, outside the lock"
             continue
@@ -113,7 +114,7 @@ def test_rooms_keep_their_walls():
 
 
 def test_every_import_is_declared():
-    known = {IMPORT_NAMES.get(name, name.replace("-", "_")) for name in requirements("real", "smollm2", "data", "dev")}
+    known = {IMPORT_NAMES.get(name, name.replace("-", "_")) for name in requirements(*EXTRAS)}
     known |= {*sys.stdlib_module_names, "adaptlab"}
     for path in SOURCES:
         assert {n.split(".")[0] for n in imported(path)} <= known, path

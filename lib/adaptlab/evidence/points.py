@@ -45,7 +45,7 @@ def points(data: pd.DataFrame, *, x: str, y: str = "correct", hue: str | None = 
         axes.legend(title=hue, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     sns.despine(ax=axes)
     note = f"{data['item'].nunique()} items, {data['seed'].nunique()} seeds; 95 % intervals"
-    axes.text(0.99, 0.015, note, transform=axes.transAxes, ha="right", va="bottom", **_NOTE)
+    axes.annotate(note, (1, 0), (0, -34), "axes fraction", "offset points", ha="right", va="center", **_NOTE)
     return axes
 
 

@@ -25,7 +25,8 @@ class Interval:
     """An estimate with its confidence interval, and what it rests on.
 
     ``estimate``, ``low``, ``high`` and ``se`` are in the unit of the data. ``df`` are the degrees
-    of freedom of ``se``. ``method`` is ``"bca"``, ``"crossed"``, ``"constant"`` or ``"wilson"``.
+    of freedom of ``se``. ``method`` says how it was made: ``"bca"``, ``"crossed"``, ``"constant"``, ``"wilson"``; for
+    figures of a judge ``"asymptotic"``, ``"sandwich"`` or ``"undefined"``.
     """
 
     estimate: float
