@@ -5,6 +5,7 @@ import random
 import matplotlib.pyplot as plt
 import pytest
 
+from adaptlab.engine.models import load
 from adaptlab.evidence import alignment
 from adaptlab.evidence.claims import claim
 from adaptlab.evidence.points import points, shares
@@ -14,7 +15,6 @@ from adaptlab.tasks.conversations import conversation
 from adaptlab.tasks.notes import load_notes
 from adaptlab.tasks.open_sets import load_open
 from adaptlab.tasks.vocabularies import study
-from conftest import tiny_lm
 
 DATA = load_open("requests", pool=24, test=6, clusters=["first", "copy"])
 SEEDS = [0, 1]
@@ -22,10 +22,7 @@ SEEDS = [0, 1]
 
 @pytest.fixture(scope="module")
 def lm():
-    """Room for whole pages: the tiny tokenizer knows no words."""
-    model = tiny_lm("llama")
-    model.model.config.max_position_embeddings = 4096
-    return model
+    return load("study")
 
 
 def test_shots_and_manners(lm):
@@ -63,14 +60,16 @@ def test_shifts_and_turns(lm):
     for id in ("ICL-UNSHIFTED", "ICL-SHIFT-EARLY", "ICL-SHIFT-END"):
         assert claim(id, parts).interval.n_seeds == 2
     talks = [conversation(random.Random(n), study("test"), templates=3) for n in range(3)]
+    with pytest.raises(ValueError, match="no column 'manner'"):
+        points(tokens, x="manner", y="kl")
+    lonely = tokens[(tokens.place < 2) | (tokens["item"] == tokens["item"].iloc[0])]
+    assert len(points(lonely, x="place", y="kl", ax=plt.figure().add_subplot()).get_xticks()) == 2
     turns = alignment.by_turn(lm, DATA, talks, 1, "plain", SEEDS)
     assert turns.groupby(["turn", "seed"]).size().eq(3).all()
     assert claim("ICL-TURNS", turns).interval.n_items == 3
-    figure, axes = plt.subplots(1, 2)
+    _, axes = plt.subplots(1, 2)
     points(tokens, x="place", y="kl", ax=axes[0])
     shares(tokens, x="part", of="kind", kinds=KINDS, ax=axes[1])
     heights = sum(bar.get_height() for bar in axes[1].patches)
     assert heights == pytest.approx(tokens.part.nunique()), "shares add up to one in every bar"
-    with pytest.raises(ValueError, match="no column 'manner'"):
-        points(tokens, x="manner", y="kl")
-    plt.close(figure)
+    plt.close("all")

@@ -1,5 +1,8 @@
 """Curves over shots x draws x orders x formats: complete, nested, exact, and ended by a stated rule."""
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from adaptlab.engine.cache import Trie
@@ -18,8 +21,8 @@ from adaptlab.evidence.curves import (
     task_curves,
 )
 from adaptlab.evidence.selecting import WAYS, selection_curve
-from adaptlab.tasks.open_sets import load_open, question
-from adaptlab.tasks.records import Labelled, LabelledSet
+from adaptlab.tasks.open_sets import OpenSet, load_open, question
+from adaptlab.tasks.records import Instruction, Labelled, LabelledSet
 from conftest import tiny_lm
 
 LABELS = ("hot", "cold")
@@ -100,6 +103,40 @@ def test_a_curve_ends_where_a_prompt_would_not_fit(llama):
     icl_curve(llama, SORTING, kept)
     with pytest.raises(ValueError, match="has room for 256"):
         icl_curve(llama, SORTING, IclStudy(left_out, [0], labellings=["words"]))
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_room_is_kept_for_the_item_that_needs_most(writes):
+    """One item has the longer answer to score, another the longer question to write behind."""
+    lm, words = tiny_lm("llama"), "option two three four yes no a b c d".split()
+    spread = Instruction("a", "red", "", " ".join(words * 3))
+    asked = Instruction("b", " ".join(words * 2), "", "d")
+    data = OpenSet("odd", tuple(Instruction(f"p{i}", f"{w} {w}", "", w) for i, w in enumerate(words)), (spread, asked))
+    study = IclStudy([0, 1, 2, 3, 4, 5, 6, 7, 8], [0], writes=writes)
+    seen = 0
+    for room in range(60, 240, 12):
+        lm.model.config.max_position_embeddings = room
+        try:
+            kept, left_out = fitting(lm, data, study)
+        except ValueError:
+            continue
+        icl_curve(lm, data, kept)
+        if left_out:
+            seen += 1
+            with pytest.raises(ValueError, match=rf"{room} tokens|room for {room}"):
+                icl_curve(lm, data, replace(study, shots=left_out[:1]))
+    assert seen > 3
+
+
+def test_few_demonstrations_have_all_their_orders_before_one_comes_again():
+    for k in (2, 3, 4):
+        orders = [tuple(reordered(range(k), order)) for order in range(math.factorial(k))]
+        assert len(set(orders)) == math.factorial(k)
+
+
+def test_written_answers_have_no_chat_format(llama):
+    with pytest.raises(ValueError, match="'chat' is for labelled data"):
+        icl_curve(llama, WRITING, IclStudy([0], [0], styles=["chat"]))
 
 
 def test_what_never_fits_is_refused(llama):

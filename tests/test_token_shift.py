@@ -5,8 +5,11 @@ import pytest
 import torch
 
 from adaptlab.engine.distributions import along
+from adaptlab.engine.models import load
 from adaptlab.engine.sampling import Decoding, continuations
+from adaptlab.evidence import alignment
 from adaptlab.evidence.token_shift import KINDS, Source, by_part, token_shift
+from adaptlab.tasks.open_sets import load_open, question
 from adaptlab.tasks.records import Instruction
 from conftest import tiny_lm
 
@@ -50,7 +53,9 @@ def test_a_source_is_not_shifted_against_itself(llama):
     source = Source("same", llama, shown)
     frame = token_shift(source, source, ITEMS, HOW)
     assert (frame["rank"] == 1).all() and (frame.kind == "unshifted").all() and frame.kl.abs().max() < 1e-5
-    assert by_part(frame).beyond_half.eq(0.5).all()
+    frame = frame.assign(ended=True, part=frame.part.mask(frame.place == frame.place.max(), "last"))
+    parts = by_part(frame)
+    assert parts.beyond_half.eq(0.5).all() and parts.shifted.eq(0).all()
 
 
 def test_ranks_kinds_and_divergence_follow_the_definition(llama):
@@ -70,13 +75,40 @@ def test_ranks_kinds_and_divergence_follow_the_definition(llama):
             assert row.base_prob == pytest.approx(float(q[written.tokens[n]]), abs=1e-4)
     assert set(frame.seed) == {4} and frame.kl.min() > -1e-5
     parts = frame.groupby("item").part.agg(list)
-    assert all(p == ["first", *["middle"] * (len(p) - 2), "last"] for p in parts)
+    assert all(p == ["first", *["middle"] * (len(p) - 1)] for p in parts), "answers that were cut off have no end"
+
+
+def test_shares_follow_from_the_ranks():
+    rows = [(0, "first", 5), (1, "middle", 1), (2, "middle", 2), (3, "middle", 4), (4, "last", 3)]
+    frame = pd.DataFrame(rows, columns=["place", "part", "rank"]).assign(model="m", seed=0, item="i", ended=True)
+    found = by_part(frame).set_index("part")
+    assert found.shifted.to_dict() == {"all": 2 / 5, "first": 1, "last": 0, "middle": 1 / 3}
+    assert found.beyond_half["all"] == pytest.approx(1 / 5 - 1 / 2)
+
+
+def test_an_answer_ends_with_the_first_token_behind_its_last_visible_sign():
+    lm = load("study")
+    data = load_open("requests")
+    writer = alignment.behind(lm, data, 3, "restyled", 0)
+    source = Source("a", lm, lambda item: writer.prompt(question(item)))
+    frame = token_shift(source, source, data.test[:8], writer.decoding)
+    frame = frame[frame.ended]
+    assert frame["item"].nunique() > 4
+    for _, rows in frame.groupby("item"):
+        said, end = "".join(rows.token.iloc[:-1]), rows.token.iloc[-1]
+        assert said == said.rstrip() and said.endswith(".") and not end.strip()
+        assert list(rows.part) == ["first", *["middle"] * (len(rows) - 2), "last"]
 
 
 def test_answers_without_a_middle_are_left_out_in_every_draw(llama):
     frame = token_shift(Source("a", llama, shown), Source("b", llama, bare), ITEMS, HOW)
+    frame = frame.assign(ended=True, part=frame.part.mask(frame.place == frame.place.max(), "last"))
     short = frame[(frame["item"] != "i1") | frame.place.lt(2)].assign(seed=1)
     both = by_part(pd.concat([frame, short]))
+    cut = frame.assign(ended=frame["item"] != "i0")
+    assert set(by_part(cut)["item"]) == {"i1", "i2"}
+    with pytest.raises(ValueError, match="no item has, in every draw, an answer that ended"):
+        by_part(frame.assign(ended=False))
     assert set(both["item"]) == {"i0", "i2"} and both.groupby(["seed", "item"]).size().eq(4).all()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adaptlab.evidence.variance import SOURCES, components, order_variance
+from adaptlab.evidence.variance import SOURCES, components, estimates, order_variance
 
 
 def made(draws=40, orders=6, items=50, seed=0, **sd) -> pd.DataFrame:
@@ -28,6 +28,17 @@ def test_components_come_back():
     assert list(found.index) == list(SOURCES)
     for name in SOURCES:
         assert found[name] == pytest.approx(sd[name.replace(" ", "_")] ** 2, rel=0.5), name
+
+
+def test_estimates_are_unbiased():
+    """Small tables with much noise: every mean square has to be corrected for those below it."""
+    sd = {"draw": 0.5, "order": 0.5, "item": 0.5, "draw_x_item": 1.5, "rest": 2.0}
+    found = [
+        estimates(made(3, 3, 4, seed, **sd).gold_prob.to_numpy().reshape(3, 3, 4)).to_numpy() for seed in range(2000)
+    ]
+    truth = [sd[name.replace(" ", "_")] ** 2 for name in SOURCES]
+    error = np.std(found, axis=0) / np.sqrt(len(found))
+    assert (np.abs(np.mean(found, axis=0) - truth) < 4 * error).all() and (error < 0.1).all()
 
 
 @pytest.mark.parametrize("source", ["draw", "order", "item", "draw_x_item", "rest"])
@@ -66,3 +77,7 @@ def test_order_variance_is_that_of_each_item():
     assert row == pytest.approx(np.var(one, ddof=1))
     with pytest.raises(ValueError, match="at least two values of 'order'"):
         order_variance(frame[frame.order == 0])
+    with pytest.raises(ValueError, match="several rows for one order"):
+        order_variance(pd.concat([frame, frame.assign(mystery=1)]))
+    two = order_variance(pd.concat([frame.assign(answers="a"), frame.assign(answers="b", gold_prob=0.0)]))
+    assert two[two.answers == "b"].order_variance.eq(0).all() and len(two) == 30

@@ -68,6 +68,15 @@ def test_other_answers_are_wrong_and_of_the_cluster_they_should_be(k, seed):
         assert b != record.output and by_output[b] - {record.category}
 
 
+@pytest.mark.parametrize("style", FORMATS)
+def test_questions_alone_hold_no_answer_and_no_place_for_one(style):
+    records = draw_records(DATA.pool, 5, 0)
+    bare = ablations.no_answers(FORMATS[style], records, DATA.pool, 0)
+    cue = FORMATS[style].turn.split("{query}")[1].strip(" \n`").splitlines()[0]
+    assert cue and cue not in bare
+    assert all(question(r) in bare for r in records)
+
+
 def test_no_answers_and_broken_formats_hold_what_they_say():
     records = draw_records(DATA.pool, 5, 0)
     bare = ablations.no_answers(LAYOUT, records, DATA.pool, 0)
@@ -85,6 +94,11 @@ def test_a_third_of_mixed_demonstrations_is_wrong_and_they_are_nested():
         wrong += sum(a != r.output for a, r in zip(answers_of(shown), records, strict=True))
         n += len(records)
     assert 0.28 < wrong / n < 0.39
+
+
+def test_a_chance_beyond_one_is_refused():
+    with pytest.raises(ValueError, match="wrong must be a chance between 0 and 1; found 2"):
+        ablations.mixed(LAYOUT, DATA.pool[:3], DATA.pool, 0, wrong=2)
 
 
 def test_a_pool_without_other_answers_is_refused():
@@ -143,3 +157,10 @@ def test_talks_of_different_lengths_are_refused(llama):
     two = Conversation("b", (Message("user", "x"), Message("user", "y")))
     with pytest.raises(ValueError, match="the same number of user turns"):
         urial.talk(Writer(llama), [one, two])
+    assert urial.talk(Writer(llama), []) == []
+
+
+def test_a_conversation_is_decoded_as_its_writer_is(llama):
+    one = Conversation("a", (Message("user", "x"),))
+    how = Decoding(longest=1, stop=())
+    assert len(urial.talk(Writer(llama, style="urial", how=how), [one])[0][0].tokens) == 1

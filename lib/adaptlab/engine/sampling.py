@@ -205,7 +205,10 @@ def _chosen(lm: LM, ids: list[list[int]], scores: torch.Tensor, how: Decoding) -
         steps.append(TemperatureLogitsWarper(float(how.temperature)))
         if how.top_p < 1:
             steps.append(TopPLogitsWarper(how.top_p))
-    processed = steps(plain.padded(lm, ids)[0], scores) if steps else scores
+    # Rows are filled up with a token that they hold anyway: a padding token would be penalised with the others.
+    width = max(map(len, ids))
+    read = torch.tensor([row[:1] * (width - len(row)) + row for row in ids], device=scores.device)
+    processed = steps(read, scores) if steps else scores
     if not how.temperature:
         return processed.argmax(-1).tolist()
     return torch.multinomial(processed.softmax(-1), num_samples=1)[:, 0].tolist()

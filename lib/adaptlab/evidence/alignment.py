@@ -53,12 +53,13 @@ def by_decoding(
 ) -> Frame:
     """Plain demonstrations under a grid of (temperature, repetition penalty)."""
     frames = []
-    for k, seed, (temperature, penalty) in product(shots, seeds, grid):
-        writer = behind(lm, data, k, "plain", seed)
-        how = replace(writer.decoding, temperature=temperature, repetition_penalty=penalty)
-        conditions = {"temperature": temperature, "repetition_penalty": penalty}
-        frame, _ = evaluate(replace(writer, how=how), data.test[:n], study="decoding", seed=seed, **conditions)
-        frames.append(frame)
+    for k, seed in product(shots, seeds):
+        writer, prefix = behind(lm, data, k, "plain", seed), EMPTY
+        for temperature, penalty in grid:
+            how = replace(writer.decoding, temperature=temperature, repetition_penalty=penalty)
+            conditions = {"temperature": temperature, "repetition_penalty": penalty, "study": "decoding", "seed": seed}
+            frame, prefix = evaluate(replace(writer, how=how), data.test[:n], reuse=prefix, **conditions)
+            frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
 
@@ -81,9 +82,9 @@ def by_answers(
     lm: LM, data: OpenSet, sorting: LabelledSet, n: int, k: int, kinds: Sequence[str], seeds: Sequence[int]
 ) -> Frame:
     """What the demonstrations' answers are (`ablations.ABLATIONS`), for requests; and for sorting with words as labels,
-    correct labels against shuffled ones. Items of both tasks are named by their place, to be compared in one claim."""
+    correct labels against shifted ones. Items of both tasks are named by their place, to be compared in one claim."""
     requests = icl_curve(lm, data, IclStudy([k], seeds, n, answers=kinds, writes=False))
-    labels = {"words": "correct", "shuffled-words": "shifted"}
+    labels = {"words": "correct", "shifted-words": "shifted"}
     sorted_ = icl_curve(lm, sorting, IclStudy([k], seeds, n, labellings=list(labels)))
     sorted_["answers"] = sorted_["labels"].map(labels)
     return by_place([requests.assign(task="requests"), sorted_.assign(task="sorting")])
@@ -91,7 +92,7 @@ def by_answers(
 
 def shifts(lm: LM, data: OpenSet, n: int, k: int, manner: str, seeds: Sequence[int]) -> Frame:
     """Token-distribution shift between the model behind ``k`` demonstrations and behind none, in URIAL's layout."""
-    bare = Writer(lm, style=urial.URIAL)
+    bare = behind(lm, data, 0, manner, seeds[0])
     base = Source("no demonstrations", lm, lambda item: bare.prompt(question(item)))
     frames = []
     for seed in seeds:

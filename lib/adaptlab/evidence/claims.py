@@ -212,5 +212,6 @@ def _quantity(verdict: Verdict, number: float | None, sign: str = "+", unit: boo
     """A number for the reader: marks in percentage points, other metrics as they are."""
     if number is None:
         return "unbounded"
-    text = f"{100 * number:{sign}.1f}" if verdict.marks else f"{number:{sign}.3f}"
+    digits = ".1e" if 0 < abs(number) < 0.001 else ".3f"
+    text = f"{100 * number:{sign}.1f}" if verdict.marks else f"{number:{sign}{digits}}"
     return f"{text} {'points' if verdict.marks else verdict.claim.metric}" if unit else text

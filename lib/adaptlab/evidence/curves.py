@@ -12,11 +12,13 @@ from adaptlab.engine.models import LM
 from adaptlab.evidence.evaluate import Method, evaluate
 from adaptlab.methods.ablations import ABLATIONS
 from adaptlab.methods.baselines import NaiveBayes, WordForWord
-from adaptlab.methods.prompting import CHAT, LABELLINGS, InContext, demonstrate, draw, names
+from adaptlab.methods.prompting import CHAT, LABELLINGS, SHIFTED, InContext, demonstrate, draw, names
 from adaptlab.methods.writing import Writer, draw_records
 from adaptlab.tasks.open_sets import OpenSet, question
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Instruction, Labelled, LabelledSet
+
+FEW = 6  # demonstrations whose orders are few enough to list
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class IclStudy:
             raise ValueError(f"shots and items cannot be negative; found shots={list(self.shots)}, items={self.items}")
         for values, allowed in (
             (self.styles, [*FORMATS, CHAT]),
-            (self.labellings, LABELLINGS),
+            (self.labellings, LABELLINGS + SHIFTED),
             (self.answers, ABLATIONS),
         ):
             for value in values:
@@ -70,6 +72,8 @@ class Cell:
 def cells(data: LabelledSet | OpenSet, study: IclStudy) -> list[Cell]:
     """Every line of the study on these data."""
     shown = study.labellings if isinstance(data, LabelledSet) else study.answers
+    if isinstance(data, OpenSet) and CHAT in study.styles:
+        raise ValueError(f"written answers come in the formats {list(FORMATS)}; 'chat' is for labelled data")
     styles = study.styles or (data.style if isinstance(data, OpenSet) else "plain",)
     return [Cell(*cell) for cell in itertools.product(shown, styles, study.seeds, study.orders)]
 
@@ -120,19 +124,24 @@ def fitting(lm: LM, data: LabelledSet | OpenSet, study: IclStudy) -> tuple[IclSt
     """
     test = _test(data, study)
     _pool_suffices(data, study)
-    longest = max(test, key=lambda item: len(lm.encode(_text(item))))
+    # Which item needs most depends on whether its answer is scored or room is kept for writing one: look at both.
+    longest = [max(test, key=lambda item: len(lm.encode(text(item)))) for text in (_asked, _text)]
     kept, left_out = [], []
     for k in sorted(study.shots):
-        methods = (method_of(lm, data, study, cell, k) for cell in cells(data, study))
-        fits = all(_tokens(lm, method, longest) <= lm.context_length for method in methods)
+        methods = [method_of(lm, data, study, cell, k) for cell in cells(data, study)]
+        fits = all(_tokens(lm, method, item) <= lm.context_length for method in methods for item in longest)
         (kept if fits else left_out).append(k)
     if not kept:
         raise ValueError(f"{lm.name} has room for {lm.context_length} tokens: too few for {min(left_out)} shots")
     return replace(study, shots=kept), left_out
 
 
+def _asked(item: Labelled | Instruction) -> str:
+    return item.text if isinstance(item, Labelled) else question(item)
+
+
 def _text(item: Labelled | Instruction) -> str:
-    return item.text if isinstance(item, Labelled) else question(item) + item.output
+    return item.text if isinstance(item, Labelled) else f"{question(item)} {item.output}"
 
 
 def _tokens(lm: LM, method: InContext | Writer, item: Labelled | Instruction) -> int:
@@ -140,7 +149,8 @@ def _tokens(lm: LM, method: InContext | Writer, item: Labelled | Instruction) ->
         asked = method.question(item.text)
         return max(len(lm.encode(asked.context + option)) for option in asked.options)
     prompt = method.prompt(question(item))
-    return max(len(lm.encode(f"{prompt} {item.output}")), len(lm.encode(prompt)) + method.decoding.longest)
+    room = method.decoding.longest if method.writes else 0
+    return max(len(lm.encode(f"{prompt}{FORMATS[method.style].seam}{item.output}")), len(lm.encode(prompt)) + room)
 
 
 def _pool_suffices(data: LabelledSet | OpenSet, study: IclStudy) -> None:
@@ -167,8 +177,17 @@ def in_context(lm: LM, data: LabelledSet, cell: Cell, k: int) -> InContext:
 
 
 def reordered(drawn: Sequence, order: int) -> list:
-    """The demonstrations in an order of their own for each number; 0 is the order of the draw."""
-    return random.Random(f"order {order}").sample(list(drawn), len(drawn)) if order else list(drawn)
+    """The demonstrations in an order of their own for each number; 0 is the order of the draw.
+
+    Few demonstrations have few orders: they are all used before one comes again.
+    """
+    if not order or len(drawn) < 2:
+        return list(drawn)
+    if len(drawn) > FEW:
+        return random.Random(f"order {order}").sample(list(drawn), len(drawn))
+    _, *others = itertools.permutations(drawn)
+    random.Random("orders").shuffle(others)
+    return list(([*others, tuple(drawn)])[(order - 1) % (len(others) + 1)])
 
 
 def baseline_curve(data: LabelledSet | OpenSet, study: IclStudy) -> pd.DataFrame:

@@ -18,12 +18,15 @@ def points(data: pd.DataFrame, *, x: str, y: str = "correct", hue: str | None = 
 
     Where every draw met every item, the interval counts draws and items as samples (`crossed_interval`). Where not, as
     with the tokens of answers of different lengths, each item is averaged over what it has, and items alone count.
-    Raises ``ValueError`` for a missing column and for points of fewer than two items.
+    Values of ``x`` that a single item reaches have no interval and are left out. Raises ``ValueError`` for a missing
+    column.
     """
     for column in (x, y, "seed", "item", *([hue] if hue else [])):
         if column not in data:
             raise ValueError(f"the data has no column {column!r}; columns: {', '.join(map(str, data.columns))}")
     axes, palette = ax or plt.gca(), sns.color_palette("colorblind")
+    keys = [x, hue] if hue else [x]
+    data = data[data.groupby(keys)["item"].transform("nunique") > 1]
     values = list(data[x].drop_duplicates())
     groups = [(name, data[data[hue] == name]) for name in data[hue].drop_duplicates()] if hue else [(None, data)]
     for i, (name, group) in enumerate(groups):

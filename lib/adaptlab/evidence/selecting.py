@@ -12,7 +12,7 @@ from adaptlab.methods.selection import medoids, nearest_bm25, nearest_embedding,
 from adaptlab.tasks.records import Labelled, LabelledSet
 
 Texts = Sequence[str]
-# For every query, places in the pool. The nearest know no draw; they are run for one seed.
+# For every query, places in the pool. The nearest know no draw: they are run for one seed, that is one deal of letters.
 WAYS: dict[str, Callable[[LM, Texts, Texts, int, int], list[list[int]]]] = {
     "random": lambda lm, pool, queries, k, seed: random_choice(pool, queries, k, seed),
     "diverse": lambda lm, pool, queries, k, seed: [medoids(lm, pool, k, seed, queries)] * len(queries),

@@ -15,7 +15,7 @@ import torch
 
 from adaptlab.engine.distributions import along
 from adaptlab.engine.models import LM
-from adaptlab.engine.sampling import Decoding, continuations
+from adaptlab.engine.sampling import Decoding, Written, continuations
 from adaptlab.tasks.records import Instruction
 
 KINDS = ("unshifted", "marginal", "shifted")
@@ -34,10 +34,12 @@ class Source:
 def token_shift(
     aligned: Source, base: Source, items: Sequence[Instruction], how: Decoding, *, seed: int = 0
 ) -> pd.DataFrame:
-    """One row for each token of each aligned answer, the one that ends it included.
+    """One row for each token of each aligned answer, up to and with the first one that belongs to its end.
 
     ``rank`` (1 is the base's first choice), ``kind``, ``base_prob``, ``kl``: KL(aligned || base) in nats, the direction
-    chosen here, as the paper does not tell its own; ``place`` counts from 0, ``part`` is first, middle or last.
+    chosen here, as the paper does not tell its own; ``place`` counts from 0, ``part`` is first, middle or last. Where a
+    layout ends answers with several tokens, the first of them is the decision, and what follows is forced. ``ended`` is
+    False for answers that were cut off: their last token is a middle one.
 
     Raises ValueError where the two do not share their tokens, or ``how`` is not greedy.
     """
@@ -46,21 +48,32 @@ def token_shift(
     if how.temperature:
         raise ValueError(f"the aligned answer is greedy (temperature 0); found {how.temperature}")
     prompts = [[source.prompt(item) for item in items] for source in (aligned, base)]
-    answers = [w.tokens for w in continuations(aligned.lm, prompts[0], how).written]
+    written = continuations(aligned.lm, prompts[0], how).written
+    answers = [_with_first_of_end(aligned.lm, one) for one in written]
     after, before = along(aligned.lm, prompts[0], answers), along(base.lm, prompts[1], answers)
     shared = {"model": base.lm.name, "aligned": aligned.name, "base": base.name, "seed": seed}
     rows = []
-    for item, answer, p, q in zip(items, answers, after, before, strict=True):
-        rows += [shared | {"item": item.id} | row for row in _rows(aligned.lm, answer, p, q)]
+    for item, one, answer, p, q in zip(items, written, answers, after, before, strict=True):
+        facts = shared | {"item": item.id, "ended": one.stopped}
+        rows += [facts | row for row in _rows(aligned.lm, answer, one.stopped, p, q)]
     return pd.DataFrame(rows)
 
 
-def _rows(lm: LM, answer: Sequence[int], p: torch.Tensor, q: torch.Tensor) -> list[dict[str, object]]:
+def _with_first_of_end(lm: LM, written: Written) -> tuple[int, ...]:
+    """The tokens of an answer and, where it has ended, the first one behind its last visible sign."""
+    said = written.text.rstrip()
+    for n in range(len(written.tokens)):
+        if len(lm.tokenizer.decode(written.tokens[:n], skip_special_tokens=True).rstrip()) >= len(said):
+            return written.tokens[: n + 1]
+    return written.tokens
+
+
+def _rows(lm: LM, answer: Sequence[int], ended: bool, p: torch.Tensor, q: torch.Tensor) -> list[dict[str, object]]:
     """``p`` and ``q`` [tokens, vocabulary]: log-probabilities of the aligned and of the base source."""
     chosen = q.gather(1, torch.tensor(answer)[:, None])
     ranks = (q > chosen).sum(1) + 1
     kl = (p.exp() * (p - q)).nan_to_num().sum(1)
-    last = len(answer) - 1
+    last = len(answer) - 1 if ended else None
     return [
         {
             "place": place,
@@ -78,13 +91,16 @@ def _rows(lm: LM, answer: Sequence[int], p: torch.Tensor, q: torch.Tensor) -> li
 def by_part(tokens: pd.DataFrame) -> pd.DataFrame:
     """Shares for claims: one row for each (seed, item, part), the part ``all`` among them.
 
-    ``shifted``: share of tokens that are not the base's first choice; ``beyond_half``: by how much the share of those
-    that are exceeds one half. Answers of fewer than three tokens have no middle and are left out, in every draw: each
-    item that stays has every part in all draws.
+    ``shifted``: share of tokens below the base's first three; ``beyond_half``: by how much the share of its own first
+    choices exceeds one half. Items with an answer that was cut off, or too short to have a middle, are left out in
+    every draw: each item that stays has every part in all draws. Raises ValueError where none stays.
     """
-    marked = tokens.assign(shifted=tokens["rank"] > 1)
+    marked = tokens.assign(shifted=tokens["rank"] > MARGINAL, beyond_half=(tokens["rank"] == 1) - 0.5)
+    marked = marked[marked.groupby("item").ended.transform("all")]
     keys = ["model", "seed", "item"]
     parts = pd.concat([marked, marked.assign(part="all")], ignore_index=True)
-    shares = parts.groupby([*keys, "part"], as_index=False).shifted.mean()
+    shares = parts.groupby([*keys, "part"], as_index=False)[["shifted", "beyond_half"]].mean()
     whole = shares.groupby("item").size() == tokens.seed.nunique() * 4
-    return shares[shares.item.map(whole)].assign(beyond_half=lambda rows: 0.5 - rows.shifted).reset_index(drop=True)
+    if not whole.any():
+        raise ValueError("no item has, in every draw, an answer that ended and is long enough to have a middle")
+    return shares[shares.item.map(whole)].reset_index(drop=True)

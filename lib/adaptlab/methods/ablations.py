@@ -7,6 +7,7 @@ what answers look like: read them with that in mind.
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from adaptlab.methods.writing import paired
 from adaptlab.tasks.open_sets import question
@@ -14,6 +15,7 @@ from adaptlab.tasks.prompts import PromptFormat
 from adaptlab.tasks.records import Demonstration, Instruction
 
 Records = Sequence[Instruction]
+_QUERY = "{query}"
 
 
 def correct(layout: PromptFormat, records: Records, pool: Records, seed: int) -> str:
@@ -39,8 +41,9 @@ def other_task(layout: PromptFormat, records: Records, pool: Records, seed: int)
 
 
 def no_answers(layout: PromptFormat, records: Records, pool: Records, seed: int) -> str:
-    """The questions alone, as lines of text."""
-    return "".join(f"{layout.asked(question(record)).rsplit(chr(10), 1)[0]}{layout.end}" for record in records)
+    """The questions alone: each turn ends behind its question."""
+    cut = replace(layout, turn=layout.turn[: layout.turn.index(_QUERY) + len(_QUERY)])
+    return "".join(f"{cut.asked(question(record))}{layout.end}" for record in records)
 
 
 def broken_format(layout: PromptFormat, records: Records, pool: Records, seed: int) -> str:
@@ -63,6 +66,8 @@ def mixed(layout: PromptFormat, records: Records, pool: Records, seed: int, wron
 
     Nested: what is shown for fewer records is the beginning of what is shown for more.
     """
+    if not 0 <= wrong <= 1:
+        raise ValueError(f"wrong must be a chance between 0 and 1; found {wrong}")
     rng = random.Random(f"quality {seed}")
     others = _others(records, pool, seed, lambda a, b: a == b)
     answers = [other if rng.random() < wrong else r.output for r, other in zip(records, others, strict=True)]

@@ -14,6 +14,7 @@ from adaptlab.tasks.records import Demonstration, Labelled
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LABELLINGS = ("letters", "words", "shuffled-letters", "shuffled-words")
+SHIFTED = ("shifted-letters", "shifted-words")
 
 
 CHAT = "chat"
@@ -76,8 +77,8 @@ def draw(pool: Sequence[Labelled], k: int, seed: int) -> list[Labelled]:
 
 def names(labels: Sequence[str], labelling: str, seed: int) -> dict[str, str]:
     """What each class is called in the prompt: its own word, or a letter that a seed hands out."""
-    if labelling not in LABELLINGS:
-        raise ValueError(f"labels must be among {LABELLINGS}, not {labelling!r}")
+    if labelling not in LABELLINGS + SHIFTED:
+        raise ValueError(f"labels must be among {LABELLINGS + SHIFTED}, not {labelling!r}")
     if labelling.endswith("words"):
         return {label: label for label in labels}
     letters = random.Random(f"letters {seed}").sample(LETTERS[: len(labels)], len(labels))
@@ -90,14 +91,17 @@ def demonstrate(
     """Items with their classes' names; for a ``shuffled-`` labelling, names are permuted within each round.
 
     A permutation of all names for each round of `draw` keeps the list balanced and nested like the unshuffled one:
-    only the pairing of text and name is lost. Min et al. 2022 (arXiv 2202.12837) draw names at random instead,
-    which also changes how often each occurs.
+    only the pairing of text and name is lost. For a ``shifted-`` one they move on by one place, the last to the first
+    text, as answers do in `ablations.shifted`: hardly any stays right, but lists are not nested. Min et al. 2022
+    (arXiv 2202.12837) draw names at random instead, which also changes how often each occurs.
     """
     answers = [called[item.label] for item in items]
     if labelling.startswith("shuffled"):
         rng, every = random.Random(f"shuffle {seed}"), list(called.values())
         rounds = -(-len(items) // len(every))
         answers = [name for _ in range(rounds) for name in rng.sample(every, len(every))][: len(items)]
+    elif labelling.startswith("shifted"):
+        answers = answers[-1:] + answers[:-1]
     return tuple(Demonstration(item.text, answer) for item, answer in zip(items, answers, strict=True))
 
 

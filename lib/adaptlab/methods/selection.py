@@ -12,6 +12,7 @@ the worse one on two others, and every such difference small beside that of choo
 
 import random
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 import bm25s
 import numpy as np
@@ -67,7 +68,7 @@ def nearest_embedding(lm: LM, pool: Sequence[str], queries: Sequence[str], k: in
     _check(k, len(pool) - max(map(len, own), default=0))
     if not k or not queries:
         return [[] for _ in queries]
-    vectors = embed(lm, [*pool, *queries]).astype(float)  # in one go: the same text has the same vector in both
+    vectors = _vectors(lm, (*pool, *queries))  # in one go: the same text has the same vector in both
     return _nearest(vectors[len(pool) :] @ vectors[: len(pool)].T, own, k)
 
 
@@ -84,7 +85,7 @@ def medoids(lm: LM, pool: Sequence[str], k: int, seed: int, queries: Sequence[st
     _check(k, len(places))
     if not k:
         return []
-    vectors = embed(lm, [pool[place] for place in places]).astype(float)
+    vectors = _vectors(lm, tuple(pool[place] for place in places))
     distances = np.maximum(1 - vectors @ vectors.T, 0)  # rounding may leave a text a little below 0 from itself
     found = _swapped(distances, random.Random(f"medoids {seed}").sample(range(len(places)), k))
     sizes = np.bincount(distances[:, found].argmin(1), minlength=k)
@@ -104,6 +105,12 @@ def _swapped(distances: np.ndarray, chosen: list[int]) -> list[int]:
         if best > total - 1e-9:
             return chosen
         chosen, total = [*chosen[:i], place, *chosen[i + 1 :]], best
+
+
+@lru_cache(maxsize=4)
+def _vectors(lm: LM, texts: tuple[str, ...]) -> np.ndarray:
+    """Kept, since a curve asks for the same texts at every number of shots."""
+    return embed(lm, texts).astype(float)
 
 
 def _own(pool: Sequence[str], queries: Sequence[str]) -> list[Collection[int]]:

@@ -1,8 +1,8 @@
 """Alignment by context: a system text and a few constant demonstrations in front of a base model.
 
-URIAL (Lin et al. 2023, arXiv 2312.01552): the structure of the page and the strings that end an answer are those of
-its prompt files (`prompts.FORMATS`); system text and demonstrations here are the kit's own. Later turns are appended
-as further blocks, with the model's own answers.
+URIAL (Lin et al. 2023, arXiv 2312.01552): the structure of the page is that of its prompt files (`prompts.FORMATS`).
+Answers end at the next heading, as in its scripts, or at a closing fence, which is ours; system text and demonstrations
+are the kit's own. Later turns are appended as further blocks, with the model's own answers.
 """
 
 import random
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from adaptlab.engine.sampling import Decoding, Written, continuations
-from adaptlab.methods.writing import LONGEST, Writer
+from adaptlab.methods.writing import Writer
 from adaptlab.tasks.instructions import FRAMES
 from adaptlab.tasks.open_sets import OpenSet, question
 from adaptlab.tasks.prompts import FORMATS
@@ -63,7 +63,9 @@ def talk(writer: Writer, conversations: Sequence[Conversation], how: Decoding | 
     Answers lose the white space around them, as the published post-processing does; it also deletes every fence, which
     destroys answers that hold code: not done here. Returns one list of answers a turn, in the order of conversations.
     """
-    layout, how = FORMATS[writer.style], how or Decoding(longest=LONGEST, stop=FORMATS[writer.style].stop)
+    if not conversations:
+        return []
+    layout, how = FORMATS[writer.style], how or writer.decoding
     turns = [[m.content for m in one.messages if m.role == "user"] for one in conversations]
     if len({len(asked) for asked in turns}) > 1:
         raise ValueError("conversations must have the same number of user turns")
@@ -72,7 +74,8 @@ def talk(writer: Writer, conversations: Sequence[Conversation], how: Decoding | 
     for place in range(len(turns[0])):
         asked = [turn[place] for turn in turns]
         prompts = [replace(writer, shown=page).prompt(query) for page, query in zip(pages, asked, strict=True)]
-        written = [replace(w, text=w.text.strip()) for w in continuations(writer.lm, prompts, how).written]
+        texts = continuations(writer.lm, prompts, how, seed=writer.seed).written
+        written = [replace(w, text=w.text.strip()) for w in texts]
         pages = [
             page + layout.turns([(query, w.text)], writer.instruction)
             for page, query, w in zip(pages, asked, written, strict=True)

@@ -44,7 +44,8 @@ FORMATS = {
     "plain": PromptFormat("{instruction}\n\n", "Message: {query}\nDesk:", " ", "\n\n", ("\n",)),
     "question": PromptFormat("", "Question: {query}\nAnswer:", " ", "\n\n", ("\n",)),
     "pairs": PromptFormat("", "Input: {query}\nOutput:", " ", "\n\n", ("\n",)),
-    # Lin et al. 2023 (URIAL, arXiv 2312.01552), prompt files of the authors' repository; stop strings likewise.
+    # Lin et al. 2023 (URIAL, arXiv 2312.01552), prompt files of the authors' repository, and the stop
+    # strings of its scripts; that the closing fence ends an answer as well is our own.
     "urial": PromptFormat(
         "# Instruction\n\n{instruction}\n",
         "\n# Query:\n```\n{query}\n```\n\n# Answer:\n```\n",
