@@ -42,6 +42,7 @@ test-slow: $(READY)  ## what takes too long for every change: 200-item equality 
 bench: $(READY)  ## time the engine beside its peers (installs the extra `bench`)
 	$(BIN)/pip install -q -e .[bench]
 	$(BIN)/python tests/benchmarks/bench_scoring.py
+	$(BIN)/python tests/benchmarks/bench_sampling.py
 
 lab: $(READY)  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --KernelManager.transport=ipc notebooks
