@@ -7,6 +7,7 @@ import torch
 
 from adaptlab.engine import cache
 from adaptlab.engine.sampling import Decoding, continuations, generate
+from conftest import tiny_lm
 
 PROMPTS = ["the red house", "message: my order is late and the chain slips\ndesk:", "a"]
 
@@ -126,3 +127,11 @@ def test_impossible_decoding_is_refused(field, value):
 def test_an_unknown_plan_is_refused(llama):
     with pytest.raises(ValueError, match="plan must be one of"):
         continuations(llama, MANY, Decoding(), plan="fast")
+
+
+def test_a_penalty_does_not_see_the_padding():
+    """Where padding is EOS, padded rows would be kept from ending."""
+    lm, how = tiny_lm("llama"), Decoding(repetition_penalty=1.5, longest=20, stop=())
+    lm.tokenizer.pad_token = lm.tokenizer.eos_token
+    together = continuations(lm, [*PROMPTS, *MANY], how).written
+    assert together == [continuations(lm, [prompt], how).written[0] for prompt in [*PROMPTS, *MANY]]

@@ -152,12 +152,12 @@ def _grown(lm: LM, ids: list[list[int]], prefix: Prefix, how: Decoding) -> tuple
     nodes = sum(group.branches.nodes for group in groups)
     scores = torch.cat([group.branches.logits for group in groups]).float()
     written: list[list[int]] = [[] for _ in ids]
-    for _ in range(how.longest):
-        tokens = _chosen(lm, [row + new for row, new in zip(ids, written, strict=True)], scores, how)
+    for length in range(1, how.longest + 1):
+        tokens = _chosen(ids, written, scores, how)
         for group in groups:
             group.append(lm, tokens, written, how.stop)
         groups = [group for group in groups if group.members]
-        if not groups:
+        if not groups or length == how.longest:
             break
         for group in groups:
             group.branches.grow([tokens[i] for i in group.members])
@@ -195,19 +195,20 @@ def _grouped(rows: list[list[int]]) -> Iterator[list[int]]:
     yield group
 
 
-def _chosen(lm: LM, ids: list[list[int]], scores: torch.Tensor, how: Decoding) -> list[int]:
+def _chosen(ids: list[list[int]], written: list[list[int]], scores: torch.Tensor, how: Decoding) -> list[int]:
     """The next token of every text. Texts that have ended are drawn for as well: so a sample does not depend on how
     long the others are, and is the one that transformers would draw."""
-    steps = LogitsProcessorList()
+    steps, read = LogitsProcessorList(), None  # only the penalty looks at what was read
     if how.repetition_penalty != 1:
         steps.append(RepetitionPenaltyLogitsProcessor(how.repetition_penalty))
+        rows = [row + new for row, new in zip(ids, written, strict=True)]
+        width = max(map(len, rows))
+        # Rows are filled up with a token that they hold anyway: a padding token would be penalised with the others.
+        read = torch.tensor([row[:1] * (width - len(row)) + row for row in rows], device=scores.device)
     if how.temperature:
         steps.append(TemperatureLogitsWarper(float(how.temperature)))
         if how.top_p < 1:
             steps.append(TopPLogitsWarper(how.top_p))
-    # Rows are filled up with a token that they hold anyway: a padding token would be penalised with the others.
-    width = max(map(len, ids))
-    read = torch.tensor([row[:1] * (width - len(row)) + row for row in ids], device=scores.device)
     processed = steps(read, scores) if steps else scores
     if not how.temperature:
         return processed.argmax(-1).tolist()

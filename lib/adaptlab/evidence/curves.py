@@ -187,7 +187,7 @@ def reordered(drawn: Sequence, order: int) -> list:
         return random.Random(f"order {order}").sample(list(drawn), len(drawn))
     _, *others = itertools.permutations(drawn)
     random.Random("orders").shuffle(others)
-    return list(([*others, tuple(drawn)])[(order - 1) % (len(others) + 1)])
+    return list([*others, tuple(drawn)][(order - 1) % (len(others) + 1)])
 
 
 def baseline_curve(data: LabelledSet | OpenSet, study: IclStudy) -> pd.DataFrame:
