@@ -71,8 +71,8 @@ def test_ranks_kinds_and_divergence_follow_the_definition(llama):
             p, q = after.softmax(-1), before.softmax(-1)
             rank = 1 + int((q > q[written.tokens[n]]).sum())
             assert row.rank == rank and row.kind == KINDS[0 if rank == 1 else 1 if rank <= 3 else 2]
-            assert row.kl == pytest.approx(float((p * (p / q).log()).sum()), abs=1e-3)
-            assert row.base_prob == pytest.approx(float(q[written.tokens[n]]), abs=1e-4)
+            assert row.kl == pytest.approx(float((p * (p / q).log()).sum().detach()), abs=1e-3)
+            assert row.base_prob == pytest.approx(float(q[written.tokens[n]].detach()), abs=1e-4)
     assert set(frame.seed) == {4} and frame.kl.min() > -1e-5
     parts = frame.groupby("item").part.agg(list)
     assert all(p == ["first", *["middle"] * (len(p) - 1)] for p in parts), "answers that were cut off have no end"

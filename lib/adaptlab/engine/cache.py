@@ -12,6 +12,8 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from adaptlab.engine.trie import Trie
+
 # Model types whose attention takes any mask and whose positions come from `position_ids` alone: each is proved
 # equal to plain scoring by tests/test_scoring.py. Everything else is scored plainly. The three groups differ in
 # how sliding windows reach the layers.
@@ -103,45 +105,6 @@ def shared_length(a: Sequence[int], b: Sequence[int]) -> int:
     return n
 
 
-class Trie:
-    """Token sequences that continue one prefix, packed so that common beginnings are held once.
-
-    ``tokens[n]`` is node n's token, ``parents[n]`` its parent (-1: hangs on the prefix), ``depths[n]`` its distance
-    from the prefix; parents come before children.
-    """
-
-    def __init__(self) -> None:
-        self.tokens: list[int] = []
-        self.parents: list[int] = []
-        self.depths: list[int] = []
-        self._children: dict[tuple[int, int], int] = {}
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def insert(self, ids: Sequence[int]) -> list[int]:
-        """Add a sequence; return its path, one node a token."""
-        path, parent = [], -1
-        for depth, token in enumerate(ids):
-            node = self._children.get((parent, token))
-            if node is None:
-                node = self._children[parent, token] = len(self.tokens)
-                self.tokens.append(token)
-                self.parents.append(parent)
-                self.depths.append(depth)
-            path.append(node)
-            parent = node
-        return path
-
-    def visible(self) -> torch.Tensor:
-        """[nodes, nodes] bool: node q may attend to node k (an ancestor, or itself)."""
-        seen = torch.eye(len(self), dtype=torch.bool)
-        for node, parent in enumerate(self.parents):
-            if parent >= 0:
-                seen[node] |= seen[parent]
-        return seen
-
-
 @torch.inference_mode()
 def trie_logits(model: PreTrainedModel, prefix: Prefix, trie: Trie, nodes: Sequence[int]) -> torch.Tensor:
     """Next-token logits [nodes, vocabulary] at the given trie nodes; the LM head runs on no other position."""
@@ -192,6 +155,25 @@ class Branches:
         self._visible = torch.cat([self._visible, own], dim=1)
         masks = _masks(self._model, self._past, self._visible, self._at, self._keys)
         self.logits = _packed(self._model, tokens, self._at, masks, self._cache, range(len(tokens)))
+
+
+def row_logits(model: PreTrainedModel, rows: Sequence[Sequence[int]], nodes: Sequence[int]) -> torch.Tensor:
+    """Next-token logits [nodes, vocabulary], with gradients, of whole texts side by side in one packed row.
+
+    No text sees another, and each has positions of its own from 0. ``nodes`` count through the texts as they stand.
+    """
+    sizes = torch.tensor([len(row) for row in rows], device=model.device)
+    owner = torch.arange(len(rows), device=model.device).repeat_interleave(sizes)
+    positions = torch.cat([torch.arange(len(row), device=model.device) for row in rows])
+    visible = (owner[:, None] == owner) & (positions[:, None] >= positions)
+    output = model(
+        input_ids=torch.tensor([[token for row in rows for token in row]], device=model.device),
+        position_ids=positions[None],
+        attention_mask=_masks(model, 0, visible, positions, positions),
+        use_cache=False,
+        logits_to_keep=torch.tensor(list(nodes), device=model.device),
+    )
+    return output.logits[0]
 
 
 def _packed(

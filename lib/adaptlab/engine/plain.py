@@ -3,7 +3,13 @@
 from collections.abc import Iterator, Sequence
 
 import torch
-from transformers import GenerationConfig, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from adaptlab.engine import cache
 from adaptlab.engine.models import LM
@@ -122,5 +128,9 @@ class _Stop(StoppingCriteria):
 @torch.inference_mode()
 def distributions(lm: LM, ids: list[int], start: int) -> torch.Tensor:
     """Log-probabilities [tokens from ``start`` on, vocabulary] before each of these tokens, by one pass of its own."""
-    logits = lm.model(torch.tensor([ids[:-1]], device=lm.device), use_cache=False).logits[0, start - 1 :]
-    return logits.float().log_softmax(-1).cpu()
+    return logits(lm.model, ids[:-1])[start - 1 :].float().log_softmax(-1).cpu()
+
+
+def logits(model: PreTrainedModel, ids: Sequence[int]) -> torch.Tensor:
+    """Next-token logits [tokens, vocabulary] of one text, by a pass of its own."""
+    return model(torch.tensor([list(ids)], device=model.device), use_cache=False).logits[0]
