@@ -121,11 +121,7 @@ def continuations(
         torch.manual_seed(seed)
         for start in range(0, len(order), rows):
             chosen = order[start : start + rows]
-            batch = [ids[i] for i in chosen]
-            if plan == "trie":
-                made, count = _grown(lm, batch, prefix, how)
-            else:
-                made, count = plain.continued(lm, batch, how), sum(map(len, batch))
+            made, count = _batch(lm, [ids[i] for i in chosen], prefix, how, plan)
             nodes += count
             tokens |= zip(chosen, made, strict=True)
     written = [_cut(lm, tokens[i], how.stop) for i in range(len(prompts))]
@@ -143,6 +139,13 @@ def _encode(lm: LM, prompt: str, longest: int) -> list[int]:
         room = f"do not fit into {lm.context_length} tokens"
         raise ValueError(f"a prompt of {len(ids)} tokens and {longest} more {room}")
     return ids
+
+
+def _batch(lm: LM, ids: list[list[int]], prefix: Prefix, how: Decoding, plan: str) -> tuple[list[list[int]], int]:
+    """Tokens written behind every prompt, and how many prompt tokens that took."""
+    if plan == "trie":
+        return _grown(lm, ids, prefix, how)
+    return plain.continued(lm, ids, how), sum(map(len, ids))
 
 
 def _grown(lm: LM, ids: list[list[int]], prefix: Prefix, how: Decoding) -> tuple[list[list[int]], int]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from adaptlab.engine.cache import EMPTY, Prefix
 from adaptlab.engine.sampling import Written
-from adaptlab.engine.scoring import Option
+from adaptlab.engine.scoring import Cost, Option
 from adaptlab.methods.prompting import Answers
 from adaptlab.methods.writing import Answered
 from adaptlab.tasks.open_sets import right
@@ -64,8 +64,12 @@ def evaluate(
         rows = [shared | _written_row(*pair) for pair in pairs]
     else:
         rows = [shared | _row(item, options, by) for item, options in zip(items, answers.options, strict=True)]
-    cost = answers.cost
-    spent = {
+    spent = {name: value / len(items) for name, value in _spent(answers.cost).items()}
+    return pd.DataFrame(rows).assign(**spent), answers.prefix
+
+
+def _spent(cost: Cost) -> dict[str, float]:
+    return {
         "prefilled": cost.prefilled,
         "cached": cost.reused,
         "scored": cost.scored,
@@ -74,7 +78,6 @@ def evaluate(
         "naive": cost.naive,
         "seconds": cost.seconds,
     }
-    return pd.DataFrame(rows).assign(**{name: value / len(items) for name, value in spent.items()}), answers.prefix
 
 
 def _row(item: Labelled, options: dict[str, Option], by: str) -> dict[str, object]:
