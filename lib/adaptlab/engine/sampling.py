@@ -179,7 +179,7 @@ class _Group:
         """Note every member's next token; those whose text has ended leave."""
         for member in self.members:
             written[member].append(tokens[member])
-        going = [i for i, member in enumerate(self.members) if not ended(lm, written[member], stop)]
+        going = [i for i, member in enumerate(self.members) if not _ended(lm, written[member], stop)]
         if going and len(going) < len(self.members):
             self.branches.keep(going)
         self.members = [self.members[i] for i in going]
@@ -218,7 +218,7 @@ def _chosen(ids: list[list[int]], written: list[list[int]], scores: torch.Tensor
     return torch.multinomial(processed.softmax(-1), num_samples=1)[:, 0].tolist()
 
 
-def ended(lm: LM, tokens: Sequence[int], stop: Sequence[str]) -> bool:
+def _ended(lm: LM, tokens: Sequence[int], stop: Sequence[str]) -> bool:
     """Whether a text has just ended; a tail as long as any stop string is looked at."""
     if tokens[-1] in plain.ends(lm):
         return True
