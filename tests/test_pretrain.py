@@ -17,10 +17,11 @@ from filelock import FileLock
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from adaptlab.engine.checkpoints import CannotResume
+from adaptlab.engine.machine import can_compile
 from adaptlab.studymodel import corpus, make, tokenizer
 from adaptlab.studymodel.batches import Batch, batch
-from adaptlab.studymodel.machine import can_compile
-from adaptlab.studymodel.pretrain import LOG, STATE, CannotResume, Trainer, pretrain, schedule
+from adaptlab.studymodel.pretrain import LOG, STATE, Trainer, pretrain, schedule
 from adaptlab.studymodel.recipes import MIDDLE, RECIPES, Phase
 
 CPU = torch.device("cpu")

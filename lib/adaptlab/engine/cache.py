@@ -157,23 +157,37 @@ class Branches:
         self.logits = _packed(self._model, tokens, self._at, masks, self._cache, range(len(tokens)))
 
 
-def row_logits(model: PreTrainedModel, rows: Sequence[Sequence[int]], nodes: Sequence[int]) -> torch.Tensor:
-    """Next-token logits [nodes, vocabulary], with gradients, of whole texts side by side in one packed row.
+def row_logits(
+    model: PreTrainedModel,
+    rows: Sequence[Sequence[Sequence[int]]],
+    nodes: tuple[Sequence[int], Sequence[int]],
+    states: Sequence[Sequence[torch.Tensor]] | None = None,
+) -> torch.Tensor:
+    """Next-token logits [nodes, vocabulary], with gradients, of whole texts packed side by side into rows.
 
-    No text sees another, and each has positions of its own from 0. ``nodes`` count through the texts as they stand.
+    ``rows``: each a list of texts in token ids. No text sees another, and each has positions of its own from 0.
+    ``nodes``: the row of each node, and its place in the row; the LM head runs on these alone. ``states`` are given to
+    the first layer in place of the tokens' embeddings, one tensor [tokens, hidden size] for each text.
     """
-    sizes = torch.tensor([len(row) for row in rows], device=model.device)
-    owner = torch.arange(len(rows), device=model.device).repeat_interleave(sizes)
-    positions = torch.cat([torch.arange(len(row), device=model.device) for row in rows])
-    visible = (owner[:, None] == owner) & (positions[:, None] >= positions)
-    output = model(
-        input_ids=torch.tensor([[token for row in rows for token in row]], device=model.device),
-        position_ids=positions[None],
-        attention_mask=_masks(model, 0, visible, positions, positions),
-        use_cache=False,
-        logits_to_keep=torch.tensor(list(nodes), device=model.device),
-    )
-    return output.logits[0]
+    shape = len(rows), max(sum(map(len, row)) for row in rows)
+    ids, owner, positions = (torch.full(shape, fill, device=model.device) for fill in (0, -1, 0))
+    for i, row in enumerate(rows):
+        sizes = torch.tensor([len(text) for text in row], device=model.device)
+        end = int(sizes.sum())
+        ids[i, :end] = torch.tensor([token for text in row for token in text], device=model.device)
+        owner[i, :end] = torch.arange(len(row), device=model.device).repeat_interleave(sizes)
+        positions[i, :end] = torch.cat([torch.arange(len(text), device=model.device) for text in row])
+    visible = (owner[:, :, None] == owner[:, None]) & (positions[:, :, None] >= positions[:, None])
+    masks = _masks(model, 0, visible, positions, positions)
+    if states is None:
+        given = {"input_ids": ids}
+    else:
+        side_by_side = [torch.cat(list(row)) for row in states]
+        given = {"inputs_embeds": torch.nn.utils.rnn.pad_sequence(side_by_side, batch_first=True)}
+    body = model.base_model(position_ids=positions, attention_mask=masks, use_cache=False, **given)
+    logits = model.get_output_embeddings()(body.last_hidden_state[nodes])
+    cap = getattr(model.config, "final_logit_softcapping", None)
+    return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
 def _packed(
@@ -199,16 +213,17 @@ def _packed(
 def _masks(
     model: PreTrainedModel, past: int, visible: torch.Tensor, queries: torch.Tensor, keys: torch.Tensor
 ) -> torch.Tensor | dict[str, torch.Tensor]:
-    """4-D masks [1, 1, queries, past + keys] from what each query sees behind the prefix and the positions of both; a
-    dict by layer type where the model's layers differ."""
+    """4-D masks [rows, 1, queries, past + keys] from what each query sees behind the prefix and the positions of both,
+    of one row or of many; a dict by layer type where the model's layers differ."""
     kind, window = model.config.model_type, getattr(model.config, "sliding_window", None)
-    full = torch.cat([visible.new_ones(len(visible), past), visible], dim=1)
+    full = torch.cat([visible.new_ones(*visible.shape[:-1], past), visible], dim=-1)
     if kind in NO_WINDOW:
         return _for_attention(model, full)
     sliding = full
     if window is not None:
-        places = torch.cat([torch.arange(past, device=keys.device), keys])
-        sliding = full & (queries[:, None] - places < window)
+        before = torch.arange(past, device=keys.device).expand(*keys.shape[:-1], past)
+        places = torch.cat([before, keys], dim=-1)
+        sliding = full & (queries[..., :, None] - places[..., None, :] < window)
     if kind in ONE_WINDOW:
         return _for_attention(model, sliding)
     return {
@@ -219,7 +234,7 @@ def _masks(
 
 def _for_attention(model: PreTrainedModel, mask: torch.Tensor) -> torch.Tensor:
     """SDPA takes a boolean mask; eager attention adds its mask to the scores."""
-    mask = mask[None, None]
+    mask = mask.reshape(-1, 1, *mask.shape[-2:])
     if model.config._attn_implementation == "sdpa":
         return mask
     return torch.zeros_like(mask, dtype=model.dtype).masked_fill_(~mask, torch.finfo(model.dtype).min)

@@ -5,6 +5,7 @@ dequantised once into a local safetensors folder; after that they load in a seco
 """
 
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -15,6 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from peft import PeftModel
+from peft.utils import CONFIG_NAME as ADAPTER_CONFIG
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from adaptlab import paths
@@ -82,13 +85,13 @@ def prepare(name: str) -> Path:
     """Make ``name`` ready to load and return its folder: converted, as it is, or downloaded from the Hub.
 
     Raises `ModelNotFound` for a name that is neither an embedded or packaged model, nor a folder with a
-    ``config.json``, nor an id of the form ``owner/model`` that can be had.
+    ``config.json`` or adapters, nor an id of the form ``owner/model`` that can be had.
     """
     if name in embedded():
         return paths.MODELS / name
     if name in PACKAGED:
         return _converted(PACKAGED[name])
-    if (Path(name) / "config.json").is_file():
+    if (Path(name) / "config.json").is_file() or (Path(name) / ADAPTER_CONFIG).is_file():
         return Path(name)
     if name.count("/") == 1 and not Path(name).is_absolute() and not name.startswith("."):
         try:
@@ -107,11 +110,14 @@ def load(name: str, device: str = "auto", dtype: str = "auto") -> LM:
 
     ``device``: a torch device, or ``auto`` for CUDA, Apple MPS, or the CPU, whichever there is first.
     ``dtype``: ``float32``, ``bfloat16``, ``float16``, or ``auto``: float32 on a CPU, where results are compared
-    to four decimals, else bfloat16. Weights are read from safetensors only, and no remote code is run.
+    to four decimals, else bfloat16. Weights are read from safetensors only, and no remote code is run. A folder of
+    adapters is loaded together with the model that it names.
     """
     place = device_named(device)
     number = _dtype(dtype, place)
     folder = prepare(name)
+    if (folder / ADAPTER_CONFIG).is_file():
+        return _adapted(name, folder, device, dtype)
     options = {"trust_remote_code": False, "local_files_only": True}
     try:
         with gguf.quiet():
@@ -127,13 +133,35 @@ def load(name: str, device: str = "auto", dtype: str = "auto") -> LM:
     return LM(name, model.to(place).eval(), tokenizer, digest(name))
 
 
+def _adapted(name: str, folder: Path, device: str, dtype: str) -> LM:
+    """Adapters in the place of the model that they were trained for."""
+    base = load(_base(folder), device, dtype)
+    try:
+        adapter = PeftModel.from_pretrained(base.model, folder, use_safetensors=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelNotFound(_what_can_be_had(name, f"could not be loaded: {_first_line(error)}")) from error
+    return LM(name, adapter.get_base_model().eval(), base.tokenizer, digest(name))
+
+
+def _base(folder: Path) -> str:
+    """The name of the model that the adapters of a folder belong to."""
+    named = json.loads((folder / ADAPTER_CONFIG).read_text()).get("base_model_name_or_path")
+    if not named or (Path(named) / ADAPTER_CONFIG).is_file():
+        raise ModelNotFound(f"{folder / ADAPTER_CONFIG}: base_model_name_or_path must name a model; found {named!r}")
+    return named
+
+
 def digest(name: str) -> str:
     """What identifies a model: the pinned sha256 of a packaged file, else the sha256 over the folder's weights,
-    configuration and tokenizer."""
+    configuration and tokenizer; for adapters, over theirs and what identifies their model."""
     if name in PACKAGED:
         return PACKAGED[name].sha256
-    files = sorted(f for pattern in FILES for f in prepare(name).glob(pattern))
-    return _sha256(tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files))
+    folder = prepare(name)
+    files = sorted(f for pattern in FILES for f in folder.glob(pattern))
+    own = _sha256(tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files))
+    if (folder / ADAPTER_CONFIG).is_file():
+        return hashlib.sha256(f"{digest(_base(folder))} {own}".encode()).hexdigest()
+    return own
 
 
 def _converted(model: Packaged) -> Path:
@@ -212,6 +240,6 @@ def _what_can_be_had(name: str, reason: str) -> str:
     for model in available():
         state = "installed" if model.installed else model.how
         lines.append(f"  {model.name}: {model.kind}; {model.licence}; {state}")
-    lines.append("  a local folder with config.json, tokenizer files and *.safetensors")
+    lines.append("  a local folder with config.json, tokenizer files and *.safetensors, or one of PEFT adapters")
     lines.append("  owner/model: an id on the Hugging Face Hub (needs a network, or a model already in its cache)")
     return "\n".join(lines)

@@ -21,7 +21,7 @@ def make(name: str, steps: int | None = None, device: str = "auto", out: Path | 
     ``steps``: stop once so many are done in all. ``out``: the model folder; left out, it stands beside the run's own
     files in ``checkpoints/NAME``. Returns the folder that was written last.
 
-    Raises `UnknownRecipe`, `publish.NotAStudyModel` where ``out`` holds something else, and `pretrain.CannotResume`
+    Raises `UnknownRecipe`, `publish.NotAStudyModel` where ``out`` holds something else, and `checkpoints.CannotResume`
     where ``checkpoints/NAME`` holds a run of another recipe or one that is at work.
     """
     if name not in RECIPES:

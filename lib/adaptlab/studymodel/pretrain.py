@@ -9,29 +9,23 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
+from adaptlab.engine import checkpoints
+from adaptlab.engine.machine import can_compile, has_bf16, keep_freed_memory, name_of, ordered_sums
 from adaptlab.studymodel.batches import Batch, batch
-from adaptlab.studymodel.machine import can_compile, has_bf16, keep_freed_memory, name_of, ordered_sums
 from adaptlab.studymodel.recipes import Recipe
 
 WARM_UP = 100  # steps
 DECAY = 0.5  # share of the steps after which the learning rate falls, in a line, to 2 %
 STATE, LOG = "state.safetensors", "log.jsonl"
-
-
-class CannotResume(ValueError):
-    """The folder holds another run, one that is still at work, or a broken one."""
 
 
 class Trainer:
@@ -92,35 +86,14 @@ class Trainer:
 
         ``origin`` identifies the run: `load` refuses a file of another.
         """
-        tensors = {f"model.{n}": p.detach() for n, p in self.model.named_parameters()}
-        for name, optimizer in self.optimizers.items():
-            for number, state in optimizer.state_dict()["state"].items():
-                tensors |= {f"{name}.{number}.{key}": value for key, value in state.items()}
-        facts = {"done": str(self.done), "origin": origin}
-        _replace(path, lambda new: save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, new, facts))
+        checkpoints.save(path, origin, self.done, self._weights(), self.optimizers)
 
     def load(self, path: Path, origin: str) -> None:
         """Go back to what `save` wrote. Raises `CannotResume` for the file of another run."""
-        with safe_open(path, "pt") as file:
-            facts = file.metadata()
-            if facts["origin"] != origin:
-                raise CannotResume(
-                    f"{path} belongs to another run: recipe, corpus, tokenizer or number format have changed since. "
-                    f"Delete {path.parent} to begin anew"
-                )
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-            self.done = int(facts["done"])
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(tensors[f"model.{name}"])
-        for name, optimizer in self.optimizers.items():
-            saved = optimizer.state_dict()
-            saved["state"] = {}
-            for key, value in tensors.items():
-                owner, number, slot = key.split(".", 2)
-                if owner == name:
-                    saved["state"].setdefault(int(number), {})[slot] = value
-            optimizer.load_state_dict(saved)
+        self.done, _ = checkpoints.load(path, origin, self._weights(), self.optimizers)
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return {f"model.{name}": parameter for name, parameter in self.model.named_parameters()}
 
 
 def schedule(step: int, steps: int) -> float:
@@ -149,11 +122,11 @@ def pretrain(
     keep_freed_memory()
     folder.mkdir(parents=True, exist_ok=True)
     until = min(until or recipe.steps, recipe.steps)
-    with _alone_in(folder):
+    with checkpoints.alone_in(folder):
         trainer, origin = Trainer(recipe, device, fast), _origin(recipe, tokenizer, device)
         if (folder / STATE).is_file():
             trainer.load(folder / STATE, origin)
-        _keep(folder / LOG, trainer.done)
+        checkpoints.kept_lines(folder / LOG, trainer.done)
         with (folder / LOG).open("a") as log, tqdm(total=until, initial=trainer.done, desc=recipe.name) as bar:
             while trainer.done < until:
                 line = _next_step(trainer, tokenizer)
@@ -167,16 +140,6 @@ def pretrain(
                     os.fsync(log.fileno())
                     trainer.save(folder / STATE, origin)
     return trainer
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Two runs in one folder would tear each other's files."""
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise CannotResume(f"another run is at work in {folder}") from None
 
 
 def _next_step(trainer: Trainer, tokenizer: PreTrainedTokenizerBase) -> dict:
@@ -197,21 +160,3 @@ def _origin(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, device: torch.de
     """What a run is made of: its recipe, each phase's first batch (and so corpus and tokenizer), the number format."""
     firsts = [_digest(batch(recipe, tokenizer, start)) for start, _ in recipe.starts]
     return hashlib.sha256(f"{recipe} {firsts} {has_bf16(device)}".encode()).hexdigest()
-
-
-def _keep(log: Path, done: int) -> None:
-    """Drop log lines of steps that were not saved: they will be taken again."""
-    lines = log.read_text().splitlines(keepends=True) if log.is_file() else []
-    if len(lines) < done:
-        raise CannotResume(f"{log} has {len(lines)} lines for {done} steps. Delete {log.parent} to begin anew")
-    if len(lines) > done:
-        _replace(log, lambda new: new.write_text("".join(lines[:done])))
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` make a new file, and put it in place of the old one in one step."""
-    partial = path.with_name(f".{path.name}.partial")
-    write(partial)
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)

@@ -1,0 +1,229 @@
+"""The one training loop: whatever of a model may learn, by whatever loss, from items that are met in a seeded order.
+
+Full weights, top layers and adapters are told apart by what requires a gradient (`adapters.learner`). The loss is a
+function: `packing.losses` for texts, `preference.Dpo` for pairs, any other of the same form. Dropout stays off, as
+results are to be repeated. A run with a folder can be killed anywhere and goes on with the same numbers.
+"""
+
+import hashlib
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel
+
+from adaptlab.engine import checkpoints
+from adaptlab.engine.machine import has_bf16, keep_freed_memory, ordered_sums
+from adaptlab.engine.packing import losses as text_losses
+from adaptlab.engine.plans import Plan
+
+STATE, LOG = "state.safetensors", "log.jsonl"
+MEMORY = 2 * 2**30  # bytes that the logits of one pass may take, with their gradients
+PASS = 1024  # tokens of one pass at most
+
+
+class Item(Protocol):
+    """Something to learn from: ``len`` is its number of tokens, ``weight`` what it counts in a mean."""
+
+    weight: float
+
+    def __len__(self) -> int: ...
+
+
+# (model, items) -> the loss of each item, to be divided by the sum of their weights: [items]
+Loss = Callable[[PreTrainedModel, Sequence], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run was: one line a step, with step, epoch, tokens, loss, lr, norm and seconds. With held-out items, the
+    first line has their loss ``before`` it, and the last of each epoch has it as ``held_out``. Losses are means over
+    what counts (trained tokens of texts), in nats."""
+
+    log: list[dict] = field(repr=False)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that went through the model to train it, each once an epoch."""
+        return sum(line["tokens"] for line in self.log)
+
+    @property
+    def seconds(self) -> float:
+        """Time of all steps."""
+        return sum(line["seconds"] for line in self.log)
+
+
+def train(
+    model: PreTrainedModel,
+    items: Sequence[Item],
+    plan: Plan,
+    *,
+    loss: Loss = text_losses,
+    held_out: Sequence[Item] = (),
+    folder: Path | None = None,
+    save_every: int = 50,
+) -> Trained:
+    """Train, in place, what of the model requires a gradient.
+
+    ``folder``: where the run keeps what its next step depends on, every ``save_every`` steps; called again after a kill
+    with the same model, items and plan, it goes on from there. Raises ValueError where there is nothing to learn, or
+    nothing to learn from, `checkpoints.CannotResume` where the folder holds another run.
+    """
+    if not items:
+        raise ValueError("there is nothing to learn from: no items")
+    if plan.patience and not held_out:
+        raise ValueError("patience needs held-out items to look at")
+    run = _Run(model, items, plan, loss, held_out)
+    keep_freed_memory()
+    with checkpoints.alone_in(folder) if folder else nullcontext(), _written_out(model):
+        if folder:
+            run.resume(folder)
+        with tqdm(total=run.steps, initial=len(run.log), desc="training", unit="step", leave=False) as bar:
+            while not run.over:
+                line = run.step()
+                bar.set_postfix_str(f"loss {line['loss']:.3f}, {line['tokens'] / line['seconds']:,.0f} tokens/s")
+                bar.update()
+                if folder and (len(run.log) % save_every == 0 or run.over):
+                    run.save(folder)
+        run.finish()
+    return Trained(run.log)
+
+
+class _Run:
+    """A model in training: its optimizer, the log so far, and the best weights seen."""
+
+    def __init__(self, model: PreTrainedModel, items: Sequence, plan: Plan, loss: Loss, held_out: Sequence) -> None:
+        self.model, self.items, self.plan, self.loss, self.held_out = model, items, plan, loss, held_out
+        self.learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        if not self.learning:
+            raise ValueError("there is nothing to train: no parameter requires a gradient")
+        self.optimizer = torch.optim.AdamW(self.learning.values(), lr=plan.lr, weight_decay=plan.weight_decay)
+        self.per_epoch = math.ceil(len(items) / plan.batch)
+        self.steps = plan.epochs * self.per_epoch
+        self.log: list[dict] = []
+        self.best = {name: p.detach().clone() for name, p in self.learning.items()} if plan.patience else {}
+
+    @property
+    def told(self) -> list[float]:
+        """Held-out losses so far: before the first step, and behind every epoch."""
+        before = [line["before"] for line in self.log if "before" in line]
+        return before + [line["held_out"] for line in self.log if "held_out" in line]
+
+    @property
+    def over(self) -> bool:
+        """Whether the last step was taken, or the held-out loss has not fallen for long enough."""
+        told = self.told
+        rests = len(told) - 1 - told.index(min(told)) if told else 0
+        return len(self.log) == self.steps or (self.plan.patience > 0 and rests >= self.plan.patience)
+
+    def step(self) -> dict:
+        """Take one step; its line of the log."""
+        number, batch = len(self.log), self._batch(len(self.log))
+        line = {"step": number, "epoch": number // self.per_epoch, "tokens": sum(map(len, batch))}
+        if self.held_out and not number:
+            line["before"] = self._mean(self.held_out)
+        started = time.perf_counter()
+        rate = self.plan.lr * self.plan.share(number, self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        line["loss"] = self._mean(batch, learn=True)
+        norm = torch.nn.utils.clip_grad_norm_(self.learning.values(), self.plan.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        line |= {"lr": rate, "norm": float(norm), "seconds": time.perf_counter() - started}
+        if self.held_out and (number + 1) % self.per_epoch == 0:
+            line["held_out"] = self._mean(self.held_out)
+        self.log.append(line)
+        if "held_out" in line and line["held_out"] == min(self.told):
+            self._remember()
+        return line
+
+    def _batch(self, number: int) -> list:
+        """The items of a step: every epoch takes all of them, in an order of its own."""
+        epoch, place = divmod(number, self.per_epoch)
+        order = random.Random(f"order {self.plan.seed} {epoch}").sample(range(len(self.items)), len(self.items))
+        return [self.items[i] for i in order[place * self.plan.batch : (place + 1) * self.plan.batch]]
+
+    def _mean(self, items: Sequence, learn: bool = False) -> float:
+        """The mean loss of items, its gradients added up if they are to learn from."""
+        weight, total = sum(item.weight for item in items), 0.0
+        device = self.model.device
+        low = self.plan.bf16 and has_bf16(device)
+        with torch.set_grad_enabled(learn), ordered_sums(device):
+            for part in self._parts(items):
+                with torch.autocast(device.type, torch.bfloat16) if low else nullcontext():
+                    share = self.loss(self.model, part).sum() / weight
+                if learn:
+                    share.backward()
+                total += share.item()
+        return total
+
+    def _parts(self, items: Sequence) -> Iterator[list]:
+        """Items in passes that memory has room for, those of like length side by side."""
+        vocabulary = self.model.config.get_text_config().vocab_size
+        room = min(PASS, MEMORY // (12 * vocabulary))  # logits, their softmax, their gradient: four bytes each
+        part: list = []
+        for item in sorted(items, key=len):
+            if part and sum(map(len, part)) + len(item) > room:
+                yield part
+                part = []
+            part.append(item)
+        yield part
+
+    def _remember(self) -> None:
+        for name, kept in self.best.items():
+            kept.copy_(self.learning[name].detach())
+
+    def finish(self) -> None:
+        """Go back to the weights of the lowest held-out loss, where the plan looks at it."""
+        with torch.no_grad():
+            for name, kept in self.best.items():
+                self.learning[name].copy_(kept)
+
+    def resume(self, folder: Path) -> None:
+        """Go on from what the folder holds, if it holds anything."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.origin = self._origin()
+        done = 0
+        if (folder / STATE).is_file():
+            done, _ = checkpoints.load(folder / STATE, self.origin, self._tensors(), {"adamw": self.optimizer})
+        self.log = [json.loads(line) for line in checkpoints.kept_lines(folder / LOG, done)]
+
+    def save(self, folder: Path) -> None:
+        """Write the log, then what the next step depends on."""
+        lines = "".join(json.dumps(line) + "\n" for line in self.log)
+        checkpoints.replaced(folder / LOG, lambda new: new.write_text(lines))
+        checkpoints.save(folder / STATE, self.origin, len(self.log), self._tensors(), {"adamw": self.optimizer})
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        best = {f"best.{name}": kept for name, kept in self.best.items()}
+        return {f"model.{name}": p for name, p in self.learning.items()} | best
+
+    def _origin(self) -> str:
+        """What a run is made of: the plan, the items, the loss, and the weights that it begins with."""
+        facts = f"{self.plan} {self.items} {self.held_out} {has_bf16(self.model.device)} {list(self.learning)}"
+        found = hashlib.sha256(facts.encode())
+        for parameter in self.model.parameters():
+            found.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy())
+        return found.hexdigest()
+
+
+@contextmanager
+def _written_out(model: PreTrainedModel) -> Iterator[None]:
+    """On a CPU, attention in matrix products: the fused kernel's backward pass is the slower one for short rows."""
+    fused = model.config._attn_implementation == "sdpa" and model.device.type == "cpu"
+    if fused:
+        model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        if fused:
+            model.set_attn_implementation("sdpa")
