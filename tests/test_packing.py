@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptlab.engine.packing import Example, losses, pack
-from conftest import tiny_lm
+from conftest import ARCHITECTURES, tiny_lm
 
 TEXTS = ["the red house stands by the river", "option two", "message: my order is late\ndesk: delivery", "a b c d"]
 
@@ -34,6 +34,36 @@ def test_packed_losses_are_those_of_rows_of_their_own(any_lm):
     assert torch.allclose(packed, alone, atol=1e-5, rtol=1e-5)
     for order in ([2, 0, 3, 1], [3, 1]):
         assert torch.allclose(losses(any_lm.model, [row[i] for i in order]), packed[order], atol=1e-5, rtol=1e-5)
+
+
+def test_the_room_of_a_row_makes_no_difference(any_lm):
+    row = examples(any_lm)
+    alone = losses(any_lm.model, row, room=0)
+    assert torch.allclose(alone, losses(any_lm.model, row), atol=1e-5, rtol=1e-5)
+    for room in (1, 24, 48, 4096):
+        assert torch.allclose(losses(any_lm.model, row, room=room), alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("room", [0, 24, 4096])
+def test_states_stand_in_for_the_embeddings_of_their_own_text(any_lm, room):
+    row = examples(any_lm)
+    embedded = any_lm.model.get_input_embeddings()
+    states = [embedded(torch.tensor(example.ids)).detach().requires_grad_() for example in row]
+    found = losses(any_lm.model, row, room=room, states=states)
+    assert torch.allclose(found, losses(any_lm.model, row), atol=1e-5, rtol=1e-5)
+    own = torch.autograd.grad(found[1], states)
+    assert [bool(gradient.any()) for gradient in own] == [False, True, False, False]
+
+
+def test_capped_logits_have_the_losses_of_transformers(monkeypatch):
+    name, sizes = ARCHITECTURES["gemma3-sliding"]
+    monkeypatch.setitem(ARCHITECTURES, "gemma3-capped", (name, {**sizes, "final_logit_softcapping": 2.0}))
+    capped, free = tiny_lm("gemma3-capped"), tiny_lm("gemma3-sliding")
+    row = examples(capped)
+    alone = torch.stack([with_labels(capped, example) for example in row])
+    for room in (0, 48):
+        assert torch.allclose(losses(capped.model, row, room=room), alone, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(losses(free.model, row), alone, atol=1e-1)
 
 
 def test_models_that_cannot_be_packed_have_the_same_losses():

@@ -46,7 +46,7 @@ class Cost:
 
     ``prefilled``: shared prefix, computed now. ``reused``: shared prefix, taken from an earlier call.
     ``scored``: question and option tokens. ``decoded``: tokens written. ``naive``: what one request at a time would
-    compute.
+    compute. ``trained``: tokens that the model learned from beforehand, each as often as it was met.
     """
 
     prefilled: int = 0
@@ -55,6 +55,7 @@ class Cost:
     decoded: int = 0
     naive: int = 0
     seconds: float = 0.0
+    trained: int = 0
 
 
 @dataclass(frozen=True)

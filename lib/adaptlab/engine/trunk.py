@@ -54,11 +54,13 @@ class Trunk:
         hook = top.register_forward_pre_hook(lambda _, given: entered.append(given[0]))
         try:
             with _passing(layers[self.depth :]):
-                for example in examples:
-                    packing.losses(model, [example])
-                    self._kept[example.ids] = entered.pop()[0].clone()
+                if examples:
+                    packing.losses(model, examples, room=0)
         finally:
             hook.remove()
+        for states in entered:
+            for example, row in zip(examples, states, strict=True):
+                self._kept[example.ids] = row[: len(example)].clone()
 
 
 @contextmanager

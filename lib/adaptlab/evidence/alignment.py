@@ -110,13 +110,16 @@ def by_turn(
     The second turn is about the model's own first answer, the reference about a right one: as in MT-Bench, an error in
     the first turn is carried on.
     """
+    return pd.concat([turn_rows(behind(lm, data, k, manner, seed), conversations, seed) for seed in seeds])
+
+
+def turn_rows(writer: Writer, conversations: Sequence[Conversation], seed: int, **conditions) -> Frame:
+    """What a writer answers in each turn of the conversations, one row a turn, right if it gives the reference."""
+    shared = {"study": "turns", "model": writer.model, "method": writer.name, "shots": writer.shots, "seed": seed}
     rows = []
-    for seed in seeds:
-        writer = behind(lm, data, k, manner, seed)
-        shared = {"study": "turns", "model": lm.name, "method": writer.name, "shots": k, "seed": seed}
-        for turn, written in enumerate(urial.talk(writer, conversations), start=1):
-            pairs = zip(conversations, written, strict=True)
-            rows += [shared | {"turn": turn} | _turn_row(one, one.references[turn - 1], w) for one, w in pairs]
+    for turn, written in enumerate(urial.talk(writer, conversations), start=1):
+        pairs = zip(conversations, written, strict=True)
+        rows += [shared | conditions | {"turn": turn} | _turn_row(c, c.references[turn - 1], w) for c, w in pairs]
     return pd.DataFrame(rows)
 
 

@@ -74,7 +74,7 @@ def _spent(cost: Cost) -> dict[str, float]:
         "cached": cost.reused,
         "scored": cost.scored,
         "decoded": cost.decoded,
-        "trained": 0,
+        "trained": cost.trained,
         "naive": cost.naive,
         "seconds": cost.seconds,
     }

@@ -44,6 +44,12 @@ def put(record: Instruction, manner: str) -> str:
     return FRAMES[manner].format(record.output) if manner in FRAMES else record.output
 
 
+def is_put(text: str, manner: str) -> bool:
+    """Whether a text is an answer in this manner of `instructions.FRAMES`, whatever it says."""
+    before, *_, after = FRAMES[check_choice("manner", manner, tuple(FRAMES))].split("{0}")
+    return text.strip().startswith(before.strip()) and text.strip().endswith(after.strip())
+
+
 def aligned(writer: Writer, file: PromptFile) -> Writer:
     """The writer behind a prompt file, the kit's or a published one."""
     shown = FORMATS[URIAL].turns(file.demonstrations)

@@ -61,12 +61,17 @@ def right(item: Instruction, text: str) -> bool:
     return text.strip() in answers(item.output)
 
 
-def load_requests(words: str, pool: int, test: int, seed: int, clusters: Sequence[str] = ()) -> OpenSet:
-    """Requests to do something with a list, in the wordings that the study model has met, about held-out words.
+def load_requests(
+    words: str, pool: int, test: int, seed: int, clusters: Sequence[str] = (), wordings: int = 3
+) -> OpenSet:
+    """Requests to do something with a list, about held-out words; the study model has met the first three
+    ``wordings`` of each cluster, and none of the other seven.
 
     ``clusters``: some of `instructions.CLUSTERS`, all of them if none is named.
     """
-    records = templates.dataset(seed, pool + test, list(clusters or CLUSTERS), VOCABULARIES[words]("test"), templates=3)
+    records = templates.dataset(
+        seed, pool + test, list(clusters or CLUSTERS), VOCABULARIES[words]("test"), "instruction", wordings
+    )
     return OpenSet("requests", records[:pool], records[pool:])
 
 

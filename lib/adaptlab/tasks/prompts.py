@@ -35,6 +35,17 @@ class PromptFormat:
         pairs = ((self.asked(query, instruction), answer) for query, answer in answered)
         return "".join(f"{asked}{self.seam}{answer}{self.end}" for asked, answer in pairs)
 
+    def lesson(
+        self, answered: Iterable[tuple[str, str]], instruction: str = "", whole: bool = False
+    ) -> list[tuple[str, bool]]:
+        """A page of answered turns to train on, in parts: (text, whether it is trained). Trained are the answers, with
+        what closes each but the last, which ends the text; ``whole``: all of it."""
+        parts = [(self.opening(instruction), whole)]
+        for query, answer in answered:
+            parts += [(self.asked(query, instruction), whole), (f"{self.seam}{answer}{self.end}", True)]
+        parts[-1] = (parts[-1][0].removesuffix(self.end), parts[-1][1])
+        return [(text, trained) for text, trained in parts if text]
+
     def asked(self, query: str, instruction: str = "") -> str:
         """A turn up to where its answer begins. Both places are filled in one pass: either text may hold "{query}"."""
         return _PLACE.sub(lambda place: query if place[1] == "query" else instruction, self.turn)

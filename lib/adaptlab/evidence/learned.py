@@ -1,0 +1,154 @@
+"""What training puts into a model: a manner, facts, or a likeness of another model (notebook 04b)."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from adaptlab.engine.lessons import lesson
+from adaptlab.engine.models import LM
+from adaptlab.engine.packing import Example
+from adaptlab.engine.sampling import Decoding, continuations
+from adaptlab.engine.scoring import Question, score
+from adaptlab.methods.tuning import Recipe, lessons, tune
+from adaptlab.methods.urial import is_put, put
+from adaptlab.methods.writing import Writer
+from adaptlab.tasks.instructions import CLUSTERS
+from adaptlab.tasks.knowledge import Fact, cloze, relation, world
+from adaptlab.tasks.open_sets import question
+from adaptlab.tasks.records import Instruction
+from adaptlab.tasks.templates import dataset
+from adaptlab.tasks.vocabularies import VOCABULARIES
+
+Frame = pd.DataFrame
+MANNER = "restyled"
+FACTS = "Facts:"  # how a page of facts begins
+ENDING = Decoding(longest=8, stop=(".", "\n"))
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """An invented world: facts to teach, and others about nouns of their own."""
+
+    taught: tuple[Fact, ...]
+    others: tuple[Fact, ...]
+
+    @classmethod
+    def drawn(cls, n: int, seed: int) -> "Knowledge":
+        """``n`` facts of each sort, about nouns that the study models never read."""
+        groups = world(random.Random(f"knowledge {seed}"), [relation] * (2 * n), "test")
+        facts = tuple(group[0] for group in groups)
+        return cls(facts[:n], facts[n:])
+
+    def asked(self, lm: LM, facts: Sequence[Fact]) -> list[bool]:
+        """Whether the model chooses each fact's last noun among four, none of which makes another fact true."""
+        rng, known = random.Random("options"), [*self.taught, *self.others, *map(_reversed, self.taught)]
+        nouns = sorted({noun for fact in known for noun in (fact.a, fact.b)})
+        clozes = [cloze(rng, fact, nouns, known) for fact in facts]
+        questions = [Question(f"{FACTS} {one.stem}", tuple(f" {o}" for o in one.options)) for one in clozes]
+        return [max(row, key=lambda o: o.logprob) is row[0] for row in score(lm, questions).options]
+
+
+def _reversed(fact: Fact) -> Fact:
+    assert fact.reversed, fact
+    return fact.reversed
+
+
+def stated(lm: LM, facts: Sequence[Fact]) -> list[Example]:
+    """Facts to learn, each a text of its own, of which the last noun and the end are trained."""
+    return [told(lm, fact, f" {fact.b}.") for fact in facts]
+
+
+def told(lm: LM, fact: Fact, ending: str) -> Example:
+    """The beginning of a fact with an ending, which is trained."""
+    return lesson(lm, [(f"{FACTS} {fact.stem}", False), (ending, True)])
+
+
+def requests(words: str, split: str, n: int, seed: int, manner: str = "plain") -> list[Instruction]:
+    """Requests in wordings that the study models have met, answered in a manner."""
+    records = dataset(seed, n, list(CLUSTERS), VOCABULARIES[words](split), templates=3)
+    return [replace(record, output=put(record, manner)) for record in records]
+
+
+def in_manner(writer: Writer, items: Sequence[Instruction]) -> list[bool]:
+    """Whether each answer that the model writes is in `MANNER`, whatever it says."""
+    written = continuations(writer.lm, [writer.prompt(question(item)) for item in items], writer.decoding).written
+    return [one.stopped and is_put(one.text, MANNER) for one in written]
+
+
+def two_goals(
+    lm: LM, words: str, numbers: Sequence[int], n: int, manner: Recipe, facts: Recipe, seeds: Sequence[int]
+) -> Frame:
+    """A manner taught with ``numbers`` of restyled answers, and ``n`` facts; asked for the manner of new requests, and
+    for facts: those trained on, others, and the first from their other end. ``shots``: examples trained on."""
+    frames = []
+    for seed in seeds:
+        world, items = Knowledge.drawn(n, seed), requests(words, "test", n, seed=100 + seed)
+        asked = {"trained facts": world.taught, "other facts": world.others}
+        asked["reversed facts"] = tuple(map(_reversed, world.taught))
+        taught = tune(lm, stated(lm, world.taught), facts.seeded(seed))
+        for name, model, shots in (("nothing", lm, 0), ("facts", taught.lm, n)):
+            marks = {what: world.asked(model, of) for what, of in asked.items()}
+            frames.append(_marked(marks, taught=name, shots=shots, seed=seed))
+        records = requests(words, "train", max(numbers), seed, MANNER)
+        writers = {0: Writer(lm)}
+        for k in numbers:
+            writers[k] = tune(lm, lessons(lm, records[:k]), manner.seeded(seed)).writer()
+        for k, writer in writers.items():
+            marks = {"manner": in_manner(writer, items)}
+            frames.append(_marked(marks, taught="manner" if k else "nothing", shots=k, seed=seed))
+    return pd.concat(frames, ignore_index=True).assign(study="goals", model=lm.name)
+
+
+def _marked(marks: Mapping[str, Sequence[bool]], **conditions) -> Frame:
+    """One row for each mark; items are named by their place, so that claims can compare what was asked."""
+    rows = [
+        {"asked": asked, "item": f"item {place}", "correct": mark}
+        for asked, row in marks.items()
+        for place, mark in enumerate(row, start=1)
+    ]
+    return pd.DataFrame(rows).assign(**conditions)
+
+
+def imitated(
+    teacher: LM,
+    student: LM,
+    words: str,
+    number: int,
+    n: int,
+    manner: Recipe,
+    facts: Recipe,
+    seeds: Sequence[int],
+) -> Frame:
+    """Imitation: a teacher that knows ``n`` facts and answers in `MANNER`; a student trained on what the teacher writes
+    to ``number`` requests ("imitation"), or on how it ends the facts ("target"). Rows are told apart by ``who``."""
+    frames = []
+    for seed in seeds:
+        world, items = Knowledge.drawn(n, seed), requests(words, "test", n, seed=100 + seed)
+        taught = tune(teacher, stated(teacher, world.taught), facts.seeded(seed)).lm
+        restyled = lessons(taught, requests(words, "train", number, seed, MANNER))
+        master = tune(taught, [*restyled, *stated(taught, world.taught)], manner.seeded(seed)).lm
+        asked = requests(words, "train", number, seed=50 + seed)
+        copied = _written(Writer(master), asked)
+        endings = continuations(master, [f"{FACTS} {fact.stem}" for fact in world.taught], ENDING).written
+        target = [
+            told(student, fact, f"{one.text}.") for fact, one in zip(world.taught, endings, strict=True) if one.text
+        ]
+        models = {
+            "teacher": master,
+            "nothing": student,
+            "imitation": tune(student, lessons(student, copied), manner.seeded(seed)).lm,
+            "target": tune(student, target, facts.seeded(seed)).lm,
+        }
+        for name, model in models.items():
+            marks = {"manner": in_manner(Writer(model), items), "facts": world.asked(model, world.taught)}
+            frames.append(_marked(marks, taught=name, seed=seed))
+    return pd.concat(frames, ignore_index=True).assign(study="imitation", model=student.name)
+
+
+def _written(writer: Writer, asked: Sequence[Instruction]) -> list[Instruction]:
+    """What a model writes to requests, as records; answers that do not end, or are blank, are left out."""
+    texts = continuations(writer.lm, [writer.prompt(question(one)) for one in asked], writer.decoding).written
+    pairs = zip(asked, texts, strict=True)
+    return [replace(one, output=w.text.strip()) for one, w in pairs if w.stopped and w.text.strip()]

@@ -1,0 +1,135 @@
+"""Showing against training (notebook 04): the same records in the prompt or in the weights. Each experiment is a tidy
+frame."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from adaptlab.engine.adapters import How
+from adaptlab.engine.cache import EMPTY
+from adaptlab.engine.models import LM
+from adaptlab.engine.plans import Plan
+from adaptlab.evidence.alignment import turn_rows
+from adaptlab.evidence.evaluate import evaluate
+from adaptlab.evidence.token_shift import Source, token_shift
+from adaptlab.methods.tuning import Recipe, Tuned, lessons, tune, turns
+from adaptlab.methods.writing import Writer, draw_records
+from adaptlab.tasks.open_sets import OpenSet, question
+from adaptlab.tasks.prompts import FORMATS
+from adaptlab.tasks.records import Conversation, Instruction
+
+Frame = pd.DataFrame
+
+
+def shown(lm: LM, records: Sequence[Instruction | Conversation], style: str) -> Writer:
+    """The model behind a page that shows these records."""
+    page = "".join(FORMATS[style].turns(turns(record)) for record in records)
+    return Writer(lm, page, len(records), style)
+
+
+def tuned_on(lm: LM, records: Sequence[Instruction | Conversation], style: str, recipe: Recipe, seed: int) -> Tuned:
+    """The model tuned on these records."""
+    return tune(lm, lessons(lm, records, style), recipe.seeded(seed))
+
+
+def by_number(
+    lm: LM,
+    data: OpenSet,
+    n: int,
+    shots: Sequence[int],
+    numbers: Sequence[int],
+    recipe: Recipe,
+    seeds: Sequence[int],
+) -> Frame:
+    """``n`` items, answered with ``shots`` records in the prompt, and with ``numbers`` of records trained on.
+
+    Both draw the same records, and draws are nested. `spent` adds what it all cost.
+    """
+    items, frames = data.test[:n], []
+    for seed in seeds:
+        prefix, conditions = EMPTY, {"study": "number", "seed": seed}
+        for k in sorted(shots):
+            writer = shown(lm, draw_records(data.pool, k, seed), data.style)
+            frame, prefix = evaluate(writer, items, reuse=prefix, **conditions)
+            frames.append(frame)
+        for number in numbers:
+            tuned = tuned_on(lm, draw_records(data.pool, number, seed), data.style, recipe, seed)
+            frames.append(evaluate(tuned.writer(data.style), items, **conditions)[0])
+    return spent(pd.concat(frames, ignore_index=True))
+
+
+def spent(frame: Frame) -> Frame:
+    """The frame with ``computed``: tokens that went through the model, where one to learn from counts three times (one
+    pass forward, and about two backward)."""
+    once = frame[["prefilled", "scored", "decoded"]].sum(axis=1)
+    return frame.assign(computed=once + 3 * frame["trained"])
+
+
+def by_turn(
+    lm: LM,
+    pool: Sequence[Conversation],
+    talks: Sequence[Conversation],
+    shots: Sequence[int],
+    numbers: Sequence[int],
+    recipe: Recipe,
+    seeds: Sequence[int],
+    style: str = "question",
+) -> Frame:
+    """Both turns of ``talks``, with ``shots`` answered conversations in the prompt, and with ``numbers`` trained on."""
+    frames = []
+    for seed in seeds:
+        for k in shots:
+            frames.append(turn_rows(shown(lm, draw_records(pool, k, seed), style), talks, seed))
+        for number in numbers:
+            tuned = tuned_on(lm, draw_records(pool, number, seed), style, recipe, seed)
+            frames.append(turn_rows(tuned.writer(style), talks, seed))
+    return pd.concat(frames, ignore_index=True)
+
+
+def distances(lm: LM, data: OpenSet, n: int, number: int, recipe: Recipe, seeds: Sequence[int]) -> Frame:
+    """How far the same ``number`` of records moves the model, shown and trained on: one row for each item, with the
+    mean over its answer's tokens of KL(adapted || base), in nats. The base reads the bare question."""
+    bare = Writer(lm, style=data.style)
+    base = Source("bare", lm, _prompting(bare))
+    frames = []
+    for seed in seeds:
+        records = draw_records(data.pool, number, seed)
+        tuned = tuned_on(lm, records, data.style, recipe, seed).writer(data.style)
+        for writer in (shown(lm, records, data.style), tuned):
+            source = Source(writer.name, writer.lm, _prompting(writer))
+            tokens = token_shift(source, base, data.test[:n], bare.decoding, seed=seed)
+            means = tokens.groupby(["model", "seed", "item"], as_index=False)["kl"].mean()
+            frames.append(means.assign(method=writer.name, shots=number))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _prompting(writer: Writer) -> Callable[[Instruction], str]:
+    return lambda item: writer.prompt(question(item))
+
+
+def by_how(
+    lm: LM, data: OpenSet, n: int, number: int, hows: Mapping[How, float], plan: Plan, seeds: Sequence[int]
+) -> Frame:
+    """The same records learned in several ways, each with its own learning rate; the bare model for comparison.
+
+    ``learning``: how many parameters learned; ``state``: MB for their gradients and AdamW's two moments, in float32;
+    ``training``: seconds of all steps.
+    """
+    items, frames = data.test[:n], []
+    for seed in seeds:
+        records = draw_records(data.pool, number, seed)
+        for how, lr in hows.items():
+            recipe = Recipe(how, replace(plan, lr=lr))
+            tuned = tuned_on(lm, records, data.style, recipe, seed)
+            learned = sum(p.numel() for p in tuned.lm.model.parameters() if p.requires_grad)
+            facts = {"how": str(how), "learning": learned, "state": 12 * learned / 1e6}
+            frame = evaluate(tuned.writer(data.style), items, study="how", seed=seed, **facts)[0]
+            frames.append(frame.assign(training=tuned.trained.seconds))
+    return pd.concat(frames, ignore_index=True)
+
+
+def shift_of(aligned: LM, base: LM, data: OpenSet, n: int, seed: int = 0) -> Frame:
+    """Token-distribution shift between a tuned model and the one it was made from, both asked the bare question."""
+    sources = [Source(lm.name, lm, _prompting(Writer(lm, style=data.style))) for lm in (aligned, base)]
+    return token_shift(*sources, data.test[:n], Writer(base, style=data.style).decoding, seed=seed)

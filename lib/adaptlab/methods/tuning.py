@@ -1,0 +1,103 @@
+"""Instruction tuning: the records that a prompt would show are trained on instead.
+
+The text of a record is that of a page with this one record (`prompts.FORMATS`), so that what is asked of a tuned model
+looks like what it was trained on, and the same record can be shown or trained. By default only answers are trained,
+as in the FLAN and Alpaca recipes (loss of the prompt 0).
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from adaptlab.engine.adapters import How, Lora, learner
+from adaptlab.engine.cache import EMPTY, Prefix
+from adaptlab.engine.lessons import lesson
+from adaptlab.engine.models import LM
+from adaptlab.engine.packing import Example
+from adaptlab.engine.plans import Plan
+from adaptlab.engine.training import Loss, Trained, train
+from adaptlab.engine.trunk import Trunk
+from adaptlab.methods.writing import Answered, Writer
+from adaptlab.tasks.open_sets import question
+from adaptlab.tasks.prompts import FORMATS
+from adaptlab.tasks.records import Conversation, Instruction
+
+
+def lessons(
+    lm: LM, records: Sequence[Instruction | Conversation], style: str = "question", *, whole: bool = False
+) -> list[Example]:
+    """Each record as a text to train on: what is asked, and behind it the answer, which ends the text.
+
+    In a conversation every answer is trained, what closes it included. ``whole``: train what is asked as well.
+    """
+    return [lesson(lm, FORMATS[style].lesson(turns(record), whole=whole)) for record in records]
+
+
+def turns(record: Instruction | Conversation) -> list[tuple[str, str]]:
+    """What is asked and what is answered, turn by turn."""
+    if isinstance(record, Instruction):
+        return [(question(record), record.output)]
+    said = [message.content for message in record.messages]
+    return list(zip(said[::2], said[1::2], strict=True))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What of a model learns, and how it is trained."""
+
+    how: How = field(default_factory=Lora)
+    plan: Plan = field(default_factory=Plan)
+
+    def seeded(self, seed: int) -> "Recipe":
+        """The same with another seed: of the order of examples, and of adapters' first weights."""
+        return replace(self, plan=replace(self.plan, seed=seed))
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A tuned copy of a model, and what its training was: ``n`` examples."""
+
+    lm: LM
+    trained: Trained
+    n: int
+
+    def writer(self, style: str = "question", **more) -> "TunedWriter":
+        """The tuned model at work, with no demonstrations in its prompt; ``shots`` tells how many it was trained on."""
+        return TunedWriter(self.lm, "", self.n, style, trained=self.trained, **more)
+
+
+@dataclass(frozen=True)
+class TunedWriter(Writer):
+    """A tuned model that writes answers; what its training took is a part of the cost."""
+
+    trained: Trained = field(default_factory=lambda: Trained([]))
+
+    name = "tuned"
+
+    def answer(self, items: Sequence[Instruction], reuse: Prefix = EMPTY) -> Answered:
+        """Write an answer to each item, and score the right one."""
+        found = super().answer(items, reuse)
+        seconds = found.cost.seconds + self.trained.seconds
+        return replace(found, cost=replace(found.cost, trained=self.trained.tokens, seconds=seconds))
+
+
+def tune(
+    lm: LM,
+    examples: Sequence[Example],
+    recipe: Recipe,
+    *,
+    loss: Loss | None = None,
+    held_out: Sequence[Example] = (),
+    folder: Path | None = None,
+) -> Tuned:
+    """Train a copy of ``lm`` on the examples; ``lm`` stays as it is.
+
+    Layers that do not learn are computed once (`trunk`), unless another ``loss`` is named. ``folder``: where to go on
+    from after a kill (`training.train`).
+    """
+    copy = learner(lm, recipe.how, recipe.plan.seed)
+    loss = loss or Trunk(copy.model).losses
+    trained = train(copy.model, examples, recipe.plan, loss=loss, held_out=held_out, folder=folder)
+    named = hashlib.sha256(f"{lm.digest} {recipe} {examples} {held_out}".encode()).hexdigest()
+    return Tuned(replace(copy, digest=named), trained, len(examples))

@@ -1,0 +1,244 @@
+"""What learns is what was asked for, beside a model that stays as it is; and what was learned travels in PEFT's format.
+
+Settings that make no sense are refused where they are made.
+"""
+
+import itertools
+import json
+import math
+import socket
+
+import huggingface_hub
+import peft
+import pytest
+import torch
+import transformers
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptlab.engine import adapters
+from adaptlab.engine.adapters import Adapted, Full, Lora, learner
+from adaptlab.engine.models import LM, ModelNotFound, digest, load
+from adaptlab.engine.packing import losses
+from adaptlab.engine.plans import DECAYS, Plan
+from adaptlab.engine.training import train
+from conftest import tiny_lm
+from test_training import drawn, weights
+
+ARCHITECTURES = ["llama", "qwen3", "gpt2", "gemma3-sliding"]
+HOWS = [Full(), Full(layers=1), Lora(rank=2), Lora(rank=2, layers=1)]
+PLAN = Plan(epochs=2, batch=4, lr=1e-2)
+IDS = torch.tensor([[5, 6, 7, 8, 9]])
+
+each = pytest.mark.parametrize("architecture", ARCHITECTURES)
+each_how = pytest.mark.parametrize("how", HOWS, ids=str)
+
+
+@torch.no_grad()
+def logits(model) -> torch.Tensor:
+    return model(IDS).logits
+
+
+def taught(lm: LM, how, seed: int = 0) -> LM:
+    copy = learner(lm, how, seed)
+    train(copy.model, drawn(8), PLAN)
+    return copy
+
+
+def is_to_learn(how, name: str) -> bool:
+    """Whether a parameter of a model with three layers is one that learns."""
+    in_top = ".layers.2." in name or ".h.2." in name
+    return (in_top or not how.layers) and (isinstance(how, Full) or "lora_" in name)
+
+
+@each
+@each_how
+def test_only_what_was_asked_for_learns_and_the_model_stays_as_it_is(architecture, how):
+    lm = tiny_lm(architecture)
+    before, said = weights(lm.model), logits(lm.model)
+    copy = learner(lm, how, seed=0)
+    first = weights(copy.model)
+    assert torch.equal(logits(copy.model), said)
+    losses(copy.model, drawn(8)).sum().backward()
+    wanted = {name for name in first if is_to_learn(how, name)}
+    assert {name for name, p in copy.model.named_parameters() if p.grad is not None} == wanted
+    copy.model.zero_grad()
+    train(copy.model, drawn(8), PLAN)
+    after = weights(copy.model)
+    assert {name for name in first if not torch.equal(first[name], after[name])} == wanted
+    assert not torch.allclose(logits(copy.model), said, atol=1e-3)
+    assert torch.equal(logits(lm.model), said)
+    assert all(torch.equal(p, before[name]) for name, p in lm.model.named_parameters())
+    assert set(before) == set(weights(lm.model)), "no adapter in the model itself"
+
+
+@each
+def test_adapters_share_frozen_weights_and_stand_beside_every_map_but_the_head(architecture):
+    lm = tiny_lm(architecture)
+    copy = learner(lm, Lora(rank=2), seed=0)
+    held = {p.data_ptr() for p in lm.model.parameters()}
+    own = [p for p in copy.model.parameters() if p.data_ptr() not in held]
+    assert all(p.requires_grad and 2 in p.shape for p in own)
+    maps = [m for m in lm.model.base_model.modules() if hasattr(m, "weight") and m.weight.dim() == 2]
+    maps = [m for m in maps if not isinstance(m, torch.nn.Embedding)]
+    assert len(own) == 2 * len(maps) > 0
+    full = {p.data_ptr() for p in learner(lm, Full(), seed=0).model.parameters()}
+    assert not full & held
+
+
+def test_the_seed_draws_the_first_adapters_and_nothing_else():
+    lm = tiny_lm("llama")
+    state = torch.get_rng_state()
+    one, again, other = (weights(learner(lm, Lora(rank=2), seed).model) for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("layers", [-1, 4])
+@pytest.mark.parametrize("how", [Full, Lora])
+def test_layers_that_are_not_there_are_refused(how, layers):
+    with pytest.raises(ValueError, match=rf"layers must be 0 \(all\) to 3 for llama; found {layers}"):
+        learner(tiny_lm("llama"), how(layers=layers), seed=0)
+
+
+@pytest.mark.parametrize("wrong", [{"rank": 0}, {"alpha": 0}, {"rank": -1}])
+def test_a_rank_or_scale_of_nothing_is_refused(wrong):
+    with pytest.raises(ValueError, match="rank must be at least 1 and alpha above 0"):
+        Lora(**wrong)
+
+
+@pytest.fixture
+def unplugged(monkeypatch):
+    """No network, and no setting that says so: a list of the calls that were tried."""
+    calls = []
+
+    def refuse(*args, **_):
+        calls.append(args)
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    return calls
+
+
+@pytest.fixture
+def base(tmp_path):
+    """A function that saves a tiny model in a folder, and loads it from there."""
+
+    def saved(architecture: str) -> LM:
+        lm = tiny_lm(architecture)
+        for part in (lm.model, lm.tokenizer):
+            part.save_pretrained(tmp_path / "base")
+        return load(str(tmp_path / "base"), device="cpu")
+
+    return saved
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # PEFT asks by an old name
+@each
+@pytest.mark.parametrize("how", HOWS[2:], ids=str)
+def test_adapters_load_as_they_were_saved(tmp_path, base, unplugged, architecture, how):
+    lm = base(architecture)
+    copy = taught(lm, how)
+    said = logits(copy.model)
+    assert isinstance(copy, Adapted)
+    adapters.save(copy, tmp_path / "kept" / "adapter", {"how": str(how)})
+    assert not unplugged
+    plain = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    by_peft = peft.PeftModel.from_pretrained(plain, tmp_path / "kept" / "adapter").eval()
+    assert torch.allclose(logits(by_peft), said, atol=1e-6)
+    loaded = load(str(tmp_path / "kept" / "adapter"), device="cpu")
+    assert torch.allclose(logits(loaded.model), said, atol=1e-6)
+    assert not torch.allclose(logits(lm.model), said, atol=1e-3)
+    assert loaded.encode("the house") == lm.encode("the house")
+    assert json.loads((tmp_path / "kept" / "adapter" / adapters.RECORD).read_text()) == {"how": str(how)}
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["adapter"], "nothing half-made is left"
+    assert not unplugged
+
+
+@each
+@pytest.mark.parametrize("how", HOWS[:2], ids=str)
+def test_whole_models_load_as_they_were_saved(tmp_path, unplugged, architecture, how):
+    copy = taught(tiny_lm(architecture), how)
+    adapters.save(copy, tmp_path / "whole", {})
+    plain = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "whole").eval()
+    for model in (plain, load(str(tmp_path / "whole"), device="cpu").model):
+        assert torch.allclose(logits(model), logits(copy.model), atol=1e-6)
+    assert not unplugged
+
+
+@each_how
+def test_a_folder_that_is_there_is_refused_and_left_alone(tmp_path, how):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes").write_text("dear diary")
+    with pytest.raises(FileExistsError, match="mine exists; name a new folder"):
+        adapters.save(learner(tiny_lm("llama"), how, seed=0), tmp_path / "mine", {})
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "notes"]
+
+
+def test_the_digest_follows_adapters_and_their_model(tmp_path, base):
+    lm = base("llama")
+    found = {lm.digest}
+    for seed in (0, 1):
+        adapters.save(taught(lm, Lora(rank=2), seed), tmp_path / str(seed), {})
+        assert load(str(tmp_path / str(seed)), device="cpu").digest == digest(str(tmp_path / str(seed)))
+        found.add(digest(str(tmp_path / str(seed))))
+    with torch.no_grad():
+        lm.model.model.norm.weight[0] += 1
+    lm.model.save_pretrained(tmp_path / "base")
+    assert len(found | {digest(str(tmp_path / "1"))}) == 4
+
+
+def test_adapters_without_a_model_to_stand_beside_are_refused(tmp_path, base):
+    adapters.save(taught(base("llama"), Lora(rank=2)), tmp_path / "one", {})
+    config = tmp_path / "one" / "adapter_config.json"
+    facts = json.loads(config.read_text())
+    own, missing = "base_model_name_or_path must name a model", "model 'no-such-model' is neither"
+    for named, message in ((None, own), ("", own), (str(tmp_path / "one"), own), ("no-such-model", missing)):
+        config.write_text(json.dumps(facts | {"base_model_name_or_path": named}))
+        for ask in (load, digest):
+            with pytest.raises(ModelNotFound, match=message):
+                ask(str(tmp_path / "one"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("epochs", 0, "1 or more"),
+        ("batch", 0, "1 or more"),
+        ("lr", 0.0, "above 0"),
+        ("lr", math.nan, "above 0"),
+        ("warm_up", -0.1, "0 to 1"),
+        ("warm_up", 1.1, "0 to 1"),
+        ("decay", "slowly", r"one of \('linear', 'cosine', 'none'\)"),
+        ("weight_decay", -0.1, "0 or more"),
+        ("clip", 0.0, "above 0"),
+        ("patience", -1, "0 or more"),
+    ],
+)
+def test_a_plan_refuses_what_makes_no_sense(name, value, allowed):
+    with pytest.raises(ValueError, match=rf"^{name} must be {allowed}; found {value!r}$"):
+        Plan(**{name: value})
+
+
+@given(steps=st.integers(1, 300), warm_up=st.floats(0, 1), decay=st.sampled_from(DECAYS))
+def test_the_rate_rises_to_its_peak_and_falls_to_nothing(steps, warm_up, decay):
+    shares = [Plan(warm_up=warm_up, decay=decay).share(step, steps) for step in range(steps + 1)]
+    peak = shares.index(1.0)
+    assert peak < steps and abs(peak + 1 - warm_up * steps) <= 1
+    assert all(0 < share <= 1 for share in shares[:-1])
+    assert all(one < after for one, after in itertools.pairwise(shares[: peak + 1]))
+    assert all(one >= after for one, after in itertools.pairwise(shares[peak:]))
+    assert shares[-1] == (1 if decay == "none" else pytest.approx(0))
+
+
+def test_runs_without_anything_to_do_are_refused():
+    model = tiny_lm("llama").model
+    with pytest.raises(ValueError, match="no items"):
+        train(model, [], PLAN)
+    with pytest.raises(ValueError, match="patience needs held-out items"):
+        train(model, drawn(2), Plan(patience=1))
+    with pytest.raises(ValueError, match="no parameter requires a gradient"):
+        train(model.requires_grad_(False), drawn(2), PLAN)
