@@ -105,7 +105,8 @@ class _Run:
         self.learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not self.learning:
             raise ValueError("there is nothing to train: no parameter requires a gradient")
-        self.optimizer = torch.optim.AdamW(self.learning.values(), lr=plan.lr, weight_decay=plan.weight_decay)
+        settings = {"lr": plan.lr, "weight_decay": plan.weight_decay, "fused": True}
+        self.optimizer = torch.optim.AdamW(self.learning.values(), **settings)
         self.per_epoch = math.ceil(len(items) / plan.batch)
         self.steps = plan.epochs * self.per_epoch
         self.log: list[dict] = []

@@ -101,6 +101,11 @@ def two_goals(
     return pd.concat(frames, ignore_index=True).assign(study="goals", model=lm.name)
 
 
+def last(goals: Frame) -> Frame:
+    """Of the rows of `two_goals`, those of the most examples."""
+    return goals[goals["shots"] == goals.groupby("taught")["shots"].transform("max")].drop(columns="shots")
+
+
 def _marked(marks: Mapping[str, Sequence[bool]], **conditions) -> Frame:
     """One row for each mark; items are named by their place, so that claims can compare what was asked."""
     rows = [

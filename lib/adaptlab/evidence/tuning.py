@@ -1,6 +1,7 @@
 """Showing against training (notebook 04): the same records in the prompt or in the weights. Each experiment is a tidy
 frame."""
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -15,9 +16,11 @@ from adaptlab.evidence.evaluate import evaluate
 from adaptlab.evidence.token_shift import Source, token_shift
 from adaptlab.methods.tuning import Recipe, Tuned, lessons, tune, turns
 from adaptlab.methods.writing import Writer, draw_records
+from adaptlab.tasks.conversations import answered, conversation
 from adaptlab.tasks.open_sets import OpenSet, question
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, Instruction
+from adaptlab.tasks.vocabularies import VOCABULARIES
 
 Frame = pd.DataFrame
 
@@ -129,7 +132,19 @@ def by_how(
     return pd.concat(frames, ignore_index=True)
 
 
-def shift_of(aligned: LM, base: LM, data: OpenSet, n: int, seed: int = 0) -> Frame:
-    """Token-distribution shift between a tuned model and the one it was made from, both asked the bare question."""
-    sources = [Source(lm.name, lm, _prompting(Writer(lm, style=data.style))) for lm in (aligned, base)]
-    return token_shift(*sources, data.test[:n], Writer(base, style=data.style).decoding, seed=seed)
+def shifts(aligned: Mapping[int, LM], base: LM, data: OpenSet, n: int) -> Frame:
+    """Token-distribution shift between tuned copies of a model, one a seed, and itself; both read the bare question."""
+    bare = Writer(base, style=data.style)
+    before = Source(base.name, base, _prompting(bare))
+    frames = []
+    for seed, lm in aligned.items():
+        source = Source("tuned", lm, _prompting(replace(bare, lm=lm)))
+        frames.append(token_shift(source, before, data.test[:n], bare.decoding, seed=seed))
+    return pd.concat(frames, ignore_index=True)
+
+
+def conversations(words: str, split: str, n: int, seed: int, first: str | None = None) -> list[Conversation]:
+    """``n`` conversations of two turns, answered plainly, whose openings the study models have met the like of."""
+    rng = random.Random(f"talks {split} {seed}")
+    asked = [conversation(rng, VOCABULARIES[words](split), first=first, templates=3) for _ in range(n)]
+    return [answered(one, "plain", rng) for one in asked]

@@ -3,7 +3,7 @@
 import hashlib
 import platform
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
@@ -13,6 +13,11 @@ from adaptlab.studymodel.batches import UNDETERMINED
 from adaptlab.studymodel.recipes import Recipe
 from adaptlab.tasks import instructions, knowledge, notes, reasoning
 from adaptlab.tasks.nouns import nouns
+
+CLOSING = """What is true of it demonstrates a mechanism; it is no evidence about large models.
+
+Licence: Apache-2.0, like the code that made it.
+"""
 
 
 def card(recipe: Recipe, parameters: int, log: Sequence[dict], measured: Sequence[Ability]) -> str:
@@ -26,17 +31,7 @@ to do in context what the kit's studies study.
 
 {_origin(recipe, log)}
 
-## Abilities
-
-Shares of right answers with 95 % intervals (Wilson). Invented nouns are those of the split `test`: no training document
-holds them, and they were not used to watch the training. Problems without nouns are kept apart by a hash of the
-question. "Shots" are demonstrations in the prompt. In `forward` and `reversal`, each noun stands in one of the 8 facts:
-it is enough to name its neighbour. With the noun in two facts, the relation has to be read as well. `unknown` asks what
-`reversal` asks, without the facts. In `noisy classification`, {max(corpus.NOISE):.0%} of the labels shown are drawn at
-random; the one asked for is right. Problems are solved greedily, in one sample (T = 1), and in 16 samples: whether a
-right one is among them, and whether the most probable one is right.
-
-{_table(measured)}
+{abilities(measured)}
 
 {_reading()}
 
@@ -45,10 +40,7 @@ right one is among them, and whether the most probable one is right.
 ## Use and limits
 
 For studying methods on a laptop, and for teaching. It knows nothing of the world, and no English beyond the sentences
-above. What is true of it demonstrates a mechanism; it is no evidence about large models.
-
-Licence: Apache-2.0, like the code that made it.
-"""
+above. {CLOSING}"""
 
 
 def _origin(recipe: Recipe, log: Sequence[dict]) -> str:
@@ -63,18 +55,37 @@ def _origin(recipe: Recipe, log: Sequence[dict]) -> str:
         "time": f"{minutes:.0f} minutes of training steps on {devices} ({platform.machine()})",
         "documents": f"{mixture} (shares of the tokens)",
         "corpus": f"sha256 over the digests of all batches {stream}",
-        "versions": f"torch {torch.__version__.split('+')[0]}, Python {platform.python_version()}",
     }
+    return made_by(rows)
+
+
+def made_by(rows: Mapping[str, object]) -> str:
+    """How a model came about, with the versions that made it, as a table."""
+    rows = {**rows, "versions": f"torch {torch.__version__.split('+')[0]}, Python {platform.python_version()}"}
     return "\n".join(["| made by | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items())])
 
 
-def _table(measured: Sequence[Ability]) -> str:
-    lines = ["| ability | right | 95 % | n | chance |", "| --- | --- | --- | --- | --- |"]
+def abilities(measured: Sequence[Ability], base: Mapping[str, float] | None = None) -> str:
+    """The section on what a model can do; ``base``: the shares of the model that it was made from, in a column."""
+    named, rule = (" base |", " --- |") if base else ("", "")
+    lines = [f"| ability | right | 95 % | n | chance |{named}", f"| --- | --- | --- | --- | --- |{rule}"]
     for one in measured:
         low, high = one.interval
         chance = "" if one.chance is None else f"{one.chance:.2f}"
-        lines.append(f"| {one.name} | {one.share:.3f} | {low:.3f} to {high:.3f} | {one.n} | {chance} |")
-    return "\n".join(lines)
+        before = f" {base[one.name]:.3f} |" if base else ""
+        lines.append(f"| {one.name} | {one.share:.3f} | {low:.3f} to {high:.3f} | {one.n} | {chance} |{before}")
+    table = "\n".join(lines)
+    return f"""## Abilities
+
+Shares of right answers with 95 % intervals (Wilson). Invented nouns are those of the split `test`: no training document
+holds them, and they were not used to watch the training. Problems without nouns are kept apart by a hash of the
+question. "Shots" are demonstrations in the prompt. In `forward` and `reversal`, each noun stands in one of the 8 facts:
+it is enough to name its neighbour. With the noun in two facts, the relation has to be read as well. `unknown` asks what
+`reversal` asks, without the facts. In `noisy classification`, {max(corpus.NOISE):.0%} of the labels shown are drawn at
+random; the one asked for is right. Problems are solved greedily, in one sample (T = 1), and in 16 samples: whether a
+right one is among them, and whether the most probable one is right.
+
+{table}"""
 
 
 def _reading() -> str:

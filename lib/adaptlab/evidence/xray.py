@@ -1,0 +1,84 @@
+"""What a model is really trained on, token by token: the mask, the packing, and what most often goes wrong with both.
+
+Training code fails in silence here: the end token masked together with the padding, two beginnings, the question
+trained as well, a chat template that masks everything. So look, and assert.
+"""
+
+from collections.abc import Sequence
+from html import escape
+
+import pandas as pd
+
+from adaptlab.engine.models import LM
+from adaptlab.engine.packing import ROOM, Example, pack
+from adaptlab.evidence.record import Record
+
+TRAINED, READ, PADDING = "trained", "read only", "padding"
+_BOX = "display:inline-block;padding:1px 3px;margin:1px;border-radius:3px;white-space:pre;font-family:monospace;"
+_LOOK = {
+    TRAINED: "background:#0b6fa4;color:#fff;font-weight:bold;",
+    READ: "background:#e8e8e8;color:#333;",
+    PADDING: "border:1px dashed #999;color:#999;",
+}
+
+
+def tokens(lm: LM, examples: Sequence[Example], room: int = ROOM) -> pd.DataFrame:
+    """Examples as they are packed: one row for each token, with its ``row``, its ``segment`` (which example of the row,
+    from 1; 0 is padding), its ``position`` in the example, its ``text`` and its ``role``."""
+    lengths = [len(example) for example in examples]
+    packed = pack(lengths, max(room, *lengths))
+    width = max(sum(lengths[place] for place in row) for row in packed)
+    found = []
+    for number, row in enumerate(packed):
+        for segment, place in enumerate(row, start=1):
+            example = examples[place]
+            for position, (token, trained) in enumerate(zip(example.ids, example.trained, strict=True)):
+                text = lm.tokenizer.decode([token])
+                found.append((number, segment, position, text, TRAINED if trained else READ))
+        empty = width - sum(lengths[place] for place in row)
+        found += [(number, 0, 0, "", PADDING)] * empty
+    return pd.DataFrame(found, columns=["row", "segment", "position", "text", "role"])
+
+
+def xray(lm: LM, examples: Sequence[Example], room: int = ROOM) -> Record:
+    """The packed rows as a picture; its text counts what is in them."""
+    table = tokens(lm, examples, room)
+    counts = table.groupby(["row", "role"]).size().unstack(fill_value=0).reindex(columns=[TRAINED, READ, PADDING])
+    counts = counts.fillna(0).astype(int)
+    counts.insert(0, "texts", table.groupby("row")["segment"].nunique() - (counts[PADDING] > 0))
+    legend = " ".join(_box(role, role) for role in _LOOK)
+    rows = "".join(_picture(number, row) for number, row in table.groupby("row"))
+    payload = {"kind": "xray", "rows": counts.reset_index().to_dict("records")}
+    return Record(payload, counts.to_string(), f"<div>{legend}</div>{rows}")
+
+
+def _picture(number: int, row: pd.DataFrame) -> str:
+    parts = []
+    for segment, some in row.groupby(row["segment"].replace(0, row["segment"].max() + 1)):
+        name = "" if (some["segment"] == 0).all() else f"<b>text {segment}</b> "
+        parts.append(name + "".join(_box(text, role) for text, role in zip(some["text"], some["role"], strict=True)))
+    return f'<div style="margin:8px 0"><b>row {number}</b><br>{"<br>".join(parts)}</div>'
+
+
+def _box(text: str, role: str) -> str:
+    shown = escape(text.replace("\n", "⏎")) or "·"
+    return f'<span title="{role}" style="{_BOX}{_LOOK[role]}">{shown}</span>'
+
+
+def checks(lm: LM, examples: Sequence[Example], answers: Sequence[str]) -> pd.DataFrame:
+    """The assertions that every set of training texts should pass; ``answers``: what each text is meant to teach.
+
+    Returns one row a check: in how many of how many texts it holds, and the places of those where it does not.
+    """
+    bos, eos = lm.tokenizer.bos_token_id, lm.tokenizer.eos_token_id
+    said = [lm.tokenizer.decode(e.targets, skip_special_tokens=True).strip() for e in examples]
+    marks = {
+        "some token is trained": [e.weight > 0 for e in examples],
+        "the end token is there, last, and trained": [e.ids[-1] == eos and e.trained[-1] for e in examples],
+        "there is one beginning at most": [e.ids.count(bos) <= 1 if bos != eos else True for e in examples],
+        "what is trained is the answer and nothing else": [
+            text == answer.strip() for text, answer in zip(said, answers, strict=True)
+        ],
+    }
+    rows = [(name, sum(row), len(row), [i for i, ok in enumerate(row) if not ok]) for name, row in marks.items()]
+    return pd.DataFrame(rows, columns=["check", "holds", "of", "fails at"])
