@@ -35,4 +35,4 @@ def lesson(lm: LM, parts: Sequence[tuple[str, bool]], ends: bool = True) -> Exam
         trained.append(parts[-1][1])
     if len(ids) > lm.context_length:
         raise ValueError(f"a text of {len(ids)} tokens does not fit into the {lm.context_length} of {lm.name}")
-    return Example(tuple(ids), tuple(trained))
+    return Example(tuple(ids), (False, *trained[1:]))  # nothing stands before the first, to predict it from

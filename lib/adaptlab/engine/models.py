@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -137,7 +138,9 @@ def _adapted(name: str, folder: Path, device: str, dtype: str) -> LM:
     """Adapters in the place of the model that they were trained for."""
     base = load(_base(folder), device, dtype)
     try:
-        adapter = PeftModel.from_pretrained(base.model, folder, use_safetensors=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # PEFT asks by an old name
+            adapter = PeftModel.from_pretrained(base.model, folder, use_safetensors=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelNotFound(_what_can_be_had(name, f"could not be loaded: {_first_line(error)}")) from error
     return LM(name, adapter.get_base_model().eval(), base.tokenizer, digest(name))

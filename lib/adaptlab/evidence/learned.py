@@ -135,7 +135,7 @@ def imitated(
         restyled = lessons(taught, requests(words, "train", number, seed, MANNER))
         master = tune(taught, [*restyled, *stated(taught, world.taught)], manner.seeded(seed)).lm
         asked = requests(words, "train", number, seed=50 + seed)
-        copied = _written(Writer(master), asked)
+        copied = written_by(Writer(master), asked)
         endings = continuations(master, [f"{FACTS} {fact.stem}" for fact in world.taught], ENDING).written
         target = [
             told(student, fact, f"{one.text}.") for fact, one in zip(world.taught, endings, strict=True) if one.text
@@ -152,7 +152,7 @@ def imitated(
     return pd.concat(frames, ignore_index=True).assign(study="imitation", model=student.name)
 
 
-def _written(writer: Writer, asked: Sequence[Instruction]) -> list[Instruction]:
+def written_by(writer: Writer, asked: Sequence[Instruction]) -> list[Instruction]:
     """What a model writes to requests, as records; answers that do not end, or are blank, are left out."""
     texts = continuations(writer.lm, [writer.prompt(question(one)) for one in asked], writer.decoding).written
     pairs = zip(asked, texts, strict=True)
