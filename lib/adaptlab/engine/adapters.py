@@ -10,6 +10,8 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,10 +19,10 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers.pytorch_utils import Conv1D
 
-from adaptlab.engine.models import LM
+from adaptlab.engine import models
+from adaptlab.engine.models import LM, RECORD, ModelNotFound
 
 ADAPTER = "default"  # PEFT's name for the one adapter of a model
-RECORD = "run.json"
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,24 @@ How = Full | Lora
 
 @dataclass(frozen=True)
 class Adapted(LM):
-    """A model with adapters in place; ``adapter`` is PEFT's view of it, to save, or to switch off for a while."""
+    """A model with adapters in place; ``adapter`` is PEFT's view of it, to save, or to switch off for a while.
+    ``beneath`` identifies the weights that they belong to."""
 
     adapter: PeftModel
+    beneath: str
 
 
 def learner(lm: LM, how: How, seed: int) -> LM:
     """A copy of the model in which what ``how`` says can learn, and nothing else; ``lm`` stays as it is.
 
-    A copy with adapters shares the frozen weights with ``lm``, and costs next to no memory. Raises ValueError where the
-    model has fewer layers.
+    A copy with adapters shares the frozen weights with ``lm``, and costs next to no memory. All weights of a model with
+    adapters are learned with these merged into them. Raises ValueError where the model has fewer layers, and for
+    adapters upon adapters: save what `merged` returns, and load it by its folder.
     """
+    if isinstance(lm, Adapted):
+        if isinstance(how, Lora):
+            raise ValueError(f"{lm.name} has adapters already: merge them, save the model, and load it by its folder")
+        lm = merged(lm)
     depth = lm.model.config.get_text_config().num_hidden_layers
     if not 0 <= how.layers <= depth:
         raise ValueError(f"layers must be 0 (all) to {depth} for {lm.name}; found {how.layers}")
@@ -83,7 +92,8 @@ def _weights(lm: LM, top: list[int] | None) -> LM:
 
 
 def _adapters(lm: LM, how: Lora, top: list[int] | None, seed: int) -> Adapted:
-    shared = {id(parameter): parameter for parameter in lm.model.parameters()}
+    # The same storage under new names: PEFT freezes what it is given.
+    shared = {id(p): torch.nn.Parameter(p.detach(), requires_grad=False) for p in lm.model.parameters()}
     model = copy.deepcopy(lm.model, shared)
     head = model.get_output_embeddings()
     maps = {name.rsplit(".", 1)[-1] for name, part in model.named_modules() if _is_map(part) and part is not head}
@@ -95,25 +105,53 @@ def _adapters(lm: LM, how: Lora, top: list[int] | None, seed: int) -> Adapted:
         fan_in_fan_out=any(isinstance(part, Conv1D) for part in model.modules()),
         task_type="CAUSAL_LM",
     )
-    with torch.random.fork_rng(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # PEFT asks by an old name
+    with torch.random.fork_rng(), _quiet():
         torch.manual_seed(seed)
         adapter = get_peft_model(model, config)
     adapter.peft_config[ADAPTER].base_model_name_or_path = lm.name
-    return Adapted(lm.name, adapter.get_base_model(), lm.tokenizer, lm.digest, adapter)
+    return Adapted(lm.name, adapter.get_base_model(), lm.tokenizer, lm.digest, adapter, lm.digest)
 
 
 def _is_map(part: torch.nn.Module) -> bool:
     return isinstance(part, torch.nn.Linear | Conv1D)
 
 
+def attached(name: str, folder: Path, device: str, dtype: str) -> Adapted:
+    """The adapters of a folder in the place of the model that they were trained for."""
+    base = models.load(models.base_of(folder), device, dtype)
+    try:
+        with _quiet():
+            adapter = PeftModel.from_pretrained(base.model, folder, use_safetensors=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelNotFound(f"the adapters in {folder} could not be loaded: {error}") from error
+    digest = models.digest(name)
+    return Adapted(name, adapter.get_base_model().eval(), base.tokenizer, digest, adapter, base.digest)
+
+
+def merged(lm: Adapted) -> LM:
+    """A copy of the model with the adapters added to its weights (in their own precision)."""
+    model = copy.deepcopy(lm.adapter).merge_and_unload()
+    return LM(f"{lm.name} (merged)", model.eval(), lm.tokenizer, f"{lm.digest} merged")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """PEFT asks transformers for gradient checkpointing by a name that is going away."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        yield
+
+
 def save(lm: LM, folder: Path, record: dict) -> None:
     """Write adapters in PEFT's format, or the whole model in that of transformers; and ``record``, what the run was.
 
-    The folder appears whole. Raises FileExistsError where there is one already.
+    The folder appears whole. Raises FileExistsError where there is one already, and ValueError for adapters of weights
+    that cannot be had by name: those of a model that was tuned before.
     """
     if folder.exists():
         raise FileExistsError(f"{folder} exists; name a new folder")
+    if isinstance(lm, Adapted):
+        _check_beneath(lm)
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -128,3 +166,11 @@ def save(lm: LM, folder: Path, record: dict) -> None:
         os.replace(work, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _check_beneath(lm: Adapted) -> None:
+    """Adapters name their model; that name must not lead to other weights. No hub is asked."""
+    named = lm.adapter.peft_config[ADAPTER].base_model_name_or_path
+    here = named in models.embedded() or named in models.PACKAGED or Path(named).is_dir()
+    if here and models.digest(named) != lm.beneath:
+        raise ValueError(f"these adapters belong to a changed {named}: save that model first, and load it by folder")

@@ -10,15 +10,12 @@ import os
 import shutil
 import sys
 import tempfile
-import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import torch
-from peft import PeftModel
-from peft.utils import CONFIG_NAME as ADAPTER_CONFIG
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from adaptlab import paths
@@ -27,6 +24,8 @@ from adaptlab.engine.packaged import PACKAGED, Packaged
 
 # What a model is made of. No pickles: weights come as safetensors or not at all.
 FILES = ("*.safetensors", "*.json", "*.model", "*.jinja", "merges.txt", "vocab.txt")
+ADAPTER_CONFIG = "adapter_config.json"  # PEFT's
+RECORD = "run.json"  # what a training run was
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -118,7 +117,9 @@ def load(name: str, device: str = "auto", dtype: str = "auto") -> LM:
     number = _dtype(dtype, place)
     folder = prepare(name)
     if (folder / ADAPTER_CONFIG).is_file():
-        return _adapted(name, folder, device, dtype)
+        from adaptlab.engine import adapters  # which builds on this module
+
+        return adapters.attached(name, folder, device, dtype)
     options = {"trust_remote_code": False, "local_files_only": True}
     try:
         with gguf.quiet():
@@ -134,37 +135,28 @@ def load(name: str, device: str = "auto", dtype: str = "auto") -> LM:
     return LM(name, model.to(place).eval(), tokenizer, digest(name))
 
 
-def _adapted(name: str, folder: Path, device: str, dtype: str) -> LM:
-    """Adapters in the place of the model that they were trained for."""
-    base = load(_base(folder), device, dtype)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # PEFT asks by an old name
-            adapter = PeftModel.from_pretrained(base.model, folder, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ModelNotFound(_what_can_be_had(name, f"could not be loaded: {_first_line(error)}")) from error
-    return LM(name, adapter.get_base_model().eval(), base.tokenizer, digest(name))
-
-
-def _base(folder: Path) -> str:
-    """The name of the model that the adapters of a folder belong to."""
-    named = json.loads((folder / ADAPTER_CONFIG).read_text()).get("base_model_name_or_path")
-    if not named or (Path(named) / ADAPTER_CONFIG).is_file():
-        raise ModelNotFound(f"{folder / ADAPTER_CONFIG}: base_model_name_or_path must name a model; found {named!r}")
-    return named
-
-
 def digest(name: str) -> str:
     """What identifies a model: the pinned sha256 of a packaged file, else the sha256 over the folder's weights,
     configuration and tokenizer; for adapters, over theirs and what identifies their model."""
     if name in PACKAGED:
         return PACKAGED[name].sha256
     folder = prepare(name)
-    files = sorted(f for pattern in FILES for f in folder.glob(pattern))
+    files = sorted(f for pattern in FILES for f in folder.glob(pattern) if f.name != RECORD)
     own = _sha256(tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files))
     if (folder / ADAPTER_CONFIG).is_file():
-        return hashlib.sha256(f"{digest(_base(folder))} {own}".encode()).hexdigest()
+        return hashlib.sha256(f"{digest(base_of(folder))} {own}".encode()).hexdigest()
     return own
+
+
+def base_of(folder: Path) -> str:
+    """The name of the model that the adapters of a folder belong to. Raises `ModelNotFound` where none is told."""
+    try:
+        named = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (ValueError, AttributeError) as error:
+        raise ModelNotFound(f"{folder / ADAPTER_CONFIG} could not be read: {_first_line(error)}") from error
+    if not named or (Path(named) / ADAPTER_CONFIG).is_file():
+        raise ModelNotFound(f"{folder / ADAPTER_CONFIG}: base_model_name_or_path must name a model; found {named!r}")
+    return named
 
 
 def _converted(model: Packaged) -> Path:

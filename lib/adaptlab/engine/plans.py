@@ -32,10 +32,10 @@ class Plan:
         for name, allowed, fits in (
             ("epochs", "1 or more", self.epochs >= 1),
             ("batch", "1 or more", self.batch >= 1),
-            ("lr", "above 0", self.lr > 0),
+            ("lr", "above 0 and finite", 0 < self.lr < math.inf),
             ("warm_up", "0 to 1", 0 <= self.warm_up <= 1),
             ("decay", f"one of {DECAYS}", self.decay in DECAYS),
-            ("weight_decay", "0 or more", self.weight_decay >= 0),
+            ("weight_decay", "0 or more, and finite", 0 <= self.weight_decay < math.inf),
             ("clip", "above 0", self.clip > 0),
             ("patience", "0 or more", self.patience >= 0),
         ):

@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from adaptlab.engine import checkpoints
@@ -70,11 +71,13 @@ def train(
     held_out: Sequence[Item] = (),
     folder: Path | None = None,
     save_every: int = 50,
+    bar: bool | None = None,
 ) -> Trained:
     """Train, in place, what of the model requires a gradient.
 
     ``folder``: where the run keeps what its next step depends on, every ``save_every`` steps; called again after a kill
-    with the same model, items and plan, it goes on from there. Raises ValueError where there is nothing to learn, or
+    with the same model, items, plan and loss, it goes on from there. Items count by their ``repr``. ``bar``: whether to
+    show progress; left out, it is shown on a terminal. Raises ValueError where there is nothing to learn, or
     nothing to learn from, `checkpoints.CannotResume` where the folder holds another run.
     """
     if not items:
@@ -86,11 +89,12 @@ def train(
     with checkpoints.alone_in(folder) if folder else nullcontext(), _written_out(model):
         if folder:
             run.resume(folder)
-        with tqdm(total=run.steps, initial=len(run.log), desc="training", unit="step", leave=False) as bar:
+        hidden = None if bar is None else not bar
+        with tqdm(total=run.steps, initial=len(run.log), desc="training", leave=False, disable=hidden) as progress:
             while not run.over:
                 line = run.step()
-                bar.set_postfix_str(f"loss {line['loss']:.3f}, {line['tokens'] / line['seconds']:,.0f} tokens/s")
-                bar.update()
+                progress.set_postfix_str(f"loss {line['loss']:.3f}, {line['tokens'] / line['seconds']:,.0f} tokens/s")
+                progress.update()
                 if folder and (len(run.log) % save_every == 0 or run.over):
                     run.save(folder)
         run.finish()
@@ -107,6 +111,7 @@ class _Run:
             raise ValueError("there is nothing to train: no parameter requires a gradient")
         settings = {"lr": plan.lr, "weight_decay": plan.weight_decay, "fused": True}
         self.optimizer = torch.optim.AdamW(self.learning.values(), **settings)
+        self.optimizer.zero_grad()  # whatever an interrupted run left behind
         self.per_epoch = math.ceil(len(items) / plan.batch)
         self.steps = plan.epochs * self.per_epoch
         self.log: list[dict] = []
@@ -210,7 +215,8 @@ class _Run:
 
     def _origin(self) -> str:
         """What a run is made of: the plan, the items, the loss, and the weights that it begins with."""
-        facts = f"{self.plan} {self.items} {self.held_out} {has_bf16(self.model.device)} {list(self.learning)}"
+        loss = re.sub(r" at 0x[0-9a-f]+", "", getattr(self.loss, "__qualname__", repr(self.loss)))
+        facts = f"{self.plan} {self.items} {self.held_out} {has_bf16(self.model.device)} {list(self.learning)} {loss}"
         found = hashlib.sha256(facts.encode())
         for parameter in self.model.parameters():
             found.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy())

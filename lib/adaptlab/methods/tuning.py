@@ -90,14 +90,15 @@ def tune(
     loss: Loss | None = None,
     held_out: Sequence[Example] = (),
     folder: Path | None = None,
+    bar: bool | None = None,
 ) -> Tuned:
     """Train a copy of ``lm`` on the examples; ``lm`` stays as it is.
 
     Layers that do not learn are computed once (`trunk`), unless another ``loss`` is named. ``folder``: where to go on
-    from after a kill (`training.train`).
+    from after a kill; ``bar``: whether to show progress (both as in `training.train`).
     """
     copy = learner(lm, recipe.how, recipe.plan.seed)
     loss = loss or Trunk(copy.model).losses
-    trained = train(copy.model, examples, recipe.plan, loss=loss, held_out=held_out, folder=folder)
+    trained = train(copy.model, examples, recipe.plan, loss=loss, held_out=held_out, folder=folder, bar=bar)
     named = hashlib.sha256(f"{lm.digest} {recipe} {examples} {held_out}".encode()).hexdigest()
     return Tuned(replace(copy, digest=named), trained, len(examples))
