@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from adaptlab.tasks.records import LabelledSet
 TOKENS = ("prefilled", "cached", "scored", "decoded", "trained", "naive")
 
 
-def cost(frame: pd.DataFrame, *, by: str = "labels") -> Record:
+def cost(frame: pd.DataFrame, *, by: str = "labels", sure: Sequence[str] = TOKENS) -> Record:
     """Tokens and seconds of a tidy frame, summed for every value of ``by``.
 
-    The text holds the token counts, which do not depend on the machine; seconds stand in the HTML and the record.
+    The text holds the counts in ``sure``, which must not depend on the machine (what a tuned model writes may); all of
+    them, and seconds, stand in the HTML and the record.
     """
     sums = frame.groupby(by, sort=False)[[*TOKENS, "seconds"]].sum()
     sums.insert(0, "items", frame.groupby(by, sort=False).size())
@@ -33,7 +34,7 @@ def cost(frame: pd.DataFrame, *, by: str = "labels") -> Record:
     header = [by, "answers", *TOKENS, "seconds"]
     cells = [[r[by], *(f"{r[key]:,}" for key in ("items", *TOKENS)), f"{r['seconds']:.1f}"] for r in rows]
     html = html_table(header, cells, caption="Cost: tokens through the model, and seconds")
-    return Record({"kind": "cost", "rows": rows}, counts.to_string(), html)
+    return Record({"kind": "cost", "rows": rows}, counts[["items", *sure]].to_string(), html)
 
 
 def provenance(lm: LM, data: Mapping[str, Path | LabelledSet], parameters: Mapping[str, Any]) -> Record:
