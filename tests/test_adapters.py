@@ -206,21 +206,37 @@ def test_adapters_without_a_model_to_stand_beside_are_refused(tmp_path, base):
                 ask(str(tmp_path / "one"))
 
 
-def test_adapters_upon_adapters_are_refused_and_merged_ones_are_weights_like_others(tmp_path):
-    lm = tiny_lm("llama")
-    adapted = learner(lm, Lora(rank=2), seed=0)
+@pytest.mark.parametrize("how", [Full(), Lora(rank=1)], ids=str)
+def test_adapters_are_merged_before_anything_else_learns(tmp_path, how):
+    adapted = learner(tiny_lm("llama"), Lora(rank=2), seed=0)
     for name, parameter in adapted.model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
-    with pytest.raises(ValueError, match="llama has adapters already"):
-        learner(adapted, Lora(rank=2), seed=0)
-    ids = torch.tensor([[5, 6, 7]])
-    whole = learner(adapted, Full(), seed=0)
-    assert torch.allclose(whole.model(ids).logits, adapted.model(ids).logits, atol=1e-4)
-    assert not [name for name, _ in whole.model.named_parameters() if "lora" in name]
-    adapters.save(whole, tmp_path / "whole", {})
-    again = load(str(tmp_path / "whole"), device="cpu")
-    assert torch.allclose(again.model(ids).logits, whole.model(ids).logits, atol=1e-5)
+    again = learner(adapted, how, seed=0)
+    assert again.name == adapted.name and again.digest != adapted.digest
+    assert torch.allclose(logits(again.model), logits(adapted.model), atol=1e-4)
+    if isinstance(how, Lora):
+        with pytest.raises(ValueError, match="belong to a changed llama"):
+            adapters.save(again, tmp_path / "whole", {})
+        return
+    assert not [name for name, _ in again.model.named_parameters() if "lora" in name]
+    adapters.save(again, tmp_path / "whole", {})
+    assert torch.allclose(logits(load(str(tmp_path / "whole"), device="cpu").model), logits(again.model), atol=1e-5)
+
+
+def test_weights_that_learn_are_float32():
+    lm = tiny_lm("llama")
+    half = replace(lm, model=lm.model.to(torch.bfloat16))
+    assert learner(half, Full(), seed=0).dtype == torch.float32
+    assert half.dtype == torch.bfloat16
+
+
+def test_adapters_that_are_no_safetensors_are_refused(tmp_path, base):
+    folder = tmp_path / "adapter"
+    adapters.save(learner(base("llama"), Lora(rank=2), seed=0), folder, {})
+    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
+    with pytest.raises(ModelNotFound, match="safetensors or not at all"):
+        load(str(folder), device="cpu")
 
 
 def test_adapters_of_changed_weights_cannot_be_saved_under_the_old_name(tmp_path):

@@ -6,15 +6,17 @@ from functools import cache
 import pandas as pd
 import pytest
 
-from adaptlab.engine.adapters import Full
+from adaptlab.engine import adapters
+from adaptlab.engine.adapters import Full, Lora
 from adaptlab.engine.models import LM, load
 from adaptlab.engine.plans import Plan
 from adaptlab.evidence import learned, teaching
 from adaptlab.evidence.claims import claims
-from adaptlab.methods.tuning import Recipe
+from adaptlab.methods.tuning import Recipe, lessons, tune
 from adaptlab.methods.urial import is_put, put
 from adaptlab.methods.writing import Writer
-from adaptlab.tasks.definitions import DEFINITIONS, defined
+from adaptlab.runner import profiles
+from adaptlab.tasks.definitions import FORMS, defined
 from adaptlab.tasks.instructions import FRAMES
 from adaptlab.tasks.notes import TRAITS
 from adaptlab.tasks.records import FieldError, Instruction
@@ -29,23 +31,25 @@ def study() -> LM:
     return load("study", device="cpu")
 
 
-def test_definitions_name_the_answers_and_simplified_ones_nothing_else():
+def test_forms_differ_in_what_is_told_and_never_in_the_answer():
     for one in defined(random.Random(0), 40, list(TRAITS), "train"):
-        assert one.right in one.answers and one.right in TRAITS[one.trait]
-        assert any(word in one.text.split() for word in TRAITS[one.trait][one.right])
-        assert one.wrong(random.Random(1)) in set(one.answers) - {one.right}
-        original, simplified = (one.asked(definition) for definition in DEFINITIONS)
-        assert all(answer in simplified.instruction for answer in one.answers)
-        assert one.trait in original.instruction and original.input == simplified.input == one.text
-        assert one.asked("original", "no").output == "no"
-    with pytest.raises(FieldError, match="definition"):
-        one.asked("empty")
+        assert one.right in one.answers and any(word in one.text.split() for word in TRAITS[one.trait][one.right])
+        records = {form: one.asked(form) for form in FORMS}
+        assert {(r.input, r.output) for r in records.values()} == {(one.text, one.right)}
+        told = {form: record.instruction for form, record in records.items()}
+        assert one.trait in told["original"].split("\n")[0] and one.trait not in told["simplified"].split("\n")[0]
+        assert all(answer in told["simplified"] for answer in one.answers)
+        note, right, wrong = one.example
+        assert right != wrong and any(word in note.split() for word in TRAITS[one.trait][right])
+        assert told["empty"] == f"Example: {note} is {right}."
+        assert told["delusive"] == told["original"].replace(f"is {right}.", f"is {wrong}.")
+    with pytest.raises(FieldError, match="form"):
+        one.asked("none")
 
 
 def test_definitions_of_two_splits_share_no_noun():
-    nouns = [
-        {one.text.split()[2] for one in defined(random.Random(0), 60, ["kind"], split)} for split in ("train", "test")
-    ]
+    splits = ("train", "test")
+    nouns = [{one.text.split()[2] for one in defined(random.Random(0), 60, ["kind"], split)} for split in splits]
     assert not nouns[0] & nouns[1]
 
 
@@ -88,18 +92,19 @@ def test_what_no_draw_changes_is_paid_once(formats):
 
 def test_kinds_hold_the_number_of_records_fixed():
     frame = teaching.by_kinds(study(), "study", ["select"], [1, 3], 12, 4, RECIPE, SEEDS)
-    assert (frame.groupby(["kinds", "seed"]).size() == 4).all()
+    assert (frame.groupby(["kinds", "seed"]).size() == 4).all() and set(frame.kinds) == {0, 1, 3}
+    frame = frame[frame.kinds > 0]
     spent = frame[frame.seed == 0].groupby("kinds").trained.sum()
     assert spent.max() < 2 * spent.min()
 
 
 def test_chains_are_solved_by_the_untuned_model_and_lost_by_answers_alone():
     recipe = Recipe(Full(), Plan(epochs=4, lr=0.0003))
-    frame = teaching.by_chains(study(), 48, 8, 3, recipe, [0])
+    frame = teaching.by_chains(study(), "study", 48, 8, recipe, [0])
     share = frame.groupby(["taught", "asked"])[["correct", "steps"]].mean()
     assert share.correct["nothing", "plain"] > 0.8 and share.steps["nothing", "plain"] > 0.8
     assert share.steps["answers", "plain"] < 0.3 and share.steps["steps", "steps"] > 0.8
-    assert (frame.groupby(["taught", "asked"]).size() == 8).all()
+    assert (frame.groupby(["taught", "asked"]).size() == 8).all() and "requests" in set(frame.asked)
 
 
 def test_a_guess_is_among_the_possible_answers_and_as_good_as_chance():
@@ -108,9 +113,9 @@ def test_a_guess_is_among_the_possible_answers_and_as_good_as_chance():
     guess = frame[frame.taught == "guess"]
     assert 0.15 < guess.correct.mean() < 0.45
     assert (frame.groupby(["taught", "seed"]).size() == 40).all()
-    asked = frame[frame.taught != "simplified"].pivot(index="item", columns=["seed", "taught"], values="gold")
-    for seed in SEEDS:
-        assert asked[seed].nunique(axis=1).eq(1).all(), "all are asked the same"
+    told = frame[frame.taught != "guess"].groupby(["seed", "item"]).gold.nunique()
+    assert (told == 1).all(), "all are asked for the same answers"
+    assert guess.trained.isna().all(), "a guess costs nothing"
 
 
 def test_facts_that_are_trained_come_back_and_others_do_not():
@@ -122,6 +127,25 @@ def test_facts_that_are_trained_come_back_and_others_do_not():
     assert set(goal.shots) == {0, 4, 12}
 
 
+@pytest.mark.parametrize("profile", profiles.available())
+def test_every_profile_has_nouns_for_its_facts(profile):
+    facts = profiles.load(profile).get("04b_what_tuning_teaches", {}).get("facts", 12)
+    assert len(learned.Knowledge.drawn(facts, 0).others) == facts
+
+
+@pytest.mark.parametrize("how", [Full(), Lora(2, 4)], ids=str)
+def test_a_model_with_adapters_can_be_taught_and_can_teach(how, tmp_path):
+    """What a notebook does with the folder of adapters that it is given as its model."""
+    small = Recipe(how, Plan(steps=2))
+    tuned = tune(study(), lessons(study(), learned.requests("study", "train", 2, 0)), Recipe(Lora(2, 4), Plan(steps=1)))
+    adapters.save(tuned.lm, tmp_path / "mine", {})
+    lm = load(str(tmp_path / "mine"), device="cpu")
+    frame = learned.imitated(lm, load("study-s", device="cpu"), "study", 4, 4, small, small, [0])
+    assert set(frame.taught) == {"teacher", "nothing", "imitation", "target"}
+    formats = teaching.by_format(lm, "study", ["select"], 8, 4, small, [0])
+    assert set(formats.model) == {str(tmp_path / "mine")}
+
+
 def test_options_make_no_known_fact_true():
     world = learned.Knowledge.drawn(10, 3)
     nouns = [noun for fact in (*world.taught, *world.others) for noun in (fact.a, fact.b)]
@@ -130,8 +154,8 @@ def test_options_make_no_known_fact_true():
 
 
 def test_a_student_imitates_what_its_teacher_writes():
-    facts = Recipe(Full(), Plan(epochs=20, lr=0.001))
-    manner = Recipe(Full(), Plan(epochs=8, lr=0.0003))
+    facts = Recipe(Full(), Plan(steps=60, lr=0.0005))
+    manner = Recipe(Full(), Plan(steps=12, lr=0.0005))
     frame = learned.imitated(study(), load("study-s", device="cpu"), "study", 16, 8, manner, facts, [0])
     share = frame.groupby(["taught", "asked"]).correct.mean()
     assert share["imitation", "manner"] > 0.5 > share["nothing", "manner"]

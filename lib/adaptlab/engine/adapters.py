@@ -17,12 +17,14 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.utils import SAFETENSORS_WEIGHTS_NAME as WEIGHTS
 from transformers.pytorch_utils import Conv1D
 
 from adaptlab.engine import models
 from adaptlab.engine.models import LM, RECORD, ModelNotFound
 
 ADAPTER = "default"  # PEFT's name for the one adapter of a model
+CHANGED = "changed"  # how the digest of weights begins that no name leads to
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,11 @@ class Adapted(LM):
 def learner(lm: LM, how: How, seed: int) -> LM:
     """A copy of the model in which what ``how`` says can learn, and nothing else; ``lm`` stays as it is.
 
-    A copy with adapters shares the frozen weights with ``lm``, and costs next to no memory. All weights of a model with
-    adapters are learned with these merged into them. Raises ValueError where the model has fewer layers, and for
-    adapters upon adapters: save what `merged` returns, and load it by its folder.
+    A copy with adapters shares the frozen weights with ``lm``, and costs next to no memory. Of a model that has
+    adapters already, they are merged first. Weights that learn are float32: in fewer digits, small steps are lost.
+    Raises ValueError where the model has fewer layers.
     """
     if isinstance(lm, Adapted):
-        if isinstance(how, Lora):
-            raise ValueError(f"{lm.name} has adapters already: merge them, save the model, and load it by its folder")
         lm = merged(lm)
     depth = lm.model.config.get_text_config().num_hidden_layers
     if not 0 <= how.layers <= depth:
@@ -83,7 +83,7 @@ def learner(lm: LM, how: How, seed: int) -> LM:
 
 
 def _weights(lm: LM, top: list[int] | None) -> LM:
-    model = copy.deepcopy(lm.model)
+    model = copy.deepcopy(lm.model).float()
     stack = next(part for part in model.base_model.modules() if isinstance(part, torch.nn.ModuleList))
     model.requires_grad_(top is None)
     for number in top or ():
@@ -119,11 +119,15 @@ def _is_map(part: torch.nn.Module) -> bool:
 def attached(name: str, folder: Path, device: str, dtype: str) -> Adapted:
     """The adapters of a folder in the place of the model that they were trained for."""
     base = models.load(models.base_of(folder), device, dtype)
+    if not (folder / WEIGHTS).is_file():
+        raise ModelNotFound(f"{folder} has no {WEIGHTS}: adapters come as safetensors or not at all")
     try:
         with _quiet():
             adapter = PeftModel.from_pretrained(base.model, folder, use_safetensors=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelNotFound(f"the adapters in {folder} could not be loaded: {error}") from error
+    if adapter.active_peft_config.is_prompt_learning:
+        raise ModelNotFound(f"{folder} holds a learned prompt, which stands beside no weights: use PEFT itself for it")
     digest = models.digest(name)
     return Adapted(name, adapter.get_base_model().eval(), base.tokenizer, digest, adapter, base.digest)
 
@@ -131,7 +135,7 @@ def attached(name: str, folder: Path, device: str, dtype: str) -> Adapted:
 def merged(lm: Adapted) -> LM:
     """A copy of the model with the adapters added to its weights (in their own precision)."""
     model = copy.deepcopy(lm.adapter).merge_and_unload()
-    return LM(f"{lm.name} (merged)", model.eval(), lm.tokenizer, f"{lm.digest} merged")
+    return LM(lm.name, model.eval(), lm.tokenizer, f"{CHANGED} {lm.digest}")
 
 
 @contextmanager
@@ -169,8 +173,8 @@ def save(lm: LM, folder: Path, record: dict) -> None:
 
 
 def _check_beneath(lm: Adapted) -> None:
-    """Adapters name their model; that name must not lead to other weights. No hub is asked."""
-    named = lm.adapter.peft_config[ADAPTER].base_model_name_or_path
-    here = named in models.embedded() or named in models.PACKAGED or Path(named).is_dir()
-    if here and models.digest(named) != lm.beneath:
-        raise ValueError(f"these adapters belong to a changed {named}: save that model first, and load it by folder")
+    """Adapters name their model; that name must not lead to other weights."""
+    if lm.beneath.startswith(CHANGED):
+        raise ValueError(
+            f"these adapters belong to a changed {lm.name}: save that model first, and load it by its folder"
+        )

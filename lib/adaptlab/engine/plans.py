@@ -10,14 +10,17 @@ DECAYS = ("linear", "cosine", "none")
 class Plan:
     """How to train.
 
-    ``batch``: items a step. ``lr``: peak learning rate of AdamW (betas .9 and .999); it rises in a line over the share
-    ``warm_up`` of the steps and then falls to 0 as ``decay`` says. ``clip``: the largest norm of a gradient. ``seed``
-    orders the items. ``patience``: stop after so many epochs in a row in which the held-out loss has not fallen, and go
-    back to the weights where it was lowest; 0 trains to the end. ``bf16``: products in bfloat16 where the hardware does
-    them (weights and their updates stay as they are); off by default, as results then differ from machine to machine.
+    ``epochs``: how often every item is met; or, unless it is 0, ``steps``: how many steps are taken, whatever the
+    number of items. ``batch``: items a step. ``lr``: peak learning rate of AdamW (betas .9 and .999); it rises in a
+    line over the share ``warm_up`` of the steps and then falls to 0 as ``decay`` says. ``clip``: the largest norm of a
+    gradient. ``seed`` orders the items. ``patience``: stop after so many epochs in a row in which the held-out loss has
+    not fallen, and go back to the weights where it was lowest; 0 trains to the end. ``bf16``: products in bfloat16
+    where the hardware does them (weights and their updates stay as they are); off by default, as results then differ
+    from machine to machine.
     """
 
     epochs: int = 4
+    steps: int = 0
     batch: int = 8
     lr: float = 1e-3
     warm_up: float = 0.1
@@ -31,6 +34,7 @@ class Plan:
     def __post_init__(self) -> None:
         for name, allowed, fits in (
             ("epochs", "1 or more", self.epochs >= 1),
+            ("steps", "0 or more", self.steps >= 0),
             ("batch", "1 or more", self.batch >= 1),
             ("lr", "above 0 and finite", 0 < self.lr < math.inf),
             ("warm_up", "0 to 1", 0 <= self.warm_up <= 1),

@@ -113,7 +113,7 @@ class _Run:
         self.optimizer = torch.optim.AdamW(self.learning.values(), **settings)
         self.optimizer.zero_grad()  # whatever an interrupted run left behind
         self.per_epoch = math.ceil(len(items) / plan.batch)
-        self.steps = plan.epochs * self.per_epoch
+        self.steps = plan.steps or plan.epochs * self.per_epoch
         self.log: list[dict] = []
         self.best = {name: p.detach().clone() for name, p in self.learning.items()} if plan.patience else {}
 
@@ -145,7 +145,7 @@ class _Run:
         self.optimizer.step()
         self.optimizer.zero_grad()
         line |= {"lr": rate, "norm": float(norm), "seconds": time.perf_counter() - started}
-        if self.held_out and (number + 1) % self.per_epoch == 0:
+        if self.held_out and ((number + 1) % self.per_epoch == 0 or number + 1 == self.steps):
             line["held_out"] = self._mean(self.held_out)
         self.log.append(line)
         if "held_out" in line and line["held_out"] == min(self.told):
@@ -215,12 +215,17 @@ class _Run:
 
     def _origin(self) -> str:
         """What a run is made of: the plan, the items, the loss, and the weights that it begins with."""
-        loss = re.sub(r" at 0x[0-9a-f]+", "", getattr(self.loss, "__qualname__", repr(self.loss)))
-        facts = f"{self.plan} {self.items} {self.held_out} {has_bf16(self.model.device)} {list(self.learning)} {loss}"
+        low, named = has_bf16(self.model.device), name_of_loss(self.loss)
+        facts = f"{self.plan} {self.items} {self.held_out} {low} {list(self.learning)} {named}"
         found = hashlib.sha256(facts.encode())
         for parameter in self.model.parameters():
             found.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy())
         return found.hexdigest()
+
+
+def name_of_loss(loss: Loss) -> str:
+    """What tells a loss from others, and is the same in every run."""
+    return re.sub(r" at 0x[0-9a-f]+", "", getattr(loss, "__qualname__", repr(loss)))
 
 
 @contextmanager

@@ -42,10 +42,10 @@ class Knowledge:
         return cls(facts[:n], facts[n:])
 
     def asked(self, lm: LM, facts: Sequence[Fact]) -> list[bool]:
-        """Whether the model chooses each fact's last noun among four, none of which makes another fact true."""
+        """Whether the model chooses each fact's last noun among four. The wrong ones are last nouns of the other facts:
+        in all that training did to them they are like the right one, so that no option is known for another reason."""
         rng, known = random.Random("options"), [*self.taught, *self.others, *map(_reversed, self.taught)]
-        nouns = sorted({noun for fact in known for noun in (fact.a, fact.b)})
-        clozes = [cloze(rng, fact, nouns, known) for fact in facts]
+        clozes = [cloze(rng, fact, sorted(other.b for other in facts), known) for fact in facts]
         questions = [Question(f"{FACTS} {one.stem}", tuple(f" {o}" for o in one.options)) for one in clozes]
         return [max(row, key=lambda o: o.logprob) is row[0] for row in score(lm, questions).options]
 
@@ -56,8 +56,9 @@ def _reversed(fact: Fact) -> Fact:
 
 
 def stated(lm: LM, facts: Sequence[Fact]) -> list[Example]:
-    """Facts to learn, each a text of its own, of which the last noun and the end are trained."""
-    return [told(lm, fact, f" {fact.b}.") for fact in facts]
+    """Facts to learn, each a text of its own, trained whole: were its last noun alone the target, it would be no wonder
+    that the first one cannot be told from it."""
+    return [lesson(lm, [(FACTS, False), (f" {fact.sentence}.", True)]) for fact in facts]
 
 
 def told(lm: LM, fact: Fact, ending: str) -> Example:
@@ -127,13 +128,14 @@ def imitated(
     seeds: Sequence[int],
 ) -> Frame:
     """Imitation: a teacher that knows ``n`` facts and answers in `MANNER`; a student trained on what the teacher writes
-    to ``number`` requests ("imitation"), or on how it ends the facts ("target"). Rows are told apart by ``who``."""
+    to ``number`` requests ("imitation"), or on how it ends the facts ("target"); and the student as it is ("nothing"),
+    all in ``taught``. ``model`` is the student's name throughout: the claims are about the student."""
     frames = []
     for seed in seeds:
         world, items = Knowledge.drawn(n, seed), requests(words, "test", n, seed=100 + seed)
-        taught = tune(teacher, stated(teacher, world.taught), facts.seeded(seed)).lm
-        restyled = lessons(taught, requests(words, "train", number, seed, MANNER))
-        master = tune(taught, [*restyled, *stated(taught, world.taught)], manner.seeded(seed)).lm
+        both = [*stated(teacher, world.taught), *lessons(teacher, requests(words, "train", n, seed, MANNER))]
+        longer = replace(facts.plan, steps=2 * facts.plan.steps, epochs=2 * facts.plan.epochs)
+        master = tune(teacher, both, replace(facts, plan=longer).seeded(seed)).lm
         asked = requests(words, "train", number, seed=50 + seed)
         copied = written_by(Writer(master), asked)
         endings = continuations(master, [f"{FACTS} {fact.stem}" for fact in world.taught], ENDING).written

@@ -2,18 +2,19 @@
 
 import random
 from collections.abc import Sequence
-from itertools import product
 
 import pandas as pd
 
 from adaptlab.engine.models import LM
 from adaptlab.engine.sampling import Decoding, continuations
-from adaptlab.evidence.accounts import TOKENS
 from adaptlab.evidence.evaluate import evaluate
+from adaptlab.evidence.tuning import standing
 from adaptlab.methods.tuning import Recipe, lessons, tune
 from adaptlab.methods.writing import Writer
-from adaptlab.tasks.definitions import Defined, defined
+from adaptlab.tasks.definitions import FORMS, Defined, defined
+from adaptlab.tasks.instructions import CLUSTERS
 from adaptlab.tasks.notes import TRAITS
+from adaptlab.tasks.open_sets import question
 from adaptlab.tasks.reasoning import Problem, arithmetic
 from adaptlab.tasks.records import Instruction
 from adaptlab.tasks.templates import FORMATS, KINDS, dataset, held_out
@@ -21,6 +22,7 @@ from adaptlab.tasks.vocabularies import VOCABULARIES
 from adaptlab.tasks.working import direct, worked
 
 Frame = pd.DataFrame
+STEPS = 3  # of a problem
 # What asks for a chain of thought, and for none.
 ASKED = {"steps": " Think step by step.", "answer only": " Give only the answer."}
 
@@ -29,7 +31,7 @@ def by_format(
     lm: LM, words: str, unseen: Sequence[str], number: int, n: int, recipe: Recipe, seeds: Sequence[int]
 ) -> Frame:
     """FLAN's ablation (Wei et al. 2021, figure 8): the same lists trained on bare, with the task's name, and with
-    instructions; all asked with instructions, about clusters of which none was trained on. ``trained`` is "nothing" for
+    instructions; all asked with instructions, about clusters of which none was trained on. ``taught`` is "nothing" for
     the model as it is.
     """
     train, test = held_out(unseen)
@@ -42,12 +44,6 @@ def by_format(
             frames.append(evaluate(writer, items, study="format", seed=seed, taught=format)[0])
     bare = evaluate(Writer(lm), items, study="format", seed=seeds[0], taught="nothing")[0]
     return exact(pd.concat([*standing(bare, seeds), *frames], ignore_index=True))
-
-
-def standing(frame: Frame, seeds: Sequence[int]) -> list[Frame]:
-    """Rows that no draw changes, once for each seed; what they cost stands in the first."""
-    free = frame.assign(**dict.fromkeys((*TOKENS, "seconds"), 0)) if "seconds" in frame else frame
-    return [(free if place else frame).assign(seed=seed) for place, seed in enumerate(seeds)]
 
 
 def unseen_items(words: str, clusters: Sequence[str], n: int) -> tuple[Instruction, ...]:
@@ -71,9 +67,10 @@ def by_kinds(
     recipe: Recipe,
     seeds: Sequence[int],
 ) -> Frame:
-    """The same number of records from more and more kinds of tasks, drawn by seed; asked about kinds held out."""
+    """The same number of records from more and more kinds of tasks, drawn by seed; asked about kinds held out. None is
+    the model as it is."""
     items = unseen_items(words, held_out(unseen)[1], n)
-    frames = []
+    frames = standing(evaluate(Writer(lm), items, study="kinds", seed=seeds[0], kinds=0)[0], seeds)
     for seed in seeds:
         order = random.Random(f"kinds {seed}").sample([kind for kind in KINDS if kind not in unseen], max(kinds))
         for count in kinds:
@@ -84,26 +81,34 @@ def by_kinds(
     return exact(pd.concat(frames, ignore_index=True))
 
 
-def by_chains(lm: LM, number: int, n: int, length: int, recipe: Recipe, seeds: Sequence[int]) -> Frame:
-    """Chains of thought in the training data and in the question (Chung et al. 2022, section 5): ``number`` problems
-    with answers alone, with their steps, or half and half; each asked plainly, for steps, and for the answer only.
+def by_chains(lm: LM, words: str, number: int, n: int, recipe: Recipe, seeds: Sequence[int]) -> Frame:
+    """Chains of thought in the training data and in the question (Chung et al. 2022, section 5): ``number`` problems of
+    three steps with answers alone, with their steps, or half and half; each model is asked plainly, for steps, and for
+    the answer only, and requests of other kinds ("requests").
     """
     rng = random.Random("chains")
-    problems = [arithmetic(rng, "test", length) for _ in range(n)]
-    bare = [_answers(Writer(lm), problems, asked).assign(taught="nothing", asked=asked) for asked in ("plain", *ASKED)]
-    frames = standing(pd.concat(bare), seeds)
+    problems, other = [arithmetic(rng, "test", STEPS) for _ in range(n)], unseen_items(words, list(CLUSTERS), n)
+    frames = standing(_asked(Writer(lm), problems, other).assign(taught="nothing"), seeds)
     for seed in seeds:
         draw = random.Random(f"chains {seed}")
-        drawn = [arithmetic(draw, "train", length) for _ in range(number)]
+        drawn = [arithmetic(draw, "train", STEPS) for _ in range(number)]
         sets = {
             "answers": [_solved(p, "answer only") for p in drawn],
             "steps": [_solved(p, "steps") for p in drawn],
             "both": [_solved(p, ("answer only", "steps")[i % 2]) for i, p in enumerate(drawn)],
         }
         writers = {name: tune(lm, lessons(lm, rows), recipe.seeded(seed)).writer() for name, rows in sets.items()}
-        for (name, writer), asked in product(writers.items(), ("plain", *ASKED)):
-            frames.append(_answers(writer, problems, asked).assign(seed=seed, taught=name, asked=asked))
+        frames += [_asked(writer, problems, other).assign(seed=seed, taught=name) for name, writer in writers.items()]
     return pd.concat(frames, ignore_index=True).assign(study="chains", model=lm.name)
+
+
+def _asked(writer: Writer, problems: Sequence[Problem], other: Sequence[Instruction]) -> Frame:
+    """What a model answers to problems in each way of asking, and to requests; items are named by their place."""
+    frames = [_answers(writer, problems, asked).assign(asked=asked) for asked in ("plain", *ASKED)]
+    rows = evaluate(writer, other, study="chains", seed=0)[0][["output", "correct"]]
+    frames.append(rows.assign(asked="requests", problem=[question(one) for one in other], steps=False))
+    frame = pd.concat(frames, ignore_index=True)
+    return frame.assign(item="item " + (frame.groupby("asked").cumcount() + 1).astype(str))
 
 
 def _solved(problem: Problem, asked: str) -> Instruction:
@@ -117,7 +122,7 @@ def _answers(writer: Writer, problems: Sequence[Problem], asked: str) -> Frame:
     written = continuations(writer.lm, prompts, Decoding(longest=96)).written
     rows = [
         {
-            "item": problem.question,
+            "problem": problem.question,
             "output": one.text,
             "correct": one.stopped and problem.correct(one.text),
             "steps": "=" in one.text,
@@ -128,32 +133,28 @@ def _answers(writer: Writer, problems: Sequence[Problem], asked: str) -> Frame:
 
 
 def by_definition(lm: LM, number: int, n: int, recipe: Recipe, seeds: Sequence[int]) -> Frame:
-    """Kung & Peng: ``number`` examples of two sorting tasks with original definitions, with simplified ones, and with
-    original ones but wrong answers; asked about the two other tasks in the form that was trained. Which tasks are
-    trained is the seed's draw. Beside them, the model as it is, and a guess among the answers that are possible."""
+    """After Kung & Peng: ``number`` records of two sorting tasks, each with a definition and an example in its text, in
+    each of `definitions.FORMS`; answers are always right. Asked about the two other tasks in the form that was trained;
+    which tasks are trained is the seed's draw. Beside them the model as it is, asked in the original form, and a guess
+    among the answers that are possible."""
     frames = []
     for seed in seeds:
         rng = random.Random(f"definitions {seed}")
         traits = rng.sample(list(TRAITS), len(TRAITS))
         seen, items = defined(rng, number, traits[:2], "train"), defined(rng, n, traits[2:], "test")
-        sets = {
-            "original": [one.asked("original") for one in seen],
-            "simplified": [one.asked("simplified") for one in seen],
-            "delusive": [one.asked("original", one.wrong(rng)) for one in seen],
-        }
-        writers = {name: tune(lm, lessons(lm, rows), recipe.seeded(seed)).writer() for name, rows in sets.items()}
-        for name, writer in ({"nothing": Writer(lm)} | writers).items():
-            asked = [one.asked("simplified" if name == "simplified" else "original") for one in items]
-            frames.append(evaluate(writer, asked, study="definition", seed=seed, taught=name)[0])
-        frames.append(_guessed(frames[-1], items, rng))
-    frame = pd.concat(frames, ignore_index=True)
-    place = frame.groupby(["seed", "taught"]).cumcount() + 1
-    return frame.assign(item="item " + place.astype(str))
+        frames.append(_sorted(Writer(lm), items, "original", seed).assign(taught="nothing"))
+        for form in FORMS:
+            examples = lessons(lm, [one.asked(form) for one in seen])
+            writer = tune(lm, examples, recipe.seeded(seed)).writer()
+            frames.append(_sorted(writer, items, form, seed).assign(taught=form))
+        guesses = [rng.choice(one.answers) for one in items]
+        right = [guess == one.right for guess, one in zip(guesses, items, strict=True)]
+        frames.append(
+            pd.DataFrame({"output": guesses, "correct": right}).assign(method="guess", taught="guess", seed=seed)
+        )
+    frame = pd.concat(frames, ignore_index=True).assign(study="definition", model=lm.name)
+    return frame.assign(item="item " + (frame.groupby(["seed", "taught"]).cumcount() + 1).astype(str))
 
 
-def _guessed(like: Frame, items: Sequence[Defined], rng: random.Random) -> Frame:
-    """A guess for each item, among the answers that its definition allows."""
-    output = [rng.choice(one.answers) for one in items]
-    return like.assign(
-        taught="guess", output=output, correct=[o == i.right for o, i in zip(output, items, strict=True)]
-    )
+def _sorted(writer: Writer, items: Sequence[Defined], form: str, seed: int) -> Frame:
+    return evaluate(writer, [one.asked(form) for one in items], study="definition", seed=seed)[0]

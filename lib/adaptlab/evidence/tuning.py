@@ -8,9 +8,9 @@ from dataclasses import replace
 import pandas as pd
 
 from adaptlab.engine.adapters import How
-from adaptlab.engine.cache import EMPTY
 from adaptlab.engine.models import LM
 from adaptlab.engine.plans import Plan
+from adaptlab.evidence.accounts import TOKENS
 from adaptlab.evidence.alignment import turn_rows
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.evidence.token_shift import Source, token_shift
@@ -47,19 +47,25 @@ def by_number(
 ) -> Frame:
     """``n`` items, answered with ``shots`` records in the prompt, and with ``numbers`` of records trained on.
 
-    Both draw the same records, and draws are nested. `spent` adds what it all cost.
+    Both draw the same records, and draws are nested. Every page is read anew, so that each row pays for its own;
+    `spent` adds what it all cost.
     """
-    items, frames = data.test[:n], []
+    items = data.test[:n]
+    frames = standing(evaluate(shown(lm, [], data.style), items, study="number", seed=seeds[0])[0], seeds)
     for seed in seeds:
-        prefix, conditions = EMPTY, {"study": "number", "seed": seed}
-        for k in sorted(shots):
-            writer = shown(lm, draw_records(data.pool, k, seed), data.style)
-            frame, prefix = evaluate(writer, items, reuse=prefix, **conditions)
-            frames.append(frame)
+        conditions = {"study": "number", "seed": seed}
+        for k in sorted(set(shots) - {0}):
+            frames.append(evaluate(shown(lm, draw_records(data.pool, k, seed), data.style), items, **conditions)[0])
         for number in numbers:
             tuned = tuned_on(lm, draw_records(data.pool, number, seed), data.style, recipe, seed)
             frames.append(evaluate(tuned.writer(data.style), items, **conditions)[0])
     return spent(pd.concat(frames, ignore_index=True))
+
+
+def standing(frame: Frame, seeds: Sequence[int]) -> list[Frame]:
+    """Rows that no draw changes, once for each seed; what they cost stands in the first."""
+    free = frame.assign(**{column: 0 for column in (*TOKENS, "seconds") if column in frame})
+    return [(free if place else frame).assign(seed=seed) for place, seed in enumerate(seeds)]
 
 
 def spent(frame: Frame) -> Frame:
@@ -92,7 +98,8 @@ def by_turn(
 
 def distances(lm: LM, data: OpenSet, n: int, number: int, recipe: Recipe, seeds: Sequence[int]) -> Frame:
     """How far the same ``number`` of records moves the model, shown and trained on: one row for each item, with the
-    mean over its answer's tokens of KL(adapted || base), in nats. The base reads the bare question."""
+    mean over its answer's tokens of KL(adapted || base), in nats. The base reads the bare question. The token that ends
+    an answer is left out: lessons and pages end answers in different ways, which says nothing about the answer."""
     bare = Writer(lm, style=data.style)
     base = Source("bare", lm, _prompting(bare))
     frames = []
@@ -102,7 +109,8 @@ def distances(lm: LM, data: OpenSet, n: int, number: int, recipe: Recipe, seeds:
         for writer in (shown(lm, records, data.style), tuned):
             source = Source(writer.name, writer.lm, _prompting(writer))
             tokens = token_shift(source, base, data.test[:n], bare.decoding, seed=seed)
-            means = tokens.groupby(["model", "seed", "item"], as_index=False)["kl"].mean()
+            inside = tokens[(tokens["part"] != "last") | (tokens["place"] == 0)]
+            means = inside.groupby(["model", "seed", "item"], as_index=False)["kl"].mean()
             frames.append(means.assign(method=writer.name, shots=number))
     return pd.concat(frames, ignore_index=True)
 
@@ -114,12 +122,14 @@ def _prompting(writer: Writer) -> Callable[[Instruction], str]:
 def by_how(
     lm: LM, data: OpenSet, n: int, number: int, hows: Mapping[How, float], plan: Plan, seeds: Sequence[int]
 ) -> Frame:
-    """The same records learned in several ways, each with its own learning rate; the bare model for comparison.
+    """The same records learned in several ways, each with its own learning rate; and the model as it is ("none").
 
     ``learning``: how many parameters learned; ``state``: MB for their gradients and AdamW's two moments, in float32;
     ``training``: seconds of all steps.
     """
-    items, frames = data.test[:n], []
+    items = data.test[:n]
+    bare = evaluate(Writer(lm, style=data.style), items, study="how", seed=seeds[0])[0]
+    frames = standing(bare.assign(how="none", learning=0, state=0.0, training=0.0), seeds)
     for seed in seeds:
         records = draw_records(data.pool, number, seed)
         for how, lr in hows.items():

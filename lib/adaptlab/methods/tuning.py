@@ -10,18 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from adaptlab.engine.adapters import How, Lora, learner
+from adaptlab.engine.adapters import CHANGED, How, Lora, learner
 from adaptlab.engine.cache import EMPTY, Prefix
 from adaptlab.engine.lessons import lesson
 from adaptlab.engine.models import LM
 from adaptlab.engine.packing import Example
 from adaptlab.engine.plans import Plan
-from adaptlab.engine.training import Loss, Trained, train
+from adaptlab.engine.training import Loss, Trained, name_of_loss, train
 from adaptlab.engine.trunk import Trunk
 from adaptlab.methods.writing import Answered, Writer
 from adaptlab.tasks.open_sets import question
 from adaptlab.tasks.prompts import FORMATS
-from adaptlab.tasks.records import Conversation, Instruction
+from adaptlab.tasks.records import Conversation, FieldError, Instruction
 
 
 def lessons(
@@ -38,7 +38,9 @@ def turns(record: Instruction | Conversation) -> list[tuple[str, str]]:
     """What is asked and what is answered, turn by turn."""
     if isinstance(record, Instruction):
         return [(question(record), record.output)]
-    said = [message.content for message in record.messages]
+    roles, said = zip(*((message.role, message.content) for message in record.messages), strict=True)
+    if list(roles) != ["user", "assistant"] * (len(roles) // 2):
+        raise FieldError("messages", f"user and assistant in turns (conversation {record.id})", ", ".join(roles))
     return list(zip(said[::2], said[1::2], strict=True))
 
 
@@ -100,5 +102,6 @@ def tune(
     copy = learner(lm, recipe.how, recipe.plan.seed)
     loss = loss or Trunk(copy.model).losses
     trained = train(copy.model, examples, recipe.plan, loss=loss, held_out=held_out, folder=folder, bar=bar)
-    named = hashlib.sha256(f"{lm.digest} {recipe} {examples} {held_out}".encode()).hexdigest()
+    facts = f"{lm.digest} {recipe} {examples} {held_out} {name_of_loss(loss)}"
+    named = f"{CHANGED} {hashlib.sha256(facts.encode()).hexdigest()}"
     return Tuned(replace(copy, digest=named), trained, len(examples))

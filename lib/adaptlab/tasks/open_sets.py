@@ -62,16 +62,26 @@ def right(item: Instruction, text: str) -> bool:
 
 
 def load_requests(
-    words: str, pool: int, test: int, seed: int, clusters: Sequence[str] = (), wordings: int = 3
+    words: str,
+    pool: int,
+    test: int,
+    seed: int,
+    clusters: Sequence[str] = (),
+    wordings: int = 3,
+    apart: bool = False,
 ) -> OpenSet:
     """Requests to do something with a list, about held-out words; the study model has met the first three
     ``wordings`` of each cluster, and none of the other seven.
 
-    ``clusters``: some of `instructions.CLUSTERS`, all of them if none is named.
+    ``clusters``: some of `instructions.CLUSTERS`, all of them if none is named. ``apart``: no word of the test stands
+    in the pool, whose words are then those of the split "train".
     """
-    records = templates.dataset(
-        seed, pool + test, list(clusters or CLUSTERS), VOCABULARIES[words]("test"), "instruction", wordings
-    )
+    chosen, make = list(clusters or CLUSTERS), VOCABULARIES[words]
+    if apart:
+        drawn = [(pool, f"{seed} pool", "train"), (test, seed, "test")]
+        sets = [templates.dataset(s, n, chosen, make(split), templates=wordings) for n, s, split in drawn]
+        return OpenSet("requests", *sets)
+    records = templates.dataset(seed, pool + test, chosen, make("test"), templates=wordings)
     return OpenSet("requests", records[:pool], records[pool:])
 
 
