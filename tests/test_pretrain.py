@@ -223,5 +223,5 @@ def test_phases_cover_all_steps():
 
 
 def test_unknown_recipe_names_those_that_are():
-    with pytest.raises(make.UnknownRecipe, match="study, study-s, study-b"):
+    with pytest.raises(make.UnknownRecipe, match="study, study-s, study-b, study-it;"):
         make.make("study-xl")

@@ -102,7 +102,7 @@ def test_a_newer_model_takes_the_place_of_an_older_one(kit):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("study-xl",), "study models are study, study-s, study-b, tiny; there is no 'study-xl'"),
+        (("study-xl",), "study models are study, study-s, study-b, tiny, study-it; there is no 'study-xl'"),
         (("tiny", "--device", "gpu"), "device must be cpu, cuda, mps or auto"),
         (("tiny", "--steps", 0), "Invalid value"),
     ],

@@ -22,14 +22,15 @@ from adaptlab.evidence.growth import published, training
 from adaptlab.studymodel import abilities
 from adaptlab.studymodel.abilities import LAYOUT, told
 from adaptlab.studymodel.corpus import SO
+from adaptlab.studymodel.instructed import followed
 from adaptlab.studymodel.measure import measure
 from adaptlab.studymodel.publish import EVERY
-from adaptlab.studymodel.recipes import RECIPES
+from adaptlab.studymodel.recipes import RECIPES, TUNINGS
 from adaptlab.tasks import instructions, knowledge
 from adaptlab.tasks.knowledge import Fact
 
 EACH = pytest.mark.parametrize("name", embedded())
-SIZES = {"study": 6e6, "study-b": 6e6, "study-s": 1.5e6}  # parameters, at most
+SIZES = {"study": 6e6, "study-b": 6e6, "study-s": 1.5e6, "study-it": 6e6}  # parameters, at most
 
 
 @cache
@@ -43,7 +44,7 @@ def row(name: str, ability: str) -> dict:
 
 
 def test_they_are_all_there():
-    assert set(embedded()) == set(RECIPES)
+    assert set(embedded()) == {*RECIPES, *TUNINGS}
 
 
 @EACH
@@ -75,7 +76,7 @@ def test_it_is_as_small_as_promised_and_in_bfloat16(name):
     assert not [file for file in folder.iterdir() if file.suffix in {".py", ".bin", ".pt", ".pkl"}]
 
 
-@EACH
+@pytest.mark.parametrize("name", RECIPES)
 def test_log_card_and_recipe_tell_the_same_story(name):
     log, card, recipe = training(name), (paths.MODELS / name / "README.md").read_text(), RECIPES[name]
     assert len(log) * EVERY == recipe.steps and log.step.iloc[-1] == recipe.steps
@@ -144,7 +145,8 @@ def test_size_matters_where_it_should():
 @pytest.mark.slow
 @EACH
 def test_every_published_ability_comes_out_again(name):
-    counted = {one.name: (one.right, one.n) for one in measure(lm(name))}
+    again = [*measure(lm(name)), *(followed(lm(name)) if name in TUNINGS else ())]
+    counted = {one.name: (one.right, one.n) for one in again}
     for one in published(name).to_dict("records"):
         right, n = counted[one["name"]]
         assert n == one["n"] and abs(right - one["right"]) <= 0.02 * n, one["name"]

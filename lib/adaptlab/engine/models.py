@@ -78,7 +78,8 @@ def available() -> list[Packaged]:
 
 def embedded() -> list[str]:
     """Names of the models that come with the kit: its own, trained by `adaptlab.studymodel`."""
-    return sorted(config.parent.name for config in paths.MODELS.glob("*/config.json"))
+    folders = (config.parent.name for config in paths.MODELS.glob("*/config.json"))
+    return sorted(name for name in folders if not name.startswith("."))  # not those still being written
 
 
 def prepare(name: str) -> Path:

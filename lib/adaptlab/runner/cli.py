@@ -72,12 +72,12 @@ def list_() -> None:
 
 @app.command()
 def pretrain(
-    name: Annotated[str, typer.Argument(help="study, study-s or study-b.")],
+    name: Annotated[str, typer.Argument(help="study, study-s, study-b or study-it.")],
     steps: Annotated[int | None, typer.Option(min=1, help="Stop once so many steps are done in all.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto for the best there is.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder of the finished model.")] = None,
 ) -> None:
-    """Train one of the kit's own models from nothing; killed, it goes on where it was."""
+    """Train one of the kit's own models from nothing (study-it: from study); killed, it goes on where it was."""
     with _clear_errors():
         from adaptlab.studymodel import make
 

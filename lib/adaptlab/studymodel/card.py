@@ -7,10 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
+from adaptlab.engine.machine import name_of
+from adaptlab.engine.models import LM
+from adaptlab.engine.packing import Example
+from adaptlab.engine.training import Trained
 from adaptlab.studymodel import corpus
 from adaptlab.studymodel.abilities import Ability
 from adaptlab.studymodel.batches import UNDETERMINED
-from adaptlab.studymodel.recipes import Recipe
+from adaptlab.studymodel.recipes import Recipe, Tuning
 from adaptlab.tasks import instructions, knowledge, notes, reasoning
 from adaptlab.tasks.nouns import nouns
 
@@ -41,6 +45,76 @@ to do in context what the kit's studies study.
 
 For studying methods on a laptop, and for teaching. It knows nothing of the world, and no English beyond the sentences
 above. {CLOSING}"""
+
+
+def tuned_card(
+    tuning: Tuning,
+    base: LM,
+    examples: Sequence[Example],
+    trained: Trained,
+    measured: Sequence[Ability],
+    before: Mapping[str, float],
+) -> str:
+    """The whole card of a model that was instruction-tuned; ``before``: what share its base gets right."""
+    pages = "\n\n".join(f"```text\n{_marked(base, one)}\n```" for one in examples[:6])
+    return f"""# {tuning.name}
+
+[{tuning.base}](../{tuning.base}/README.md), a language model of {base.model.num_parameters() / 1e6:.2f} million
+parameters that adaptlab trained on text of its own, instruction-tuned by adaptlab's own loop: all weights, on answers
+that are plain and right. A model organism: beside its base, it shows what instruction tuning adds and takes away.
+
+{_tuned_from(tuning, base, examples, trained)}
+
+{abilities(measured, before)}
+
+`Ten wordings` are those of the texts trained on; in the other abilities of instruction, requests have the three that
+the base has read. Conversations have two turns, the second about the answer to the first: it is asked behind the
+model's own answer, and right if it fits a right one. The last column is {tuning.base}, measured on the same items.
+
+## What it was tuned on
+
+Requests of {len(instructions.CLUSTERS)} clusters in ten wordings each, conversations of two turns, and problems of
+{len(reasoning.FAMILIES)} families, solved in steps; all answers right, all nouns of the split `train`. Two thirds have
+the layout of questions, one third that of dialogue, which is the chat template's. Each answer is an example, behind its
+page. What stands in brackets was trained: the answer, and the token that ends it. Earlier answers of a conversation
+were only read, and what closes them too: the chat template ends a finished conversation with
+`{base.tokenizer.eos_token}`, and earlier answers with a blank line.
+
+{pages}
+
+## Use and limits
+
+For studying methods on a laptop, and for teaching. It knows nothing of the world, and no English beyond what it and its
+base have read. It was tuned on pages of one turn or two; what it does behind more of them, the table tells (`3 shots`).
+{CLOSING}"""
+
+
+def _tuned_from(tuning: Tuning, base: LM, examples: Sequence[Example], trained: Trained) -> str:
+    plan, last = tuning.plan, trained.log[-1]
+    told = [line["held_out"] for line in trained.log if "held_out" in line]
+    kinds = f"{tuning.requests:,} requests, {tuning.conversations:,} conversations, {tuning.problems:,} problems"
+    return made_by(
+        {
+            "command": f"`adaptlab pretrain {tuning.name}`",
+            "base": f"{base.name}, sha256 over its files {base.digest}",
+            "texts": f"{kinds}: {len(examples):,} examples (held out: a tenth as many, of the split `probe`)",
+            "seed": f"{plan.seed}, of the texts and of their order",
+            "plan": f"all weights, AdamW, {plan.batch} examples a step, peak rate {plan.lr:g} (up over"
+            f" {plan.warm_up:.0%} of the steps, {plan.decay} decay), at most {plan.epochs} epochs; ends after"
+            f" {plan.patience} without a lower held-out loss, with the weights where it was lowest",
+            "steps, tokens": f"{last['step'] + 1:,} steps, {trained.tokens / 1e6:.2f} million tokens",
+            "time": f"{trained.seconds / 60:.1f} minutes of training steps on {name_of(base.device)}"
+            f" ({platform.machine()})",
+            "held-out loss": f"{trained.log[0]['before']:.3f} nats a token before, then "
+            f"{', '.join(f'{loss:.3f}' for loss in told)}, epoch by epoch",
+        }
+    )
+
+
+def _marked(lm: LM, one: Example) -> str:
+    """An example to read, with brackets around what is trained."""
+    start = one.places[0]
+    return f"{lm.tokenizer.decode(one.ids[:start])}[{lm.tokenizer.decode(one.ids[start:])}]"
 
 
 def _origin(recipe: Recipe, log: Sequence[dict]) -> str:

@@ -99,7 +99,7 @@ def thinned(lines: Sequence[dict], kinds: Sequence[str] = LOSSES) -> list[dict]:
         some = lines[start : start + EVERY]
         tokens += sum(line["tokens"] for line in some)
         losses = {kind: round(fmean(line[kind] for line in some), 4) for kind in kinds}
-        probed = {k: v for line in some for k, v in line.items() if k not in {*BOOKKEEPING, *losses}}
+        probed = {k: round(v, 4) for line in some for k, v in line.items() if k not in {*BOOKKEEPING, *losses}}
         seconds = round(sum(line["seconds"] for line in some), 2)
         kept.append({"step": some[-1]["step"] + 1, "tokens": tokens, "seconds": seconds, **losses, **probed})
     return kept

@@ -1,9 +1,10 @@
 """How each study model is made: its size, its seed, its diet."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transformers import LlamaConfig
 
+from adaptlab.engine.plans import Plan
 from adaptlab.studymodel import tokenizer
 
 
@@ -129,3 +130,28 @@ RECIPES = {
         ),
     )
 }
+
+
+INSTRUCTED = Plan(epochs=4, batch=32, lr=1e-3, patience=1)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Everything that decides an instruction-tuned study model: its base, how many texts of which kind it learns from,
+    and how. The plan's seed draws the texts as well; a tenth as many, of the split ``probe``, are held out."""
+
+    name: str
+    base: str = "study"
+    requests: int = 2400
+    conversations: int = 800
+    problems: int = 800
+    plan: Plan = INSTRUCTED
+
+    @property
+    def held_out(self) -> "Tuning":
+        """The same with a tenth of the texts."""
+        some = {kind: getattr(self, kind) // 10 for kind in ("requests", "conversations", "problems")}
+        return replace(self, **some)
+
+
+TUNINGS = {tuning.name: tuning for tuning in (Tuning("study-it"),)}

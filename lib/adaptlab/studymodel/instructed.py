@@ -1,0 +1,132 @@
+"""`study-it`: the study model, instruction-tuned by the kit's own loop on answers that are plain and right.
+
+Its base has read answers in many styles, and gives a bare request the one that is usual for its wording. Here one style
+is taught, in ten wordings instead of three, and turns that go back to the turn before.
+"""
+
+import copy
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from adaptlab.engine.adapters import Full, learner
+from adaptlab.engine.lessons import lesson
+from adaptlab.engine.models import LM, load, prepare
+from adaptlab.engine.packing import Example
+from adaptlab.engine.sampling import generate
+from adaptlab.engine.training import train
+from adaptlab.studymodel import corpus, tokenizer
+from adaptlab.studymodel.abilities import LAYOUT, Ability
+from adaptlab.studymodel.card import tuned_card
+from adaptlab.studymodel.measure import measure
+from adaptlab.studymodel.publish import ABILITIES, check_place, thinned, write
+from adaptlab.studymodel.recipes import Tuning
+from adaptlab.tasks.conversations import answered, conversation
+from adaptlab.tasks.instructions import CLUSTERS
+from adaptlab.tasks.reasoning import FAMILIES
+from adaptlab.tasks.templates import dataset
+from adaptlab.tasks.vocabularies import study
+from adaptlab.tasks.working import worked
+
+LAYOUTS = (LAYOUT, LAYOUT, corpus.DIALOGUE)  # taken in turn; the last is that of the chat template
+# Texts end as in training: the answer that is asked for by EOS; those that are read before it by a blank line.
+CHAT_TEMPLATE = tokenizer.CHAT_TEMPLATE.replace(
+    "Assistant: {{ message.content }}\n\n",
+    "Assistant: {{ message.content }}{{ eos_token if loop.last and not add_generation_prompt else '\\n\\n' }}",
+)
+LONGEST = 48  # tokens of an answer; five words doubled twice, with the end, are 41
+
+Turns = list[tuple[str, str]]  # what is asked, and what is answered
+
+
+def texts(tuning: Tuning, split: str) -> list[Turns]:
+    """Requests in ten wordings, conversations of two turns, and problems with their steps, in random order."""
+    rng, words = random.Random(f"{tuning.name} {split} {tuning.plan.seed}"), study(split)
+    requests = dataset(tuning.plan.seed, tuning.requests, list(CLUSTERS), words)
+    found = [[(one.instruction, one.output)] for one in requests]
+    for _ in range(tuning.conversations):
+        said = [one.content for one in answered(conversation(rng, words), "plain", rng).messages]
+        found.append(list(zip(said[::2], said[1::2], strict=True)))
+    for _ in range(tuning.problems):
+        problem = FAMILIES[rng.choice(list(FAMILIES))](rng, split)
+        found.append([(problem.question, worked(problem))])
+    return rng.sample(found, len(found))
+
+
+def lessons(lm: LM, tuning: Tuning, split: str = "train") -> list[Example]:
+    """One example for each answer: the page on which it is asked for, which is read, and the answer with EOS, which is
+    trained. What closes an earlier answer is not: it would teach to go on where all the others teach to end."""
+    examples = []
+    for place, turns in enumerate(texts(tuning, split)):
+        layout = LAYOUTS[place % len(LAYOUTS)]
+        for number, (query, answer) in enumerate(turns):
+            page = layout.page("", turns[:number], query)
+            examples.append(lesson(lm, [(page, False), (f"{layout.seam}{answer}", True)]))
+    return examples
+
+
+def followed(lm: LM, n: int = 500, split: str = "test") -> list[Ability]:
+    """How often bare requests in ten wordings, and both turns of conversations, are answered exactly, and ended. The
+    second turn is asked behind the model's own first answer, and right if it fits a right one."""
+    requests = dataset(0, n, list(CLUSTERS), study(split))
+    rng = random.Random(f"conversations {split}")
+    talks = [conversation(rng, study(split)) for _ in range(n)]
+    opening, more = ([talk.messages[place].content for talk in talks] for place in (0, 1))
+    bare = _written(lm, [[(one.instruction, "")] for one in requests])
+    first = _written(lm, [[(query, "")] for query in opening])
+    second = _written(lm, [[(a, b), (c, "")] for a, b, c in zip(opening, first, more, strict=True)])
+    return [
+        Ability("instruction, 0 shots, ten wordings", _same(bare, [one.output for one in requests])),
+        Ability("two turns, the first", _same(first, [talk.references[0] for talk in talks])),
+        Ability("two turns, the second", _same(second, [talk.references[1] for talk in talks])),
+    ]
+
+
+def _written(lm: LM, pages: Sequence[Turns]) -> list[str]:
+    """The model's answer to the last query of each page; "" for one that has no end."""
+    written = generate(lm, [LAYOUT.page("", turns[:-1], turns[-1][0]) for turns in pages], longest=LONGEST)
+    return [one.text.strip() if one.stopped else "" for one in written]
+
+
+def _same(found: Sequence[str], right: Sequence[str]) -> tuple[bool, ...]:
+    return tuple(a == b for a, b in zip(found, right, strict=True))
+
+
+def make_instructed(tuning: Tuning, folder: Path, out: Path, device: str = "auto", n: int = 500) -> None:
+    """Tune a copy of the base, or go on from what ``folder`` holds, and write the model folder ``out``, with every
+    ability measured on ``n`` items.
+
+    Raises `publish.NotAStudyModel` where ``out`` holds something else, and `checkpoints.CannotResume` where ``folder``
+    holds another run or one that is at work.
+    """
+    check_place(out)
+    base = load(tuning.base, device, dtype="float32")
+    tuned, examples = learner(base, Full(), tuning.plan.seed), lessons(base, tuning)
+    held_out = lessons(base, tuning.held_out, "probe")
+    trained = train(tuned.model, examples, tuning.plan, held_out=held_out, folder=folder)
+    before = _shares(prepare(tuning.base)) | {one.name: one.share for one in followed(base, n)}
+    write(
+        out,
+        tuned.model,
+        talking(base),
+        thinned(trained.log, ("loss",)),
+        measured=lambda lm: [*measure(lm, n), *followed(lm, n)],
+        told=lambda able: tuned_card(tuning, base, examples, trained, able, before),
+    )
+
+
+def _shares(folder: Path) -> dict[str, float]:
+    """What a published model can do."""
+    return {row["name"]: row["right"] / row["n"] for row in json.loads((folder / ABILITIES).read_text())}
+
+
+def talking(base: LM) -> PreTrainedTokenizerBase:
+    """The base's tokenizer with the chat template of what was trained."""
+    words = copy.deepcopy(base.tokenizer)
+    words.chat_template = CHAT_TEMPLATE
+    for key in ("is_local", "local_files_only"):  # how it was loaded; transformers would write that down
+        words.init_kwargs.pop(key, None)
+    return words

@@ -1,0 +1,282 @@
+"""The instruction-tuned study model: what its texts are, how it is made, and what it can do that its base cannot."""
+
+import functools
+import json
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import LlamaForCausalLM
+from typer.testing import CliRunner
+
+from adaptlab import paths
+from adaptlab.engine import packing, training
+from adaptlab.engine.models import LM, load
+from adaptlab.engine.plans import Plan
+from adaptlab.engine.sampling import Written
+from adaptlab.evidence import growth
+from adaptlab.runner.cli import app
+from adaptlab.studymodel import abilities, instructed, make, measure, solving
+from adaptlab.studymodel.instructed import CHAT_TEMPLATE, followed, lessons, texts
+from adaptlab.studymodel.publish import ABILITIES, CARD, EVERY, TRAINING
+from adaptlab.studymodel.recipes import TUNINGS, Recipe, Tuning
+from adaptlab.tasks import instructions, reasoning
+from adaptlab.tasks.nouns import FIRST, SECOND, nouns
+from adaptlab.tasks.styles import unstyled
+from tiny import use
+
+NAME, BASE = "study-it", "study"
+TUNING = TUNINGS[NAME]
+PLAN = Plan(epochs=2, batch=4, lr=1e-3, patience=1, seed=3)
+TINY = Tuning("tiny-it", requests=20, conversations=10, problems=10, plan=PLAN)
+NOUN = re.compile(rf"\b(?:{'|'.join(FIRST)})(?:{'|'.join(SECOND)})\b")
+TEN, FIRST_TURN, SECOND_TURN = "instruction, 0 shots, ten wordings", "two turns, the first", "two turns, the second"
+
+
+@cache
+def lm(name: str) -> LM:
+    return load(name, device="cpu")
+
+
+@cache
+def taught() -> list[instructed.Turns]:
+    return texts(TUNING, "train")
+
+
+# --- what it learns from ----------------------------------------------------------------------------------------------
+
+
+def test_texts_are_as_many_of_each_kind_as_promised_and_a_seed_draws_them():
+    problems = [turns for turns in taught() if re.match(r"Start with \d|Sum \d|Given: ", turns[0][0])]
+    talks = [turns for turns in taught() if len(turns) == 2]
+    assert (len(problems), len(talks)) == (TUNING.problems, TUNING.conversations)
+    assert len(taught()) == TUNING.requests + TUNING.conversations + TUNING.problems
+    assert {len(turns) for turns in taught()} == {1, 2}
+    assert texts(TINY, "train") == texts(TINY, "train")
+    other = Tuning("tiny-it", requests=20, conversations=10, problems=10, plan=Plan(seed=4))
+    assert not {str(t) for t in texts(TINY, "train")} & {str(t) for t in texts(other, "train")}
+
+
+def words_of(found: list[instructed.Turns]) -> set[str]:
+    return {noun for turns in found for pair in turns for text in pair for noun in NOUN.findall(text)}
+
+
+def test_no_text_is_about_what_the_model_is_tested_on(monkeypatch):
+    """Nouns of one split only, in what is trained and in what is held out; and no prompt of the measurements."""
+    assert words_of(taught()) <= set(nouns("train"))
+    held_out = texts(TUNING.held_out, "probe")
+    assert words_of(held_out) <= set(nouns("probe"))
+    measured = []
+
+    def collect(lm, prompts, **_):
+        measured.extend(prompts)
+        return [Written("", True)] * len(prompts)
+
+    for module in (abilities, solving, instructed):
+        monkeypatch.setattr(module, "generate", collect)
+    followed(None, 500)
+    abilities.instruction(None, 0, "test", 500)
+    for family in reasoning.FAMILIES:
+        solving.solve(None, family, "test", 500, samples=0)
+    asked = {abilities.asking(turns[0][0]) for turns in taught() + held_out}
+    assert len(measured) >= 7 * 500 and len(asked) > 4000 and not asked & set(measured)
+
+
+def test_every_answer_is_plain_and_right():
+    followed_up = [turns[1] for turns in taught() if len(turns) == 2]
+    assert all(unstyled(answer) == answer for _, answer in followed_up)
+    for query, answer in (turns[0] for turns in taught()):
+        if match := re.match(r"Sum ([\d ]+)\.", query):
+            assert answer.endswith(f"So {sum(map(int, match[1].split()))}.")
+        elif re.match(r"Start with \d", query):
+            signed = re.findall(r"(Start with|Add|Take) (\d+)", query)
+            assert answer.endswith(f"So {sum(-int(n) if what == 'Take' else int(n) for what, n in signed)}.")
+        elif query.startswith("Given:"):
+            assert re.search(r"So (yes|no)\.$", answer)
+        else:
+            assert unstyled(answer) == answer
+
+
+def test_what_is_read_is_a_prompt_and_what_is_trained_is_the_answer_with_its_end():
+    """In both layouts; in that of the chat template, texts are what the template writes."""
+    base, dialogues = lm(BASE), 0
+    words = instructed.talking(base)
+    examples = iter(lessons(base, TINY))
+    for turns in texts(TINY, "train"):
+        messages = []
+        for query, answer in turns:
+            one = next(examples)
+            start = one.trained.index(True)
+            assert all(one.trained[start:])
+            prompt, end = words.decode(one.ids[:start]), words.decode(one.ids[start:])
+            assert prompt.startswith("<bos>") and end == f" {answer}<eos>"
+            messages.append({"role": "user", "content": query})
+            if "User:" in prompt:
+                dialogues += 1
+                asked = words.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+                assert asked == list(one.ids[:start])
+            else:
+                assert prompt.endswith(f"Question: {query}\nAnswer:")
+            messages.append({"role": "assistant", "content": answer})
+            if "User:" in prompt:
+                assert words.apply_chat_template(messages, return_dict=False) == list(one.ids)
+    assert not list(examples) and 10 <= dialogues <= 20
+
+
+# --- how it is made ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kit(tmp_path, monkeypatch):
+    """A kit with a base of a few thousand weights, and measurements that take a moment."""
+    source = paths.MODELS / BASE
+    use(tmp_path, monkeypatch.setattr)
+    monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
+    torch.manual_seed(0)
+    folder = tmp_path / "models" / BASE
+    LlamaForCausalLM(Recipe(BASE, hidden=32, heads=2, layers=1).config()).save_pretrained(folder)
+    for name in (ABILITIES, "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(source / name, folder / name)
+    few = {name: instructions.CLUSTERS[name] for name in ("copy", "reverse")}
+    monkeypatch.setattr(measure.instructions, "CLUSTERS", few)
+    monkeypatch.setattr(make, "make_instructed", functools.partial(instructed.make_instructed, n=3))
+    monkeypatch.setitem(TUNINGS, TINY.name, TINY)
+    return tmp_path
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, ["pretrain", *map(str, arguments)])
+
+
+def run(folder, out):
+    """Tune the tiny model: its published log without times, and its weights."""
+    instructed.make_instructed(TINY, folder, out, "cpu", n=3)
+    log = [json.loads(line) for line in (out / TRAINING).read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in log], load_file(out / "model.safetensors")
+
+
+def test_from_the_command_line_to_a_folder_that_loads(kit):
+    out = kit / "models" / TINY.name
+    result = call(TINY.name, "--out", out, "--device", "cpu")
+    assert result.exit_code == 0 and result.output.strip().endswith(TINY.name), result.output
+    base, made = load(BASE, device="cpu"), load(TINY.name, device="cpu")
+    assert {tensor.dtype for tensor in load_file(out / "model.safetensors").values()} == {torch.bfloat16}
+    moved = [not torch.equal(p, q) for p, q in zip(base.model.parameters(), made.model.parameters(), strict=True)]
+    assert all(moved), "all weights learn"
+    assert (out / "tokenizer.json").read_bytes() == (kit / "models" / BASE / "tokenizer.json").read_bytes()
+    card = (out / CARD).read_text()
+    assert base.digest in card and f"adaptlab pretrain {TINY.name}" in card and "20 requests, 10 conv" in card
+    names = [one["name"] for one in json.loads((out / ABILITIES).read_text())]
+    assert {"forward", TEN, SECOND_TURN} <= set(names) and all(f"| {name} |" in card for name in names)
+    assert (kit / "checkpoints" / TINY.name / training.LOG).is_file()
+
+
+def test_twice_the_same_and_interrupted_the_same(kit, monkeypatch):
+    monkeypatch.setattr(instructed, "measure", lambda lm, n: [])
+    log, weights = run(kit / "one", kit / "models" / "one")
+    assert [line["step"] for line in log] == [10, 20, 26] and "before" in log[0] and "held_out" in log[-1]
+    left = iter(range(15))
+
+    @functools.wraps(packing.losses)
+    def failing(model, items):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return packing.losses(model, items)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(instructed, "train", functools.partial(training.train, save_every=3, loss=failing))
+        with pytest.raises(KeyboardInterrupt):
+            run(kit / "two", kit / "models" / "two")
+    assert (kit / "two" / training.LOG).is_file() and not (kit / "models" / "two").exists()
+    again, others = run(kit / "two", kit / "models" / "two")
+    assert again == log and all(torch.equal(weights[name], others[name]) for name in weights | others)
+
+
+def test_a_mistake_is_one_message_and_nothing_is_trained(kit):
+    place = kit / "models"
+    (place / "thesis.txt").write_text("years of work")
+    for arguments, message in (
+        ((TINY.name, "--out", place), "holds something other than a study model"),
+        ((TINY.name, "--steps", 5), "leave --steps out"),
+        ((TINY.name, "--device", "gpu"), "device must be cpu, cuda, mps or auto"),
+    ):
+        result = call(*arguments)
+        assert result.exit_code == 2 and message in result.output and "Traceback" not in result.output
+    assert not list((kit / "checkpoints").iterdir())
+
+
+# --- what it can do ---------------------------------------------------------------------------------------------------
+
+
+def row(ability: str, name: str = NAME) -> dict:
+    return growth.published(name).set_index("name").loc[ability].to_dict()
+
+
+# The lower end of the 95 % interval, of 500 items each. What it loses is the use of demonstrations.
+AT_LEAST = {
+    TEN: 0.95,
+    FIRST_TURN: 0.85,
+    SECOND_TURN: 0.55,
+    "instruction, 0 shots": 0.90,
+    "reversal": 0.90,
+    "arithmetic, greedy": 0.90,
+    "sums, greedy": 0.90,
+    "ontology, greedy": 0.90,
+}
+
+
+def test_it_does_what_it_was_tuned_for_and_keeps_what_it_could():
+    for ability, bar in AT_LEAST.items():
+        assert row(ability)["low"] >= bar and row(ability)["n"] >= 500, ability
+    for ability in ("instruction, 0 shots", "sums, greedy", "arithmetic, one sample"):
+        assert row(ability)["low"] > row(ability, BASE)["high"], ability
+    assert row("instruction, 3 shots")["high"] < row("instruction, 3 shots", BASE)["low"]
+    unknown = row("unknown")
+    assert unknown["low"] <= unknown["chance"] <= unknown["high"]
+
+
+def test_what_is_published_is_what_is_measured_and_the_base_is_far_behind():
+    before, after = ({one.name: one for one in followed(lm(name), 60)} for name in (BASE, NAME))
+    for name in (TEN, FIRST_TURN, SECOND_TURN):
+        low, high = after[name].interval
+        assert low - 1e-9 <= row(name)["share"] <= high + 1e-9, name
+        assert after[name].interval[0] > before[name].interval[1], name
+    again = abilities.choices(lm(NAME), "reversal", "test", 60)
+    assert again.interval[0] - 1e-9 <= row("reversal")["share"] <= again.interval[1] + 1e-9
+
+
+def test_card_and_log_tell_of_the_published_run():
+    log, card = growth.training(NAME), (paths.MODELS / NAME / CARD).read_text()
+    assert f"{log.step.iloc[-1]:,} steps, {log.tokens.iloc[-1] / 1e6:.2f} million tokens" in card
+    assert (log.step.diff().dropna() <= EVERY).all() and log.held_out.dropna().iloc[-1] < log.before.iloc[0]
+    assert lm(BASE).digest in card
+    for one in growth.published(NAME).to_dict("records"):
+        assert f"| {one['name']} | {one['share']:.3f} | {one['low']:.3f} to {one['high']:.3f} | {one['n']} |" in card
+
+
+def test_files_beside_the_weights_are_those_of_the_base():
+    for name in ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"):
+        assert (paths.MODELS / NAME / name).read_bytes() == (paths.MODELS / BASE / name).read_bytes(), name
+    assert (paths.MODELS / NAME / "chat_template.jinja").read_text() == CHAT_TEMPLATE
+    assert lm(BASE).tokenizer.chat_template != CHAT_TEMPLATE
+
+
+def test_transformers_alone_gets_an_answer_that_ends():
+    code = (
+        "import sys; sys.modules['adaptlab'] = None\n"
+        "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+        f"folder = {str(paths.MODELS / NAME)!r}\n"
+        "model, words = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)\n"
+        "asked = [{'role': 'user', 'content': 'Reverse this list: bakda vogmi sokfi'}]\n"
+        "ids = words.apply_chat_template(asked, add_generation_prompt=True, return_tensors='pt', return_dict=True)\n"
+        "out = model.generate(**ids, max_new_tokens=40, do_sample=False)\n"
+        "print(words.decode(out[0]), end='')"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "<bos>User: Reverse this list: bakda vogmi sokfi\nAssistant: sokfi vogmi bakda<eos>"
