@@ -12,14 +12,17 @@ import torch
 
 @contextmanager
 def ordered_sums(device: torch.device) -> Iterator[None]:
-    """On a CPU, have gradients summed in a fixed order; compiled code otherwise adds them up as its threads come."""
-    mode = torch.get_deterministic_debug_mode()
+    """On a CPU, have gradients summed in a fixed order; compiled code otherwise adds them up as its threads come. New
+    memory is not filled beforehand, which torch would do in this mode to unmask reads of what was never written."""
+    mode, fills = torch.get_deterministic_debug_mode(), torch.utils.deterministic.fill_uninitialized_memory
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.set_deterministic_debug_mode(mode)
+        torch.utils.deterministic.fill_uninitialized_memory = fills
 
 
 def keep_freed_memory() -> None:
