@@ -150,3 +150,8 @@ def test_the_course_names_what_is_new_in_each_stretch():
     ]
     assert table["new documents"][0] == "relations" and list(table.rate) == [phase.rate for phase in recipe.phases]
     assert sorted(", ".join(filter(None, table["new documents"])).split(", ")) == sorted(corpus.KINDS)
+
+
+def test_a_tuned_model_has_no_course_from_nothing():
+    with pytest.raises(ValueError, match="study-it was not trained from nothing here; those that were: study, "):
+        growth.course("study-it", growth.training("study-it"))

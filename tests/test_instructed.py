@@ -1,11 +1,9 @@
-"""The instruction-tuned study model: what its texts are, how it is made, and what it can do that its base cannot."""
+"""The instruction-tuned study model: what its texts are, and how it is made."""
 
 import functools
 import json
 import re
 import shutil
-import subprocess
-import sys
 from functools import cache
 
 import pytest
@@ -19,23 +17,22 @@ from adaptlab.engine import packing, training
 from adaptlab.engine.models import LM, load
 from adaptlab.engine.plans import Plan
 from adaptlab.engine.sampling import Written
-from adaptlab.evidence import growth
 from adaptlab.runner.cli import app
 from adaptlab.studymodel import abilities, instructed, make, measure, solving
-from adaptlab.studymodel.instructed import CHAT_TEMPLATE, followed, lessons, texts
-from adaptlab.studymodel.publish import ABILITIES, CARD, EVERY, TRAINING
+from adaptlab.studymodel.instructed import followed, lessons, texts
+from adaptlab.studymodel.publish import ABILITIES, CARD, TRAINING
 from adaptlab.studymodel.recipes import TUNINGS, Recipe, Tuning
 from adaptlab.tasks import instructions, reasoning
 from adaptlab.tasks.nouns import FIRST, SECOND, nouns
 from adaptlab.tasks.styles import unstyled
 from tiny import use
 
-NAME, BASE = "study-it", "study"
-TUNING = TUNINGS[NAME]
+BASE = "study"
+TUNING = TUNINGS["study-it"]
 PLAN = Plan(epochs=2, batch=4, lr=1e-3, patience=1, seed=3)
 TINY = Tuning("tiny-it", requests=20, conversations=10, problems=10, plan=PLAN)
 NOUN = re.compile(rf"\b(?:{'|'.join(FIRST)})(?:{'|'.join(SECOND)})\b")
-TEN, FIRST_TURN, SECOND_TURN = "instruction, 0 shots, ten wordings", "two turns, the first", "two turns, the second"
+TEN, SECOND_TURN = "instruction, 0 shots, ten wordings", "two turns, the second"
 
 
 @cache
@@ -208,75 +205,3 @@ def test_a_mistake_is_one_message_and_nothing_is_trained(kit):
         result = call(*arguments)
         assert result.exit_code == 2 and message in result.output and "Traceback" not in result.output
     assert not list((kit / "checkpoints").iterdir())
-
-
-# --- what it can do ---------------------------------------------------------------------------------------------------
-
-
-def row(ability: str, name: str = NAME) -> dict:
-    return growth.published(name).set_index("name").loc[ability].to_dict()
-
-
-# The lower end of the 95 % interval, of 500 items each. What it loses is the use of demonstrations.
-AT_LEAST = {
-    TEN: 0.95,
-    FIRST_TURN: 0.85,
-    SECOND_TURN: 0.55,
-    "instruction, 0 shots": 0.90,
-    "reversal": 0.90,
-    "arithmetic, greedy": 0.90,
-    "sums, greedy": 0.90,
-    "ontology, greedy": 0.90,
-}
-
-
-def test_it_does_what_it_was_tuned_for_and_keeps_what_it_could():
-    for ability, bar in AT_LEAST.items():
-        assert row(ability)["low"] >= bar and row(ability)["n"] >= 500, ability
-    for ability in ("instruction, 0 shots", "sums, greedy", "arithmetic, one sample"):
-        assert row(ability)["low"] > row(ability, BASE)["high"], ability
-    assert row("instruction, 3 shots")["high"] < row("instruction, 3 shots", BASE)["low"]
-    unknown = row("unknown")
-    assert unknown["low"] <= unknown["chance"] <= unknown["high"]
-
-
-def test_what_is_published_is_what_is_measured_and_the_base_is_far_behind():
-    before, after = ({one.name: one for one in followed(lm(name), 60)} for name in (BASE, NAME))
-    for name in (TEN, FIRST_TURN, SECOND_TURN):
-        low, high = after[name].interval
-        assert low - 1e-9 <= row(name)["share"] <= high + 1e-9, name
-        assert after[name].interval[0] > before[name].interval[1], name
-    again = abilities.choices(lm(NAME), "reversal", "test", 60)
-    assert again.interval[0] - 1e-9 <= row("reversal")["share"] <= again.interval[1] + 1e-9
-
-
-def test_card_and_log_tell_of_the_published_run():
-    log, card = growth.training(NAME), (paths.MODELS / NAME / CARD).read_text()
-    assert f"{log.step.iloc[-1]:,} steps, {log.tokens.iloc[-1] / 1e6:.2f} million tokens" in card
-    assert (log.step.diff().dropna() <= EVERY).all() and log.held_out.dropna().iloc[-1] < log.before.iloc[0]
-    assert lm(BASE).digest in card
-    for one in growth.published(NAME).to_dict("records"):
-        assert f"| {one['name']} | {one['share']:.3f} | {one['low']:.3f} to {one['high']:.3f} | {one['n']} |" in card
-
-
-def test_files_beside_the_weights_are_those_of_the_base():
-    for name in ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"):
-        assert (paths.MODELS / NAME / name).read_bytes() == (paths.MODELS / BASE / name).read_bytes(), name
-    assert (paths.MODELS / NAME / "chat_template.jinja").read_text() == CHAT_TEMPLATE
-    assert lm(BASE).tokenizer.chat_template != CHAT_TEMPLATE
-
-
-def test_transformers_alone_gets_an_answer_that_ends():
-    code = (
-        "import sys; sys.modules['adaptlab'] = None\n"
-        "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
-        f"folder = {str(paths.MODELS / NAME)!r}\n"
-        "model, words = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)\n"
-        "asked = [{'role': 'user', 'content': 'Reverse this list: bakda vogmi sokfi'}]\n"
-        "ids = words.apply_chat_template(asked, add_generation_prompt=True, return_tensors='pt', return_dict=True)\n"
-        "out = model.generate(**ids, max_new_tokens=40, do_sample=False)\n"
-        "print(words.decode(out[0]), end='')"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout == "<bos>User: Reverse this list: bakda vogmi sokfi\nAssistant: sokfi vogmi bakda<eos>"

@@ -12,7 +12,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from adaptlab.engine import checkpoints
+from adaptlab.engine import checkpoints, kernels
 from adaptlab.engine.machine import has_bf16, keep_freed_memory, ordered_sums
 from adaptlab.engine.packing import losses as text_losses
 from adaptlab.engine.plans import Plan
@@ -86,7 +86,7 @@ def train(
         raise ValueError("patience needs held-out items to look at")
     run = _Run(model, items, plan, loss, held_out)
     keep_freed_memory()
-    with checkpoints.alone_in(folder) if folder else nullcontext(), _written_out(model):
+    with checkpoints.alone_in(folder) if folder else nullcontext(), kernels.for_training(model, run.low):
         if folder:
             run.resume(folder)
         hidden = None if bar is None else not bar
@@ -106,6 +106,7 @@ class _Run:
 
     def __init__(self, model: PreTrainedModel, items: Sequence, plan: Plan, loss: Loss, held_out: Sequence) -> None:
         self.model, self.items, self.plan, self.loss, self.held_out = model, items, plan, loss, held_out
+        self.low = plan.bf16 and has_bf16(model.device)
         self.learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not self.learning:
             raise ValueError("there is nothing to train: no parameter requires a gradient")
@@ -162,10 +163,9 @@ class _Run:
         """The mean loss of items, its gradients added up if they are to learn from."""
         weight, total = sum(item.weight for item in items), 0.0
         device = self.model.device
-        low = self.plan.bf16 and has_bf16(device)
         with torch.set_grad_enabled(learn), ordered_sums(device):
             for part in self._parts(items):
-                with torch.autocast(device.type, torch.bfloat16) if low else nullcontext():
+                with torch.autocast(device.type, torch.bfloat16) if self.low else nullcontext():
                     share = self.loss(self.model, part).sum() / weight
                 if learn:
                     share.backward()
@@ -215,8 +215,8 @@ class _Run:
 
     def _origin(self) -> str:
         """What a run is made of: the plan, the items, the loss, and the weights that it begins with."""
-        low, named = has_bf16(self.model.device), name_of_loss(self.loss)
-        facts = f"{self.plan} {self.items} {self.held_out} {low} {list(self.learning)} {named}"
+        named = name_of_loss(self.loss)
+        facts = f"{self.plan} {self.items} {self.held_out} {self.low} {list(self.learning)} {named}"
         found = hashlib.sha256(facts.encode())
         for parameter in self.model.parameters():
             found.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy())
@@ -226,16 +226,3 @@ class _Run:
 def name_of_loss(loss: Loss) -> str:
     """What tells a loss from others, and is the same in every run."""
     return re.sub(r" at 0x[0-9a-f]+", "", getattr(loss, "__qualname__", repr(loss)))
-
-
-@contextmanager
-def _written_out(model: PreTrainedModel) -> Iterator[None]:
-    """On a CPU, attention in matrix products: the fused kernel's backward pass is the slower one for short rows."""
-    fused = model.config._attn_implementation == "sdpa" and model.device.type == "cpu"
-    if fused:
-        model.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        if fused:
-            model.set_attn_implementation("sdpa")

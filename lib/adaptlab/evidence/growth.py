@@ -43,7 +43,10 @@ def published(name: str) -> pd.DataFrame:
 
 def course(name: str, log: pd.DataFrame) -> pd.DataFrame:
     """The stretches of an embedded model's training: the million tokens read before each, what is new in it, how long
-    its documents are at most (tokens, about), and what the learning rate is multiplied with."""
+    its documents are at most (tokens, about), and what the learning rate is multiplied with. Raises ValueError for a
+    model that was not raised from nothing."""
+    if name not in RECIPES:
+        raise ValueError(f"{name} was not trained from nothing here; those that were: {', '.join(RECIPES)}")
     rows, known = [], set()
     for start, phase in RECIPES[name].starts:
         before = log.tokens[log.step <= start].max() if start else 0
