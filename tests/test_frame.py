@@ -1,6 +1,7 @@
 """The frame of the house: what is declared, installed, shipped and imported agrees."""
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -164,3 +165,14 @@ def test_git_does_not_hide_the_package_or_the_data():
     ):
         ignored = subprocess.run(["git", "check-ignore", "-q", place], cwd=ROOT)
         assert ignored.returncode == 1, f"{place} would be ignored"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [({}, "PASSIVE 1000"), ({"GOMP_SPINCOUNT": "0"}, "PASSIVE 0"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None")],
+)
+def test_threads_soon_sleep_unless_the_user_says_how_they_wait(said, expected):
+    code = "import os, adaptlab; print(os.environ['OMP_WAIT_POLICY'], os.environ.get('GOMP_SPINCOUNT'))"
+    given = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")} | said
+    run = subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == expected
