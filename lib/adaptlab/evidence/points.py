@@ -37,7 +37,14 @@ def points(data: pd.DataFrame, *, x: str, y: str = "correct", hue: str | None = 
         places = [place + aside for place, _ in drawn]
         label = None if name is None else f"{name:g}" if isinstance(name, float) else str(name)
         axes.errorbar(
-            places, means, reach, fmt="osD^vP"[i % 6], color=palette[i % len(palette)], label=label, capsize=3
+            places,
+            means,
+            reach,
+            fmt="osD^vP"[i % 6],
+            color=palette[i % len(palette)],
+            label=label,
+            capsize=3,
+            clip_on=False,
         )
     axes.set_xticks(range(len(values)), [f"{v:g}" if isinstance(v, int | float) else str(v) for v in values])
     axes.set(xlabel=x, ylabel="accuracy" if y == "correct" else y, xlim=(-0.5, len(values) - 0.5))
