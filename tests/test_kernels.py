@@ -77,20 +77,22 @@ def stopped():
 
 
 @pytest.mark.parametrize("low", [False, True])
-def test_a_model_is_as_it_was_afterwards_even_where_training_was_stopped(low):
-    lm = tiny_lm("llama")
+@pytest.mark.parametrize("architecture", ["llama", "gemma3-sliding"])
+def test_a_model_is_as_it_was_afterwards_even_where_training_was_stopped(architecture, low):
+    lm = tiny_lm(architecture)
     model = learner(lm, Lora(rank=2), seed=0).model
-    before = {name: (p.data_ptr(), p.dtype, p.detach().clone()) for name, p in model.named_parameters()}
+    before = [(name, p, p.data_ptr(), p.detach().clone()) for name, p in model.named_parameters()]
     forwards = [part.forward for part in model.modules()]
     with stopped(), for_training(model, low):
-        inside = {p.dtype for name, p in model.named_parameters() if "base_layer" in name}
-        assert inside == {torch.bfloat16 if low else torch.float32}
-        assert model.get_input_embeddings().weight.dtype == torch.float32
-        assert all(p.dtype == torch.float32 for p in lm.model.parameters())
+        frozen = [p for name, p in model.named_parameters() if "base_layer.weight" in name]
+        head, embedding = model.get_output_embeddings().weight, model.get_input_embeddings().weight
+        assert {p.dtype for p in [*frozen, head]} == {torch.bfloat16 if low else torch.float32}
+        assert {p.dtype for p in [embedding, *lm.model.parameters()]} == {torch.float32}
         raise KeyboardInterrupt
-    for name, p in model.named_parameters():
-        place, dtype, value = before[name]
-        assert (p.data_ptr(), p.dtype) == (place, dtype) and torch.equal(p, value)
+    after = list(model.named_parameters())
+    assert [name for name, _ in after] == [name for name, *_ in before]
+    for (_, p), (_, same, place, value) in zip(after, before, strict=True):
+        assert p is same and p.data_ptr() == place and torch.equal(p, value)
     assert [part.forward for part in model.modules()] == forwards
     assert model.config._attn_implementation == lm.model.config._attn_implementation == "sdpa"
 

@@ -41,18 +41,17 @@ def _attention_written_out(model: PreTrainedModel) -> Iterator[None]:
 
 @contextmanager
 def _frozen_in_bfloat16(model: nn.Module) -> Iterator[None]:
-    """Hold frozen weights of linear maps in bfloat16; autocast would cast them in every pass. Those that embed tokens
-    as well stay as they are: what enters the first layer does so in full."""
-    embedding = {id(part.weight) for part in model.modules() if isinstance(part, nn.Embedding)}
-    weights = {id(part.weight): part.weight for part in model.modules() if isinstance(part, nn.Linear)}
-    given = [(w, w.data) for i, w in weights.items() if i not in embedding and not w.requires_grad]
-    for weight, data in given:
-        weight.data = data.bfloat16()
+    """Hold frozen weights of linear maps in bfloat16; autocast would cast them in every pass. Embeddings that are the
+    LM head's weights as well stay as they are: what enters the first layer does so in full."""
+    maps = [part for part in model.modules() if isinstance(part, nn.Linear) and not part.weight.requires_grad]
+    given = [part.weight for part in maps]
+    for part in maps:
+        part.weight = nn.Parameter(part.weight.bfloat16(), requires_grad=False)
     try:
         yield
     finally:
-        for weight, data in given:
-            weight.data = data
+        for part, weight in zip(maps, given, strict=True):
+            part.weight = weight
 
 
 @contextmanager
