@@ -8,6 +8,7 @@ from adaptlab.engine.distributions import along
 from adaptlab.engine.models import load
 from adaptlab.engine.sampling import Decoding, continuations
 from adaptlab.evidence import alignment
+from adaptlab.evidence.claims import claim
 from adaptlab.evidence.token_shift import KINDS, Source, by_part, token_shift
 from adaptlab.tasks.open_sets import load_open, question
 from adaptlab.tasks.records import Instruction
@@ -107,8 +108,8 @@ def test_answers_without_a_middle_are_left_out_in_every_draw(llama):
     both = by_part(pd.concat([frame, short]))
     cut = frame.assign(ended=frame["item"] != "i0")
     assert set(by_part(cut)["item"]) == {"i1", "i2"}
-    with pytest.raises(ValueError, match="no item has, in every draw, an answer that ended"):
-        by_part(frame.assign(ended=False))
+    with pytest.raises(ValueError, match="no rows"):
+        claim("FT-SHIFT-EARLY", by_part(frame.assign(ended=False)))
     assert set(both["item"]) == {"i0", "i2"} and both.groupby(["seed", "item"]).size().eq(4).all()
 
 

@@ -108,6 +108,8 @@ def test_ways_to_train_are_told_apart_by_what_learns():
 def test_shifts_of_an_untouched_copy_are_none():
     tokens = tuning.shifts({0: study(), 1: study()}, study(), DATA, 4)
     assert (tokens["rank"] == 1).all() and tokens.seed.nunique() == 2
+    right = {item.id: item.output.split() for item in DATA.test}
+    assert tokens["item"].nunique() == 4 and all(len(right[item]) >= 3 for item in tokens["item"])
 
 
 def test_conversations_of_two_splits_share_no_word():

@@ -160,6 +160,8 @@ def claims(ids: Iterable[str], frame: pd.DataFrame, *, ledger: Path | None = Non
 def _one_model(frame: pd.DataFrame) -> str:
     if "model" not in frame:
         raise ValueError(f"the frame has no column 'model'; columns: {', '.join(map(str, frame.columns))}")
+    if frame.empty:
+        raise ValueError("the frame has no rows: there is nothing to give a verdict about")
     models = sorted(map(str, frame["model"].unique()))
     if len(models) != 1:
         raise ValueError(f"a verdict is for one model, the frame holds {len(models)}: {', '.join(models)}")

@@ -93,7 +93,7 @@ def by_part(tokens: pd.DataFrame) -> pd.DataFrame:
 
     ``shifted``: share of tokens below the base's first three; ``beyond_half``: by how much the share of its own first
     choices exceeds one half. Items with an answer that was cut off, or too short to have a middle, are left out in
-    every draw: each item that stays has every part in all draws. Raises ValueError where none stays.
+    every draw: each item that stays has every part in all draws. Where none stays, there are no rows.
     """
     marked = tokens.assign(shifted=tokens["rank"] > MARGINAL, beyond_half=(tokens["rank"] == 1) - 0.5)
     marked = marked[marked.groupby("item").ended.transform("all")]
@@ -101,6 +101,4 @@ def by_part(tokens: pd.DataFrame) -> pd.DataFrame:
     parts = pd.concat([marked, marked.assign(part="all")], ignore_index=True)
     shares = parts.groupby([*keys, "part"], as_index=False)[["shifted", "beyond_half"]].mean()
     whole = shares.groupby("item").size() == tokens.seed.nunique() * 4
-    if not whole.any():
-        raise ValueError("no item has, in every draw, an answer that ended and is long enough to have a middle")
-    return shares[shares.item.map(whole)].reset_index(drop=True)
+    return shares[shares["item"].isin(whole.index[whole])].reset_index(drop=True)

@@ -23,6 +23,7 @@ from adaptlab.tasks.records import Conversation, Instruction
 from adaptlab.tasks.vocabularies import VOCABULARIES
 
 Frame = pd.DataFrame
+LIST = 3  # words of an answer that has a beginning, a middle and an end
 
 
 def shown(lm: LM, records: Sequence[Instruction | Conversation], style: str) -> Writer:
@@ -143,13 +144,15 @@ def by_how(
 
 
 def shifts(aligned: Mapping[int, LM], base: LM, data: OpenSet, n: int) -> Frame:
-    """Token-distribution shift between tuned copies of a model, one a seed, and itself; both read the bare question."""
+    """Token-distribution shift between tuned copies of a model, one a seed, and itself; both read the bare question.
+    Asked are the first ``n`` requests whose right answer is a list: a yes or a count has no middle."""
+    lists = [item for item in data.test if len(item.output.split()) >= LIST][:n]
     bare = Writer(base, style=data.style)
     before = Source(base.name, base, _prompting(bare))
     frames = []
     for seed, lm in aligned.items():
         source = Source("tuned", lm, _prompting(replace(bare, lm=lm)))
-        frames.append(token_shift(source, before, data.test[:n], bare.decoding, seed=seed))
+        frames.append(token_shift(source, before, lists, bare.decoding, seed=seed))
     return pd.concat(frames, ignore_index=True)
 
 
