@@ -75,9 +75,9 @@ def formats() -> pd.DataFrame:
 
 def test_formats_are_compared_on_the_same_items_and_draws(formats):
     assert (formats.groupby(["taught", "seed"]).size() == 8).all()
-    assert set(formats.taught) == {"nothing", "none", "name", "instruction"}
+    assert set(formats.taught) == {"nothing", "none", "name", "instruction", "one wording"}
     assert formats.groupby("taught").item.agg(lambda items: tuple(sorted(set(items)))).nunique() == 1
-    assert len(claims(["FT-FLAN-NAME", "FT-FLAN-NONE", "FT-FLAN-GAIN"], formats)) == 3
+    assert len(claims(["FT-FLAN-NAME", "FT-FLAN-NONE", "FT-FLAN-GAIN", "FT-WORDINGS"], formats)) == 4
 
 
 def test_exact_answers_are_right_ones_and_nothing_else(formats):

@@ -175,13 +175,13 @@ def test_a_data_set_is_distinct_and_balanced_in_every_first_part(seed, n, names,
 def test_formats_and_numbers_of_templates_share_their_lists():
     names = list(TASKS)
     sets = [dataset(5, 60, names, english(), f) for f in FORMATS]
-    sets += [dataset(5, 60, names, english(), templates=k) for k in (1, 2, 4, 7)]
+    sets += [dataset(5, 60, names, english(), templates=k) for k in (1, 2, 4, 7, [8])]
     assert len({tuple((r.category, r.output) for r in records) for records in sets}) == 1
     assert dataset(6, 60, names, english(), "none") != sets[0]
 
 
-@pytest.mark.parametrize("k", [1, 2, 4, 7, 10])
-def test_the_first_k_templates_are_used_and_all_of_them(k):
+@pytest.mark.parametrize("k", [1, 2, 4, 7, 10, [5], [9, 0, 3]])
+def test_the_first_k_templates_or_those_named_are_used_and_all_of_them(k):
     used = Counter()
     for record in dataset(1, 200, ["reverse"], english(), templates=k):
         (number,) = (
@@ -190,7 +190,7 @@ def test_the_first_k_templates_are_used_and_all_of_them(k):
             if re.fullmatch(re.escape(text).replace(r"\{x\}", "[a-z ]+"), record.instruction)
         )
         used[number] += 1
-    assert sorted(used) == list(range(k))
+    assert sorted(used) == (list(range(k)) if isinstance(k, int) else sorted(k))
 
 
 def test_too_many_examples_are_refused(monkeypatch):
@@ -211,6 +211,8 @@ def test_too_many_examples_are_refused(monkeypatch):
         ({"clusters": ["sort"]}, "found 'sort'"),
         ({"templates": 0}, "field 'templates': expected 1 to 10, found 0"),
         ({"templates": 11}, "field 'templates': expected 1 to 10, found 11"),
+        ({"templates": []}, r"field 'templates': expected numbers from 0 to 9, found \[\]"),
+        ({"templates": [0, 10]}, r"field 'templates': expected numbers from 0 to 9, found \[0, 10\]"),
         ({"format": "chat"}, "field 'format'"),
     ],
 )

@@ -17,7 +17,7 @@ from adaptlab.tasks.notes import TRAITS
 from adaptlab.tasks.open_sets import question
 from adaptlab.tasks.reasoning import Problem, arithmetic
 from adaptlab.tasks.records import Instruction
-from adaptlab.tasks.templates import FORMATS, KINDS, dataset, held_out
+from adaptlab.tasks.templates import FORMATS, KINDS, TEMPLATES, dataset, held_out
 from adaptlab.tasks.vocabularies import VOCABULARIES
 from adaptlab.tasks.working import direct, worked
 
@@ -31,17 +31,20 @@ def by_format(
     lm: LM, words: str, unseen: Sequence[str], number: int, n: int, recipe: Recipe, seeds: Sequence[int]
 ) -> Frame:
     """FLAN's ablation (Wei et al. 2021, figure 8): the same lists trained on bare, with the task's name, and with
-    instructions; all asked with instructions, about clusters of which none was trained on. ``taught`` is "nothing" for
-    the model as it is.
+    instructions; all asked with instructions, about clusters of which none was trained on. And its ablation of
+    templates: with instructions of which each task has ten wordings ("instruction"), or one, which the seed draws.
+    ``taught`` is "nothing" for the model as it is.
     """
     train, test = held_out(unseen)
-    items = unseen_items(words, test, n)
+    items, vocabulary = unseen_items(words, test, n), VOCABULARIES[words]("train")
     frames = []
     for seed in seeds:
-        for format in FORMATS:
-            records = dataset(seed, number, train, VOCABULARIES[words]("train"), format)
+        sets = {format: dataset(seed, number, train, vocabulary, format) for format in FORMATS}
+        wording = random.Random(f"wording {seed}").randrange(TEMPLATES)
+        sets["one wording"] = dataset(seed, number, train, vocabulary, templates=[wording])
+        for taught, records in sets.items():
             writer = tune(lm, lessons(lm, records), recipe.seeded(seed)).writer()
-            frames.append(evaluate(writer, items, study="format", seed=seed, taught=format)[0])
+            frames.append(evaluate(writer, items, study="format", seed=seed, taught=taught)[0])
     bare = evaluate(Writer(lm), items, study="format", seed=seeds[0], taught="nothing")[0]
     return exact(pd.concat([*standing(bare, seeds), *frames], ignore_index=True))
 

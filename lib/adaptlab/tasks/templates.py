@@ -155,28 +155,32 @@ def dataset(
     clusters: Sequence[str],
     vocabulary: Vocabulary,
     format: str = "instruction",
-    templates: int = TEMPLATES,
+    templates: int | Sequence[int] = TEMPLATES,
 ) -> tuple[Instruction, ...]:
     """``n`` examples over ``clusters``, as many of each, or one more; no list with its argument occurs twice.
 
-    The first ``templates`` of each cluster are used, equally often on average. The same seed draws the same lists in
-    all formats and for all numbers of templates, so that these can be compared pair by pair. The clusters take turns
-    in random order: any first part of the set is balanced as well.
+    The first ``templates`` of each cluster are used, or those named (from 0), equally often on average. The same seed
+    draws the same lists in all formats and for all templates, so that these can be compared pair by pair. The clusters
+    take turns in random order: any first part of the set is balanced as well.
     """
     _check_wish(n, clusters, templates)
+    numbers = range(templates) if isinstance(templates, int) else templates
     rng, records, known = random.Random(f"templates {seed}"), [], set()
     while len(records) < n:
         for cluster in rng.sample(list(clusters), min(len(clusters), n - len(records))):
             drawn = _new(rng, cluster, vocabulary, known, n)
-            records.append(_record(cluster, drawn, format, int(rng.random() * templates)))
+            records.append(_record(cluster, drawn, format, numbers[int(rng.random() * len(numbers))]))
     return tuple(records)
 
 
-def _check_wish(n: int, clusters: Sequence[str], templates: int) -> None:
+def _check_wish(n: int, clusters: Sequence[str], templates: int | Sequence[int]) -> None:
     if n < 1:
         raise FieldError("n", "1 or more", str(n))
-    if not 1 <= templates <= TEMPLATES:
-        raise FieldError("templates", f"1 to {TEMPLATES}", str(templates))
+    if isinstance(templates, int):
+        if not 1 <= templates <= TEMPLATES:
+            raise FieldError("templates", f"1 to {TEMPLATES}", str(templates))
+    elif not templates or not set(templates) <= set(range(TEMPLATES)):
+        raise FieldError("templates", f"numbers from 0 to {TEMPLATES - 1}", shown(templates))
     if isinstance(clusters, str) or not clusters:
         raise FieldError("clusters", "a list of clusters, not empty", shown(clusters))
     for cluster in clusters:
