@@ -9,7 +9,7 @@ from adaptlab.engine.models import load
 from adaptlab.evidence import alignment
 from adaptlab.evidence.claims import claim
 from adaptlab.evidence.points import points, shares
-from adaptlab.evidence.token_shift import KINDS, by_part
+from adaptlab.evidence.token_shift import KINDS, PARTS, by_part
 from adaptlab.methods.ablations import ABLATIONS
 from adaptlab.tasks.conversations import conversation
 from adaptlab.tasks.notes import load_notes
@@ -72,4 +72,6 @@ def test_shifts_and_turns(lm):
     shares(tokens, x="part", of="kind", kinds=KINDS, ax=axes[1])
     heights = sum(bar.get_height() for bar in axes[1].patches)
     assert heights == pytest.approx(tokens.part.nunique()), "shares add up to one in every bar"
+    shares(tokens[::-1], x="part", of="kind", kinds=KINDS, values=(*PARTS, "none"), ax=axes[0].figure.add_subplot())
+    assert [tick.get_text() for tick in plt.gca().get_xticklabels()] == [p for p in PARTS if p in set(tokens.part)]
     plt.close("all")

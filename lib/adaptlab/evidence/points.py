@@ -67,10 +67,21 @@ def _interval(rows: pd.DataFrame, y: str) -> Interval:
     return paired_bootstrap(table["mean"].mean(axis=0).to_numpy(float))
 
 
-def shares(data: pd.DataFrame, *, x: str, of: str, kinds: Sequence[str], ax: Axes | None = None) -> Axes:
-    """Stacked bars: for each value of ``x``, which share of its rows is of each of ``kinds``; n stands above."""
+def shares(
+    data: pd.DataFrame,
+    *,
+    x: str,
+    of: str,
+    kinds: Sequence[str],
+    values: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Stacked bars: for each of the ``values`` of ``x`` (in the order in which they come, unless named), which share of
+    its rows is of each of ``kinds``; n stands above."""
     axes = ax or plt.gca()
-    counts = pd.crosstab(data[x], data[of]).reindex(list(data[x].drop_duplicates()), columns=list(kinds), fill_value=0)
+    met = list(data[x].drop_duplicates())
+    order = met if values is None else [value for value in values if value in met]
+    counts = pd.crosstab(data[x], data[of]).reindex(order, columns=list(kinds), fill_value=0)
     part = counts.div(counts.sum(axis=1), axis=0)
     below = np.zeros(len(part))
     for kind, color in zip(kinds, sns.color_palette("cividis_r", len(kinds)), strict=True):

@@ -19,6 +19,7 @@ from adaptlab.engine.sampling import Decoding, Written, continuations
 from adaptlab.tasks.records import Instruction
 
 KINDS = ("unshifted", "marginal", "shifted")
+PARTS = ("first", "middle", "last")  # of an answer
 MARGINAL = 3  # ranks up to this one
 
 
