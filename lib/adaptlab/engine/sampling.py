@@ -112,9 +112,8 @@ def continuations(
     started, ids = time.perf_counter(), [_encode(lm, prompt, how.longest) for prompt in prompts]
     prefix, computed, nodes = EMPTY, 0, 0
     if plan == "trie" and ids:
-        first = ids[0]
-        shared = min(min(shared_length(first, row), len(row) - 1) for row in ids)
-        prefix, computed = prefilled(lm, first[:shared], reuse)
+        shared = min(min(shared_length(ids[0], row), len(row) - 1) for row in ids)
+        prefix, computed = prefilled(lm, ids[0][:shared], reuse)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     tokens: dict[int, list[int]] = {}
     with torch.random.fork_rng():

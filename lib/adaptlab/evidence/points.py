@@ -35,7 +35,7 @@ def points(data: pd.DataFrame, *, x: str, y: str = "correct", hue: str | None = 
         means = np.array([p.estimate for _, p in drawn])
         reach = np.abs(np.array([(p.low, p.high) for _, p in drawn]).T - means)
         places = [place + aside for place, _ in drawn]
-        label = None if name is None else f"{name:g}" if isinstance(name, float) else str(name)
+        label = None if name is None else _label(name)
         axes.errorbar(
             places,
             means,
@@ -46,17 +46,25 @@ def points(data: pd.DataFrame, *, x: str, y: str = "correct", hue: str | None = 
             capsize=3,
             clip_on=False,
         )
-    axes.set_xticks(range(len(values)), [f"{v:g}" if isinstance(v, int | float) else str(v) for v in values])
+    axes.set_xticks(range(len(values)), [_label(value) for value in values])
     axes.set(xlabel=x, ylabel="accuracy" if y == "correct" else y, xlim=(-0.5, len(values) - 0.5))
     if data[y].min() >= 0 and data[y].max() <= 1:
         axes.set_ylim(0, 1)
-    axes.grid(axis="y", color="0.9")
     if hue:
         axes.legend(title=hue, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    _finish(axes, data)
+    return axes
+
+
+def _label(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _finish(axes: Axes, data: pd.DataFrame) -> None:
+    axes.grid(axis="y", color="0.9")
     sns.despine(ax=axes)
     note = f"{data['item'].nunique()} items, {data['seed'].nunique()} seeds; 95 % intervals"
     axes.annotate(note, (1, 0), (0, -34), "axes fraction", "offset points", ha="right", va="center", **_NOTE)
-    return axes
 
 
 def _interval(rows: pd.DataFrame, y: str) -> Interval:
