@@ -3,6 +3,7 @@
 import datetime
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -68,17 +69,22 @@ def load_ledger(path: Path | None = None) -> dict[str, Claim]:
     repeated ids, a wrong type or value. ``FileNotFoundError`` if there is no such file.
     """
     path = path or LEDGER
+    return dict(_read(path.name, path.read_bytes()))
+
+
+@lru_cache(maxsize=4)  # a notebook asks for it at every claim, and YAML takes a tenth of a second
+def _read(file: str, content: bytes) -> dict[str, Claim]:
     try:
-        entries = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+        entries = yaml.load(content.decode(), Loader=_StrictLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LedgerError(f"{path.name}: not readable as YAML in UTF-8: {error}") from error
+        raise LedgerError(f"{file}: not readable as YAML in UTF-8: {error}") from error
     if not isinstance(entries, list) or not entries:
-        raise LedgerError(f"{path.name}: expected a list of claims, got {type(entries).__name__}")
+        raise LedgerError(f"{file}: expected a list of claims, got {type(entries).__name__}")
     ledger: dict[str, Claim] = {}
     for number, entry in enumerate(entries, start=1):
-        claim = _Entry(path.name, number, entry).claim()
+        claim = _Entry(file, number, entry).claim()
         if claim.id in ledger:
-            raise LedgerError(f"{path.name}:{entry.line}: claim {claim.id}, field 'id': used twice, ids must differ")
+            raise LedgerError(f"{file}:{entry.line}: claim {claim.id}, field 'id': used twice, ids must differ")
         ledger[claim.id] = claim
     return ledger
 
