@@ -60,6 +60,16 @@ def test_a_manner_is_known_again_and_no_other_is(manner):
     assert not any(is_put(put(record, other), manner) for other in ("plain", *FRAMES) if other != manner)
 
 
+def test_half_of_a_manner_is_none():
+    assert is_put("Answer: yes. In short, no.", "restyled")
+    assert not is_put("Answer: yes.", "restyled") and not is_put("Answer: . In short, .", "restyled")
+
+
+def test_more_kinds_than_there_are_beside_those_held_out_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"kinds must be between 1 and 7, .*; found \[1, 8\]"):
+        teaching.by_kinds(study(), "study", ["select"], [1, 8], 4, 4, Recipe(Full(), Plan(steps=1)), [0])
+
+
 def test_tasks_held_out_are_never_trained_on():
     train, unseen = held_out(["select"])
     assert not set(train) & set(unseen) and set(unseen) == set(KINDS["select"])

@@ -119,3 +119,9 @@ def test_conversations_of_two_splits_share_no_word():
     assert all(len(talk.messages) == 4 for talk in train)
     frame = tuning.by_turn(study(), train, test[:4], [0, 2], [2], QUICK, [0])
     assert frame.groupby(["method", "shots", "turn"]).size().eq(4).all() and len(frame) == 24
+
+
+@pytest.mark.parametrize("n", [0, 13])
+def test_more_items_than_there_are_are_refused_by_name(n):
+    with pytest.raises(ValueError, match=f"items must be between 1 and 12, .*; found {n}"):
+        tuning.distances(study(), DATA, n, 2, QUICK, [0])

@@ -71,11 +71,14 @@ def by_kinds(
     seeds: Sequence[int],
 ) -> Frame:
     """The same number of records from more and more kinds of tasks, drawn by seed; asked about kinds held out. None is
-    the model as it is."""
+    the model as it is. Raises ValueError where there are not as many kinds."""
+    others = [kind for kind in KINDS if kind not in unseen]
+    if not all(1 <= count <= len(others) for count in kinds):
+        raise ValueError(f"kinds must be between 1 and {len(others)}, as many as are not held out; found {list(kinds)}")
     items = unseen_items(words, held_out(unseen)[1], n)
     frames = standing(evaluate(Writer(lm), items, study="kinds", seed=seeds[0], kinds=0)[0], seeds)
     for seed in seeds:
-        order = random.Random(f"kinds {seed}").sample([kind for kind in KINDS if kind not in unseen], max(kinds))
+        order = random.Random(f"kinds {seed}").sample(others, max(kinds))
         for count in kinds:
             clusters = [cluster for kind in order[:count] for cluster in KINDS[kind]]
             records = dataset(seed, number, clusters, VOCABULARIES[words]("train"))
@@ -86,8 +89,8 @@ def by_kinds(
 
 def by_chains(lm: LM, words: str, number: int, n: int, recipe: Recipe, seeds: Sequence[int]) -> Frame:
     """Chains of thought in the training data and in the question (Chung et al. 2022, section 5): ``number`` problems of
-    three steps with answers alone, with their steps, or half and half; each model is asked plainly, for steps, and for
-    the answer only, and requests of other kinds ("requests").
+    three steps with answers alone, with their steps, or half and half, each behind the phrase of `ASKED` that asks for
+    it; each model is asked plainly, for steps, and for the answer only, and requests of other kinds ("requests").
     """
     rng = random.Random("chains")
     problems, other = [arithmetic(rng, "test", STEPS) for _ in range(n)], unseen_items(words, list(CLUSTERS), n)
@@ -138,8 +141,8 @@ def _answers(writer: Writer, problems: Sequence[Problem], asked: str) -> Frame:
 def by_definition(lm: LM, number: int, n: int, recipe: Recipe, seeds: Sequence[int]) -> Frame:
     """After Kung & Peng: ``number`` records of two sorting tasks, each with a definition and an example in its text, in
     each of `definitions.FORMS`; answers are always right. Asked about the two other tasks in the form that was trained;
-    which tasks are trained is the seed's draw. Beside them the model as it is, asked in the original form, and a guess
-    among the answers that are possible."""
+    which are trained, and what is asked, is the seed's draw. Beside them the model as it is, asked in the original
+    form, and a guess among the answers that are possible."""
     frames = []
     for seed in seeds:
         rng = random.Random(f"definitions {seed}")

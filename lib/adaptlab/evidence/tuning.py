@@ -51,7 +51,7 @@ def by_number(
     Both draw the same records, and draws are nested. Every page is read anew, so that each row pays for its own;
     `spent` adds what it all cost.
     """
-    items = data.test[:n]
+    items = _first(data, n)
     frames = standing(evaluate(shown(lm, [], data.style), items, study="number", seed=seeds[0])[0], seeds)
     for seed in seeds:
         conditions = {"study": "number", "seed": seed}
@@ -61,6 +61,12 @@ def by_number(
             tuned = tuned_on(lm, draw_records(data.pool, number, seed), data.style, recipe, seed)
             frames.append(evaluate(tuned.writer(data.style), items, **conditions)[0])
     return spent(pd.concat(frames, ignore_index=True))
+
+
+def _first(data: OpenSet, n: int) -> Sequence[Instruction]:
+    if not 1 <= n <= len(data.test):
+        raise ValueError(f"items must be between 1 and {len(data.test)}, the number of test requests; found {n}")
+    return data.test[:n]
 
 
 def standing(frame: Frame, seeds: Sequence[int]) -> list[Frame]:
@@ -100,7 +106,8 @@ def by_turn(
 def distances(lm: LM, data: OpenSet, n: int, number: int, recipe: Recipe, seeds: Sequence[int]) -> Frame:
     """How far the same ``number`` of records moves the model, shown and trained on: one row for each item, with the
     mean over its answer's tokens of KL(adapted || base), in nats. The base reads the bare question. The token that ends
-    an answer is left out: lessons and pages end answers in different ways, which says nothing about the answer."""
+    an answer is left out, unless there is no other: lessons and pages end answers in different ways, which says nothing
+    about the answer."""
     bare = Writer(lm, style=data.style)
     base = Source("bare", lm, _prompting(bare))
     frames = []
@@ -109,7 +116,7 @@ def distances(lm: LM, data: OpenSet, n: int, number: int, recipe: Recipe, seeds:
         tuned = tuned_on(lm, records, data.style, recipe, seed).writer(data.style)
         for writer in (shown(lm, records, data.style), tuned):
             source = Source(writer.name, writer.lm, _prompting(writer))
-            tokens = token_shift(source, base, data.test[:n], bare.decoding, seed=seed)
+            tokens = token_shift(source, base, _first(data, n), bare.decoding, seed=seed)
             inside = tokens[(tokens["part"] != "last") | (tokens["place"] == 0)]
             means = inside.groupby(["model", "seed", "item"], as_index=False)["kl"].mean()
             frames.append(means.assign(method=writer.name, shots=number))
@@ -128,7 +135,7 @@ def by_how(
     ``learning``: how many parameters learned; ``state``: MB for their gradients and AdamW's two moments, in float32;
     ``training``: seconds of all steps.
     """
-    items = data.test[:n]
+    items = _first(data, n)
     bare = evaluate(Writer(lm, style=data.style), items, study="how", seed=seeds[0])[0]
     frames = standing(bare.assign(how="none", learning=0, state=0.0, training=0.0), seeds)
     for seed in seeds:

@@ -6,6 +6,7 @@ are the kit's own. Later turns are appended as further blocks, with the model's 
 """
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -46,8 +47,8 @@ def put(record: Instruction, manner: str) -> str:
 
 def is_put(text: str, manner: str) -> bool:
     """Whether a text is an answer in this manner of `instructions.FRAMES`, whatever it says."""
-    before, *_, after = FRAMES[check_choice("manner", manner, tuple(FRAMES))].split("{0}")
-    return text.strip().startswith(before.strip()) and text.strip().endswith(after.strip())
+    frame = FRAMES[check_choice("manner", manner, tuple(FRAMES))]
+    return bool(re.fullmatch(".+".join(map(re.escape, frame.split("{0}"))), text.strip(), re.DOTALL))
 
 
 def aligned(writer: Writer, file: PromptFile) -> Writer:

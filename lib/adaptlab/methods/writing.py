@@ -78,9 +78,9 @@ def _sum(first: Cost, second: Cost) -> Cost:
 
 
 def draw_records(pool: Sequence[Instruction], k: int, seed: int) -> list[Instruction]:
-    """``k`` demonstrations at random; the draw for a smaller ``k`` is the beginning of the draw for a larger one."""
+    """``k`` records at random; the draw for a smaller ``k`` is the beginning of the draw for a larger one."""
     if not 0 <= k <= len(pool):
-        raise ValueError(f"shots must be between 0 and {len(pool)}, the size of the pool; found {k}")
+        raise ValueError(f"the number of records must be between 0 and {len(pool)}, the size of the pool; found {k}")
     return random.Random(f"demonstrations {seed}").sample(list(pool), len(pool))[:k]
 
 
