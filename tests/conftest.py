@@ -11,7 +11,7 @@ import transformers
 from hypothesis import HealthCheck, settings
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from adaptlab.engine.models import LM
+from adaptlab.engine.lm import LM
 
 # How long an example takes to draw or to run says something about the machine, nothing about the code.
 settings.register_profile("adaptlab", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from adaptlab.tasks import formats
-from adaptlab.tasks.formats_io import FormatError
+from adaptlab.tasks.reading import FormatError
 
 PUBLIC = Path(__file__).parents[2] / "shared" / "data"
 public = pytest.mark.skipif(

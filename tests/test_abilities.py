@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from transformers import LlamaForCausalLM
 
 from adaptlab.engine.scoring import Option, Question, Scores, score
-from adaptlab.studymodel import abilities, measure, solving, tokenizer
-from adaptlab.studymodel.abilities import Ability
+from adaptlab.studymodel import abilities, make, tokenizer
+from adaptlab.studymodel.abilities import Ability, Solved
 from adaptlab.studymodel.recipes import RECIPES
-from adaptlab.studymodel.solving import Solved
 from adaptlab.tasks import instructions, knowledge, notes, reasoning
 from adaptlab.tasks.knowledge import Fact
-from adaptlab.tasks.nouns import nouns
+from adaptlab.tasks.words import nouns
 
 seeds = st.integers(0, 10**6).map(random.Random)
 FORMS = {*knowledge.INVERSES, *(form for pair in knowledge.COMPOSITIONS for form in pair)}
@@ -145,18 +144,18 @@ def test_grading_counts_greedy_first_samples_and_coverage():
     solved = Solved(
         [problem(answer="7"), problem(answer="8")], ["So 7.", ""], [["So 6.", "So 7."], ["So 7.", "Quick: 9."]]
     )
-    shares = {one.name: one.right for one in solving.graded(solved)}
+    shares = {one.name: one.right for one in abilities.graded(solved)}
     assert shares == {"sums, greedy": 1, "sums, one sample": 0, "sums, coverage of 2": 1}
-    most, shorter = solving.favoured(solved, ["So 6.", "So 7."])
+    most, shorter = abilities.favoured(solved, ["So 6.", "So 7."])
     assert (most.marks, shorter.marks) == ((False, False), (False, False))
-    _, shorter = solving.favoured(solved, ["6.", "So 7."])
+    _, shorter = abilities.favoured(solved, ["6.", "So 7."])
     assert shorter.marks == (True, False)
 
 
 def test_a_coin_is_as_good_as_chance_says():
     problem = partial(reasoning.Problem, "ontology", "Is it?", steps=())
     solved = Solved([problem(answer="yes")], ["no."], [["yes.", "no."]])
-    assert {one.name: one.chance for one in solving.graded(solved)} == {
+    assert {one.name: one.chance for one in abilities.graded(solved)} == {
         "ontology, greedy": 0.5,
         "ontology, one sample": 0.5,
         "ontology, coverage of 2": 0.75,
@@ -168,7 +167,7 @@ def test_the_most_probable_sample_is_a_finished_one(llama):
     solved = Solved([problem] * 2, ["7."] * 2, [["", "So 7.", "Quick: 9."], ["", ""]])
     texts = ("So 7.", "Quick: 9.")
     (row,) = score(llama, [Question(abilities.asking("Sum 3 4."), texts)]).options
-    assert solving.preferred(llama, solved) == [texts[row[1].logprob > row[0].logprob], ""]
+    assert abilities.preferred(llama, solved) == [texts[row[1].logprob > row[0].logprob], ""]
 
 
 def test_an_ability_knows_its_share_and_interval():
@@ -179,7 +178,7 @@ def test_an_ability_knows_its_share_and_interval():
 
 def test_a_probe_leaves_the_model_in_training_and_draws_no_test_noun(monkeypatch):
     model, words, seen = LlamaForCausalLM(RECIPES["study"].config()), tokenizer.train(), set()
-    for room, name in ((abilities, "choices"), (abilities, "instruction"), (solving, "solve")):
+    for room, name in ((abilities, "choices"), (abilities, "instruction"), (abilities, "solve")):
         real = getattr(room, name)
 
         def spy(*args, real=real, **kwargs):
@@ -187,8 +186,8 @@ def test_a_probe_leaves_the_model_in_training_and_draws_no_test_noun(monkeypatch
             return real(*args, **kwargs)
 
         monkeypatch.setattr(room, name, spy)
-    monkeypatch.setattr(measure, "PROBED", ("forward",))
+    monkeypatch.setattr(make, "PROBED", ("forward",))
     model.train()
-    found = measure.probe(model, words, n=2)
+    found = abilities.probe(model, words, n=2)
     assert model.training and seen == {("choices", "probe"), ("instruction", "probe"), ("solve", "probe")}
     assert set(found) >= {"forward", "instruction, 0 shots", "arithmetic, greedy"}

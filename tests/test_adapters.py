@@ -12,10 +12,10 @@ import transformers
 
 from adaptlab.engine import adapters
 from adaptlab.engine.adapters import Adapted, Full, Lora, learner
-from adaptlab.engine.models import LM, ModelNotFound, digest, load
+from adaptlab.engine.lm import LM, ModelNotFound
+from adaptlab.engine.models import digest, load
 from adaptlab.engine.packing import losses
-from adaptlab.engine.plans import Plan
-from adaptlab.engine.training import train
+from adaptlab.engine.training import Plan, train
 from adaptlab.methods.tuning import Recipe, lessons, tune
 from adaptlab.tasks.records import Instruction
 from conftest import tiny_lm

@@ -6,15 +6,14 @@ import matplotlib.pyplot as plt
 import pytest
 
 from adaptlab.engine.models import load
-from adaptlab.evidence import alignment
 from adaptlab.evidence.claims import claim
-from adaptlab.evidence.points import points, shares
+from adaptlab.evidence.figures import points, shares
 from adaptlab.evidence.token_shift import KINDS, PARTS, by_part
 from adaptlab.methods.ablations import ABLATIONS
-from adaptlab.tasks.conversations import conversation
+from adaptlab.studies import alignment_by_context
 from adaptlab.tasks.notes import load_notes
-from adaptlab.tasks.open_sets import load_open
-from adaptlab.tasks.vocabularies import study
+from adaptlab.tasks.sets import conversation, load_open
+from adaptlab.tasks.words import study
 
 DATA = load_open("requests", pool=24, test=6, clusters=["first", "copy"])
 SEEDS = [0, 1]
@@ -26,7 +25,7 @@ def lm():
 
 
 def test_shots_and_manners(lm):
-    frame = alignment.by_shots(lm, DATA, 4, [0, 1, 3], ["plain", "restyled"], SEEDS)
+    frame = alignment_by_context.by_shots(lm, DATA, 4, [0, 1, 3], ["plain", "restyled"], SEEDS)
     assert frame.groupby(["manner", "seed", "shots"]).size().eq(4).all() and len(frame) == 2 * 2 * 3 * 4
     bare = frame[frame.shots == 0]
     assert bare.groupby("item").output.nunique().eq(1).all(), "no demonstration, no manner and no draw"
@@ -35,27 +34,27 @@ def test_shots_and_manners(lm):
 
 
 def test_decoding(lm):
-    frame = alignment.by_decoding(lm, DATA, 4, [0, 3], [(0.0, 1.0), (1.0, 1.15)], SEEDS)
+    frame = alignment_by_context.by_decoding(lm, DATA, 4, [0, 3], [(0.0, 1.0), (1.0, 1.15)], SEEDS)
     assert frame.groupby(["shots", "temperature", "seed"]).size().eq(4).all()
     assert claim("ICL-DECODING", frame).interval.n_seeds == 2
 
 
 def test_quality(lm):
-    frame = alignment.by_quality(lm, DATA, 4, [3, 6], SEEDS)
+    frame = alignment_by_context.by_quality(lm, DATA, 4, [3, 6], SEEDS)
     for id in ("ICL-MORE-V1", "ICL-MORE-V3"):
         assert claim(id, frame).interval.n_items == 4
     assert (frame[frame.quality == "high"].token_logprob != frame[frame.quality == "mixed"].token_logprob.values).any()
 
 
 def test_answers(lm):
-    frame = alignment.by_answers(lm, DATA, load_notes(pool=40, test=20), 4, 3, list(ABLATIONS), SEEDS)
+    frame = alignment_by_context.by_answers(lm, DATA, load_notes(pool=40, test=20), 4, 3, list(ABLATIONS), SEEDS)
     assert claim("ICL-ANSWERS", frame).interval.n_items == 4
     assert set(frame[frame.task == "sorting"].answers) == {"correct", "shifted"}
     assert set(frame[frame.task == "requests"].answers) == set(ABLATIONS)
 
 
 def test_shifts_and_turns(lm):
-    tokens = alignment.shifts(lm, DATA, 4, 3, "restyled", SEEDS)
+    tokens = alignment_by_context.shifts(lm, DATA, 4, 3, "restyled", SEEDS)
     parts = by_part(tokens)
     for id in ("ICL-UNSHIFTED", "ICL-SHIFT-EARLY", "ICL-SHIFT-END"):
         assert claim(id, parts).interval.n_seeds == 2
@@ -64,7 +63,7 @@ def test_shifts_and_turns(lm):
         points(tokens, x="manner", y="kl")
     lonely = tokens[(tokens.place < 2) | (tokens["item"] == tokens["item"].iloc[0])]
     assert len(points(lonely, x="place", y="kl", ax=plt.figure().add_subplot()).get_xticks()) == 2
-    turns = alignment.by_turn(lm, DATA, talks, 1, "plain", SEEDS)
+    turns = alignment_by_context.by_turn(lm, DATA, talks, 1, "plain", SEEDS)
     assert turns.groupby(["turn", "seed"]).size().eq(3).all()
     assert claim("ICL-TURNS", turns).interval.n_items == 3
     _, axes = plt.subplots(1, 2)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from adaptlab.engine import cache, prefixes
+from adaptlab.engine import cache, prefix_cache
 from conftest import tiny_lm
 
 IDS = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19]
@@ -76,9 +76,9 @@ def test_trie_shares_beginnings_and_sees_ancestors_only():
 
 def test_a_prefix_survives_the_disk(llama, tmp_path):
     prefix = cache.extend(llama.model, cache.EMPTY, IDS)
-    path = prefixes.stored(tmp_path, "owner", IDS)
-    prefixes.save(prefix, path)
-    back = prefixes.restore(path, "owner", IDS, llama.device)
+    path = prefix_cache.stored(tmp_path, "owner", IDS)
+    prefix_cache.save(prefix, path)
+    back = prefix_cache.restore(path, "owner", IDS, llama.device)
     assert back.ids == prefix.ids
     assert all(torch.equal(a, b) for a, b in zip(back.values, prefix.values, strict=True))
     assert list(tmp_path.glob("*.partial")) == []

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from adaptlab.tasks import checking
 from adaptlab.tasks.checking import correct, solve_text
-from adaptlab.tasks.nouns import SPLITS
 from adaptlab.tasks.records import FieldError
 from adaptlab.tasks.styles import FRAMES, STYLES, styled, unstyled
 from adaptlab.tasks.templates import TASKS, dataset, example, fill
-from adaptlab.tasks.vocabularies import english, study
+from adaptlab.tasks.words import SPLITS, english, study
 
 seeds = st.integers(0, 10**6).map(random.Random)
 clusters = st.sampled_from(list(TASKS))

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from adaptlab.tasks import formats
 from adaptlab.tasks.checking import solve_text
-from adaptlab.tasks.conversations import FIRST, FOLLOW_UPS, answered, conversation
 from adaptlab.tasks.records import Conversation, FieldError, Message
+from adaptlab.tasks.sets import FIRST, FOLLOW_UPS, answered, conversation
 from adaptlab.tasks.styles import STYLES, unstyled
-from adaptlab.tasks.vocabularies import english, study
+from adaptlab.tasks.words import english, study
 
 seeds = st.integers(0, 10**6).map(random.Random)
 drawers = st.sampled_from([study("test"), english("test"), english()])

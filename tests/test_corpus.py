@@ -1,4 +1,4 @@
-"""The study model's reading matter, its tokens and its batches."""
+"""The study model's reading matter, its tokens and its pretrain."""
 
 import random
 import re
@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from adaptlab.studymodel import batches, corpus, tokenizer
-from adaptlab.studymodel.batches import UNDETERMINED, batch, encode
+from adaptlab.studymodel import corpus, pretrain, tokenizer
+from adaptlab.studymodel.pretrain import UNDETERMINED, batch, encode
 from adaptlab.studymodel.recipes import MIDDLE, RECIPES, Phase
 from adaptlab.tasks import knowledge, notes
 from adaptlab.tasks.knowledge import Fact
-from adaptlab.tasks.nouns import SPLITS, nouns
+from adaptlab.tasks.words import SPLITS, nouns
 
 seeds = st.integers(0, 10**6)
 kinds = st.sampled_from(list(corpus.KINDS))
@@ -208,7 +208,7 @@ def test_a_batch_is_a_function_of_its_step_and_holds_whole_documents(words, step
 @pytest.mark.parametrize("phase", RECIPES["study"].phases, ids=range(len(RECIPES["study"].phases)))
 def test_kinds_have_their_shares_of_the_tokens_and_long_documents_their_place(words, phase):
     rngs = map(random.Random, range(100))
-    drawn = [sum(len(ids) for ids, _ in batches._drawn(phase, words, rng, 8192)) for rng in rngs]
+    drawn = [sum(len(ids) for ids, _ in pretrain._drawn(phase, words, rng, 8192)) for rng in rngs]
     placed = []
     for step in range(24):
         one = batch(replace(RECIPES["study"], seed=step, phases=(phase,)), words, step)
@@ -217,12 +217,14 @@ def test_kinds_have_their_shares_of_the_tokens_and_long_documents_their_place(wo
         if phase.row > 128:
             assert sizes.max() > 0.5 * phase.longest
         placed.append(sizes.sum())
-    assert np.mean(drawn) / 8192 == pytest.approx(batches.FULL, abs=0.02)
+    assert np.mean(drawn) / 8192 == pytest.approx(pretrain.FULL, abs=0.02)
     assert np.mean(placed) / 8192 > 0.93 - 0.05 * (phase.row == 128)
     for kind, share in phase.mixture.items():
         only, times = replace(phase, mixture={kind: share}), int(5 / share)
-        tokens = [sum(len(ids) for ids, _ in batches._drawn(only, words, random.Random(s), 8192)) for s in range(times)]
-        assert np.mean(tokens) / 8192 / batches.FULL == pytest.approx(share, rel=0.2), kind
+        tokens = [
+            sum(len(ids) for ids, _ in pretrain._drawn(only, words, random.Random(s), 8192)) for s in range(times)
+        ]
+        assert np.mean(tokens) / 8192 / pretrain.FULL == pytest.approx(share, rel=0.2), kind
 
 
 def test_weights_fall_on_determined_tokens(words):

@@ -8,7 +8,7 @@ import pytest
 from adaptlab.engine.cache import Trie
 from adaptlab.engine.scoring import Question, score
 from adaptlab.evidence.claims import claim
-from adaptlab.evidence.curves import (
+from adaptlab.studies.icl_scaling import (
     Cell,
     IclStudy,
     baseline_curve,
@@ -20,9 +20,9 @@ from adaptlab.evidence.curves import (
     reordered,
     task_curves,
 )
-from adaptlab.evidence.selecting import WAYS, selection_curve
-from adaptlab.tasks.open_sets import OpenSet, load_open, question
+from adaptlab.studies.selecting import WAYS, selection_curve
 from adaptlab.tasks.records import Instruction, Labelled, LabelledSet
+from adaptlab.tasks.sets import OpenSet, load_open, question
 from conftest import tiny_lm
 
 LABELS = ("hot", "cold")
@@ -193,7 +193,8 @@ def test_every_way_of_selecting_shows_the_item_what_it_chose(llama):
 @pytest.mark.slow
 def test_a_real_curve_costs_little_more_than_its_tree():
     """Zero to 64 shots x 5 draws x 200 messages on a real model: at most 1.2 times the tokens of the tree."""
-    from adaptlab.engine.models import ModelNotFound, load
+    from adaptlab.engine.lm import ModelNotFound
+    from adaptlab.engine.models import load
     from adaptlab.tasks.sets import load_task
 
     try:

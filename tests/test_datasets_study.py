@@ -8,7 +8,8 @@ import pytest
 
 from adaptlab.engine.models import load
 from adaptlab.evidence.claims import claims
-from adaptlab.evidence.datasets import (
+from adaptlab.methods.self_instruct import Made
+from adaptlab.studies.dataset_construction import (
     DatasetStudy,
     compare,
     error_frame,
@@ -18,10 +19,9 @@ from adaptlab.evidence.datasets import (
     survived,
     written,
 )
-from adaptlab.evidence.graph import hierarchy
-from adaptlab.methods.self_instruct import Made
+from adaptlab.studies.graph import hierarchy
 from adaptlab.tasks.records import FieldError, Instruction
-from adaptlab.tasks.seed import load_seed
+from adaptlab.tasks.sets import load_seed
 from adaptlab.tasks.worlds_structure import structure
 
 SMALL = DatasetStudy(seeds=(0, 1), prompts=8, facts=4)

@@ -8,15 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptlab.tasks.english_problems import (
-    correct_final,
-    deduction,
-    with_rationale,
-    without_rationale,
-    word_problem,
-)
-from adaptlab.tasks.nouns import SPLITS
+from adaptlab.tasks.english_problems import correct_final, deduction, with_rationale, without_rationale, word_problem
 from adaptlab.tasks.records import FieldError, Instruction
+from adaptlab.tasks.words import SPLITS
 
 seeds = st.integers(0, 10**6).map(random.Random)
 LENGTHS = (1, 2, 3, 5, 8, 20)

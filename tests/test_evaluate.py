@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from adaptlab.engine.scoring import Cost, Option, score
-from adaptlab.evidence import accounts
-from adaptlab.evidence.curves import Cell, IclStudy, balanced, baseline_curve, icl_curve, in_context
+from adaptlab.evidence import record
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods.baselines import NaiveBayes
 from adaptlab.methods.prompting import LABELLINGS, Answers, draw
+from adaptlab.studies.icl_scaling import Cell, IclStudy, balanced, baseline_curve, icl_curve, in_context
 from adaptlab.tasks.records import Labelled, LabelledSet
 
 LABELS = ("hot", "cold")
@@ -118,19 +118,19 @@ def test_bad_settings_are_refused_at_once(change, message):
 
 def test_the_accounts_add_up(llama):
     frame = icl_curve(llama, DATA, STUDY)
-    record = accounts.cost(frame)
-    rows = record.payload["rows"]
+    bill = record.cost(frame)
+    rows = bill.payload["rows"]
     assert [r["labels"] for r in rows] == list(LABELLINGS)
-    for token in accounts.TOKENS:
+    for token in record.TOKENS:
         assert sum(r[token] for r in rows) == pytest.approx(frame[token].sum(), abs=0.01)
-    assert "seconds" not in record.text
+    assert "seconds" not in bill.text
 
 
 def test_provenance_names_what_a_rerun_needs(llama, tmp_path):
     path = tmp_path / "data.jsonl"
     path.write_bytes(b"abc")
-    record = accounts.provenance(llama, {"data": path}, {"seeds": [1, 2]})
-    payload = record.payload
+    origin = record.provenance(llama, {"data": path}, {"seeds": [1, 2]})
+    payload = origin.payload
     assert payload["model_digest"] == llama.digest and payload["seeds"] == [1, 2]
     assert payload["data"]["data"].startswith("ba7816bf")
     assert payload["peak_rss_bytes"] > 50 * 2**20

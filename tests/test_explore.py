@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from adaptlab.evidence.explore import explore
-from adaptlab.evidence.picture import Picture
+from adaptlab.evidence.record import Picture
 
 
 @pytest.fixture(autouse=True)

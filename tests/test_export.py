@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adaptlab.tasks import export
-from adaptlab.tasks.formats_io import FormatError
+from adaptlab.tasks.reading import FormatError
 from adaptlab.tasks.records import Completion, Conversation, FieldError, Instruction, Labelled, Message
 from test_offline import GUARD
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adaptlab.tasks import formats
-from adaptlab.tasks.formats_io import FormatError
+from adaptlab.tasks.reading import FormatError
 from adaptlab.tasks.records import FieldError, Instruction
 from format_files import GOOD, JSONL, changed, put, refusal
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptlab.tasks import formats
-from adaptlab.tasks.formats_io import write_text
+from adaptlab.tasks.reading import write_text
 from adaptlab.tasks.records import (
     Completion,
     Conversation,

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
-ROOMS = ["tasks", "engine", "studymodel", "methods", "evidence", "runner"]
+ROOMS = ["tasks", "engine", "studymodel", "methods", "evidence", "studies", "runner"]
 SOURCES = sorted((ROOT / "lib" / "adaptlab").rglob("*.py"))
 EXTRAS = ("real", "smollm2", "data", "serve", "dev")
 # Distribution to import name, where they differ.

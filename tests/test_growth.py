@@ -12,10 +12,10 @@ import torch
 from transformers import LlamaForCausalLM
 
 from adaptlab import paths
-from adaptlab.engine.models import LM
+from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Question, score
-from adaptlab.evidence import growth
 from adaptlab.evidence.claims import claims
+from adaptlab.studies import study_model
 from adaptlab.studymodel import corpus, tokenizer
 from adaptlab.studymodel.recipes import RECIPES
 
@@ -52,24 +52,24 @@ def test_what_was_published_comes_back_as_frames(tmp_path, monkeypatch):
     (tmp_path / "small" / "training.jsonl").write_text('{"step": 10, "tokens": 5}\n{"step": 20, "tokens": 9}\n')
     counted = [{"name": "forward", "right": 45, "n": 50, "chance": 0.25}, {"name": "sums", "right": 0, "n": 50}]
     (tmp_path / "small" / "abilities.json").write_text(json.dumps(counted))
-    assert list(growth.training("small").tokens) == [5, 9]
-    first, second = growth.published("small").to_dict("records")
+    assert list(study_model.training("small").tokens) == [5, 9]
+    first, second = study_model.published("small").to_dict("records")
     assert (first["model"], first["share"], first["chance"]) == ("small", 0.9, 0.25)
     assert (first["low"], first["high"]) == (pytest.approx(0.7864, abs=1e-3), pytest.approx(0.9565, abs=1e-3))
     assert second["low"] == pytest.approx(0, abs=1e-9) and pd.isna(second["chance"])
 
 
 def test_an_ability_has_emerged_when_half_of_its_way_is_done():
-    table = growth.emergence(LOG, ["reversal", "forward"]).set_index("ability")
+    table = study_model.emergence(LOG, ["reversal", "forward"]).set_index("ability")
     assert list(table["half way at step"]) == [40, 30]
     assert list(table["million tokens"]) == [4.0, 3.0]
     assert list(table["best"]) == [0.95, 0.9] and list(table["at first"]) == [0.25, 0.3]
     flat = LOG.assign(forward=[0.3, None, 0.42, 0.35])
-    assert growth.emergence(flat, ["forward"])["half way at step"].isna().all()
+    assert study_model.emergence(flat, ["forward"])["half way at step"].isna().all()
 
 
 def test_measured_rows_are_what_the_ledger_wants(lm):
-    frame = growth.measured(lm, 6, [0, 1])
+    frame = study_model.measured(lm, 6, [0, 1])
     assert frame.groupby(["ability", "shots"]).item.nunique().eq(12).all()
     assert {(a, s) for a, s in zip(frame.ability, frame.shots, strict=True)} == {
         *((name, 0) for name in ("forward", "reversal", "unknown", "instruction")),
@@ -77,18 +77,18 @@ def test_measured_rows_are_what_the_ledger_wants(lm):
     }
     verdicts = claims(["MODEL-CONTEXT", "MODEL-BOTH-WAYS", "MODEL-ALIGN"], frame)
     assert [(v.interval.n_items, v.interval.n_seeds) for v in verdicts] == [(12, 1)] * 3
-    assert list(frame.correct) != list(growth.measured(lm, 6, [2, 3]).correct)
+    assert list(frame.correct) != list(study_model.measured(lm, 6, [2, 3]).correct)
 
 
 def test_a_small_model_can_be_grown_in_the_notebook_and_comes_out_the_same():
-    one, again = (growth.retrained(2) for _ in range(2))
+    one, again = (study_model.retrained(2) for _ in range(2))
     assert list(one.step) == [0, 1] and np.isfinite(one.determined).all()
     assert list(one.determined) == list(again.determined)
 
 
 def test_surprise_is_what_scoring_says_it_is(lm):
     page = corpus.facts(random.Random(3), 90)
-    costs = growth.surprise(lm, page)
+    costs = study_model.surprise(lm, page)
     start = page.text.index(" So,")
     (option,) = score(lm, [Question(page.text[:start], (page.text[start:],))]).options[0]
     skipped = len(lm.encode(page.text[:start])) - 1  # BOS costs nothing
@@ -98,7 +98,7 @@ def test_surprise_is_what_scoring_says_it_is(lm):
 
 
 def test_growth_draws_only_what_was_probed(axes):
-    growth.growth(LOG, ["reversal", "forward"], chance={"chance of 4": 0.25}, ax=axes)
+    study_model.growth(LOG, ["reversal", "forward"], chance={"chance of 4": 0.25}, ax=axes)
     lines = [line for line in axes.lines if len(line.get_xdata()) == 3]
     assert [list(line.get_xdata()) for line in lines] == [[1, 3, 4]] * 2
     assert list(lines[0].get_ydata()) == [0.25, 0.5, 0.95]
@@ -106,7 +106,7 @@ def test_growth_draws_only_what_was_probed(axes):
 
 
 def test_losses_draws_both_kinds(axes):
-    growth.losses(LOG, ax=axes)
+    study_model.losses(LOG, ax=axes)
     assert [list(line.get_ydata()) for line in axes.lines] == [list(LOG.undetermined), list(LOG.determined)]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["open", "determined"]
 
@@ -120,7 +120,7 @@ def test_forest_has_a_row_an_ability_and_a_dot_a_model(axes):
             {"name": "sums", "model": "a", "chance": None, **row},
         ]
     )
-    growth.forest(frame, ax=axes)
+    study_model.forest(frame, ax=axes)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["forward", "sums"]
     dots = {line.get_label(): len(line.get_xdata()) for line in axes.lines}
     assert dots == {"a": 2, "b": 1, "chance": 2}
@@ -130,7 +130,7 @@ def test_forest_has_a_row_an_ability_and_a_dot_a_model(axes):
 
 def test_surprise_bars_are_as_high_as_the_surprise(axes):
     costs = pd.DataFrame({"token": list("abc"), "nats": [3.0, 0.5, 1.0], "determined": [False, True, True]})
-    growth.surprise_bars(costs, ax=axes)
+    study_model.surprise_bars(costs, ax=axes)
     assert sorted((bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in axes.patches) == [
         (pytest.approx(0), 3.0),
         (pytest.approx(1), 0.5),
@@ -143,7 +143,7 @@ def test_the_course_names_what_is_new_in_each_stretch():
     log = pd.DataFrame(
         {"step": range(10, recipe.steps + 1, 10), "tokens": range(80_000, 8000 * recipe.steps + 1, 80_000)}
     )
-    table = growth.course("study", log)
+    table = study_model.course("study", log)
     assert list(table["million tokens"]) == [
         pytest.approx(0.008 * sum(p.share for p in recipe.phases[:i]) * recipe.steps, abs=0.2)
         for i in range(len(recipe.phases))
@@ -154,4 +154,4 @@ def test_the_course_names_what_is_new_in_each_stretch():
 
 def test_a_tuned_model_has_no_course_from_nothing():
     with pytest.raises(ValueError, match="study-it was not trained from nothing here; those that were: study, "):
-        growth.course("study-it", growth.training("study-it"))
+        study_model.course("study-it", study_model.training("study-it"))

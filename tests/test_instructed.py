@@ -14,17 +14,18 @@ from typer.testing import CliRunner
 
 from adaptlab import paths
 from adaptlab.engine import packing, training
-from adaptlab.engine.models import LM, load
-from adaptlab.engine.plans import Plan
-from adaptlab.engine.sampling import Written
+from adaptlab.engine.generation import Written
+from adaptlab.engine.lm import LM
+from adaptlab.engine.models import load
+from adaptlab.engine.training import Plan
 from adaptlab.runner.cli import app
-from adaptlab.studymodel import abilities, instructed, make, measure, solving
+from adaptlab.studymodel import abilities, instructed, make
 from adaptlab.studymodel.instructed import followed, lessons, texts
 from adaptlab.studymodel.publish import ABILITIES, CARD, TRAINING
 from adaptlab.studymodel.recipes import TUNINGS, Recipe, Tuning
 from adaptlab.tasks import instructions, reasoning
-from adaptlab.tasks.nouns import FIRST, SECOND, nouns
 from adaptlab.tasks.styles import unstyled
+from adaptlab.tasks.words import FIRST, SECOND, nouns
 from tiny import use
 
 BASE = "study"
@@ -74,12 +75,12 @@ def test_no_text_is_about_what_the_model_is_tested_on(monkeypatch):
         measured.extend(prompts)
         return [Written("", True)] * len(prompts)
 
-    for module in (abilities, solving, instructed):
+    for module in (abilities, abilities, instructed):
         monkeypatch.setattr(module, "generate", collect)
     followed(None, 500)
     abilities.instruction(None, 0, "test", 500)
     for family in reasoning.FAMILIES:
-        solving.solve(None, family, "test", 500, samples=0)
+        abilities.solve(None, family, "test", 500, samples=0)
     asked = {abilities.asking(turns[0][0]) for turns in taught() + held_out}
     assert len(measured) >= 7 * 500 and len(asked) > 4000 and not asked & set(measured)
 
@@ -140,7 +141,7 @@ def kit(tmp_path, monkeypatch):
     for name in (ABILITIES, "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         shutil.copy(source / name, folder / name)
     few = {name: instructions.CLUSTERS[name] for name in ("copy", "reverse")}
-    monkeypatch.setattr(measure.instructions, "CLUSTERS", few)
+    monkeypatch.setattr(make.instructions, "CLUSTERS", few)
     monkeypatch.setattr(make, "make_instructed", functools.partial(instructed.make_instructed, n=3))
     monkeypatch.setitem(TUNINGS, TINY.name, TINY)
     return tmp_path

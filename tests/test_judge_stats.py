@@ -8,14 +8,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from adaptlab.evidence.judge import combined
-from adaptlab.evidence.judge_stats import (
-    VERDICTS,
-    agreement,
-    length_controlled,
-    outcomes,
-    position_bias,
-    win_rate,
-)
+from adaptlab.evidence.judge_stats import VERDICTS, agreement, length_controlled, outcomes, position_bias, win_rate
 from adaptlab.tasks.records import FieldError
 
 KIND = st.sampled_from(VERDICTS)

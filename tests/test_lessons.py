@@ -4,13 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptlab.engine.lessons import lesson
-from adaptlab.engine.models import LM, load
-from adaptlab.evidence.xray import checks, tokens, xray
+from adaptlab.engine.lm import LM
+from adaptlab.engine.models import load
+from adaptlab.engine.packing import lesson
 from adaptlab.methods.tuning import lessons
-from adaptlab.tasks.open_sets import load_open, question
+from adaptlab.studies.xray import checks, tokens, xray
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, Instruction, Message
+from adaptlab.tasks.sets import load_open, question
 from conftest import tiny_lm
 
 RECORDS = [Instruction(f"r{n}", f"Count these: {'a ' * n}", "", f"answer {n}", "") for n in range(1, 6)]

@@ -11,8 +11,9 @@ import transformers
 from transformers import AutoModelForCausalLM
 
 from adaptlab import paths
-from adaptlab.engine import gguf, models
-from adaptlab.engine.models import ModelNotFound, UnknownDevice, digest, embedded, load, prepare
+from adaptlab.engine import models, packaged
+from adaptlab.engine.lm import ModelNotFound
+from adaptlab.engine.models import UnknownDevice, digest, embedded, load, prepare
 from conftest import tiny_lm
 
 
@@ -139,7 +140,7 @@ def test_an_absent_package_says_how_to_install_it(cache, monkeypatch, tmp_path):
 
 def test_other_bytes_than_the_pinned_ones_are_refused(cache, monkeypatch, tmp_path):
     model = fake_package(monkeypatch, tmp_path, sha256="0" * 64)
-    with pytest.raises(gguf.WeightsCorrupted, match=r"weights\.gguf: expected sha256 0+, found ba7816bf"):
+    with pytest.raises(packaged.WeightsCorrupted, match=r"weights\.gguf: expected sha256 0+, found ba7816bf"):
         prepare("fake")
     assert not model.folder.exists() and not list((cache / "models").iterdir())
 
@@ -152,7 +153,7 @@ def test_conversion_is_whole_or_absent(cache, monkeypatch, tmp_path):
         (folder / "config.json").write_text("{}")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gguf, "convert", broken)
+    monkeypatch.setattr(packaged, "convert", broken)
     with pytest.raises(KeyboardInterrupt):
         prepare("fake")
     assert not model.folder.exists() and not list((cache / "models").iterdir())
@@ -161,9 +162,9 @@ def test_conversion_is_whole_or_absent(cache, monkeypatch, tmp_path):
         folder.mkdir()
         (folder / "config.json").write_text(source.read_text())
 
-    monkeypatch.setattr(gguf, "convert", whole)
+    monkeypatch.setattr(packaged, "convert", whole)
     assert prepare("fake") == model.folder
-    monkeypatch.setattr(gguf, "convert", broken)
+    monkeypatch.setattr(packaged, "convert", broken)
     assert prepare("fake") == model.folder, "made once"
 
 
@@ -176,7 +177,7 @@ def test_losing_a_race_is_as_good_as_winning_it(cache, monkeypatch, tmp_path):
         model.folder.mkdir(parents=True)
         (model.folder / "config.json").write_text("first")
 
-    monkeypatch.setattr(gguf, "convert", overtaken)
+    monkeypatch.setattr(packaged, "convert", overtaken)
     assert prepare("fake") == model.folder
     assert (model.folder / "config.json").read_text() == "first"
 

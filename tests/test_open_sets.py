@@ -2,9 +2,9 @@
 
 import pytest
 
-from adaptlab.tasks import open_sets
-from adaptlab.tasks.open_sets import LEXICON, OPEN_TASKS, OpenSet, answers, load_open, question, right
+from adaptlab.tasks import sets
 from adaptlab.tasks.records import Instruction
+from adaptlab.tasks.sets import LEXICON, OPEN_TASKS, OpenSet, answers, load_open, question, right
 
 EVERY = pytest.mark.parametrize("name", OPEN_TASKS)
 WORDS = pytest.mark.parametrize("words", ["study", "english"])
@@ -52,7 +52,7 @@ def test_the_right_answer_counts_in_any_manner_and_nothing_else_does():
 
 
 def test_more_questions_than_there_are_is_refused(monkeypatch):
-    monkeypatch.setattr(open_sets, "LEXICON", 4)  # 12 pairs of words, 24 triples and 24 fours
+    monkeypatch.setattr(sets, "LEXICON", 4)  # 12 pairs of words, 24 triples and 24 fours
     assert len(load_open("lexicon", pool=40, test=10).pool) == 40
     with pytest.raises(ValueError, match="field 'pool and test': expected no more than 60 together, found 61"):
         load_open("lexicon", pool=40, test=21)

@@ -44,17 +44,6 @@ def test_the_room_of_a_row_makes_no_difference(any_lm):
         assert torch.allclose(losses(any_lm.model, row, room=room), alone, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("room", [0, 24, 4096])
-def test_states_stand_in_for_the_embeddings_of_their_own_text(any_lm, room):
-    row = examples(any_lm)
-    embedded = any_lm.model.get_input_embeddings()
-    states = [embedded(torch.tensor(example.ids)).detach().requires_grad_() for example in row]
-    found = losses(any_lm.model, row, room=room, states=states)
-    assert torch.allclose(found, losses(any_lm.model, row), atol=1e-5, rtol=1e-5)
-    own = torch.autograd.grad(found[1], states)
-    assert [bool(gradient.any()) for gradient in own] == [False, True, False, False]
-
-
 def test_capped_logits_have_the_losses_of_transformers(monkeypatch):
     name, sizes = ARCHITECTURES["gemma3-sliding"]
     monkeypatch.setitem(ARCHITECTURES, "gemma3-capped", (name, {**sizes, "final_logit_softcapping": 2.0}))

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptlab.engine.plans import DECAYS, Plan
-from adaptlab.engine.training import train
+from adaptlab.engine.training import DECAYS, Plan, train
 from conftest import tiny_lm
 from test_training import drawn
 

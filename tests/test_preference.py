@@ -7,11 +7,9 @@ import pytest
 import torch
 
 from adaptlab.engine import packing, preference
-from adaptlab.engine.lessons import lesson
-from adaptlab.engine.packing import Example
-from adaptlab.engine.plans import Plan
+from adaptlab.engine.packing import Example, lesson
 from adaptlab.engine.preference import Dpo, Pair, referenced
-from adaptlab.engine.training import train
+from adaptlab.engine.training import Plan, train
 from conftest import tiny_lm
 
 ASKED = ["Reverse: one two three", "Which house? The red or the blue one", "message: my order is late", "a b c"]

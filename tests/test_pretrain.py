@@ -20,8 +20,7 @@ from safetensors.torch import load_file
 from adaptlab.engine.checkpoints import CannotResume
 from adaptlab.engine.machine import can_compile
 from adaptlab.studymodel import corpus, make, tokenizer
-from adaptlab.studymodel.batches import Batch, batch
-from adaptlab.studymodel.pretrain import LOG, STATE, Trainer, pretrain, schedule
+from adaptlab.studymodel.pretrain import LOG, STATE, Batch, Trainer, batch, pretrain, schedule
 from adaptlab.studymodel.recipes import MIDDLE, RECIPES, Phase
 
 CPU = torch.device("cpu")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from adaptlab import paths
 from adaptlab.engine.models import embedded, load
 from adaptlab.runner.cli import app
-from adaptlab.studymodel import abilities, make, measure, publish, solving
+from adaptlab.studymodel import abilities, make, publish
 from adaptlab.studymodel.publish import ABILITIES, CARD, TRAINING, thinned
 from adaptlab.studymodel.recipes import MIDDLE, RECIPES, Phase
 from adaptlab.tasks import instructions
@@ -37,10 +37,10 @@ def kit(tmp_path, monkeypatch):
     monkeypatch.setitem(RECIPES, "tiny", TINY)
     monkeypatch.setattr(make, "publish", functools.partial(publish.publish, n=3))
     monkeypatch.setattr(make, "pretrain", functools.partial(make.pretrain, fast=False, probe_every=5))
-    monkeypatch.setattr(make, "probe", functools.partial(measure.probe, n=2))
-    monkeypatch.setattr(solving, "solve", functools.partial(solving.solve, samples=2))
+    monkeypatch.setattr(make, "probe", functools.partial(abilities.probe, n=2))
+    monkeypatch.setattr(abilities, "solve", functools.partial(abilities.solve, samples=2))
     monkeypatch.setattr(
-        measure.instructions, "CLUSTERS", {name: instructions.CLUSTERS[name] for name in ("copy", "reverse")}
+        make.instructions, "CLUSTERS", {name: instructions.CLUSTERS[name] for name in ("copy", "reverse")}
     )
     return tmp_path
 

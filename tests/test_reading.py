@@ -7,7 +7,7 @@ from adaptlab.engine.scoring import score
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods.reading import Reader
 from adaptlab.tasks.records import FieldError
-from adaptlab.tasks.vocabularies import study
+from adaptlab.tasks.words import study
 from adaptlab.tasks.worlds_simple import reversals
 
 WORLD = reversals(0, facts=8, articles=1, words=study("test"))

@@ -7,7 +7,7 @@ import torch
 
 from adaptlab.engine import models
 from adaptlab.engine.scoring import Question, score
-from adaptlab.evidence.curves import Cell, in_context
+from adaptlab.studies.icl_scaling import Cell, in_context
 from adaptlab.tasks.sets import load_messages
 
 DATA = load_messages()

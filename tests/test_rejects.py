@@ -6,7 +6,7 @@ import pytest
 
 from adaptlab.tasks import formats
 from adaptlab.tasks.curate import load_setting_aside, write_rejects
-from adaptlab.tasks.formats_io import FormatError
+from adaptlab.tasks.reading import FormatError
 from adaptlab.tasks.records import FieldError
 from format_files import GOOD, JSONL, PUBLIC, changed, public, put, refusal
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from adaptlab.engine import cache
-from adaptlab.engine.sampling import Decoding, continuations, generate
+from adaptlab.engine.generation import Decoding, continuations, generate
 from conftest import tiny_lm
 
 PROMPTS = ["the red house", "message: my order is late and the chain slips\ndesk:", "a"]

@@ -15,7 +15,7 @@ from adaptlab import paths
 from adaptlab.tasks import formats
 from adaptlab.tasks.instructions import CLUSTERS
 from adaptlab.tasks.records import Instruction, content_key
-from adaptlab.tasks.seed import load_seed
+from adaptlab.tasks.sets import load_seed
 from format_files import PUBLIC, public
 
 FOLDER = paths.DATA / "instructions"

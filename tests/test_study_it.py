@@ -5,8 +5,9 @@ import sys
 from functools import cache
 
 from adaptlab import paths
-from adaptlab.engine.models import LM, load
-from adaptlab.evidence import growth
+from adaptlab.engine.lm import LM
+from adaptlab.engine.models import load
+from adaptlab.studies import study_model
 from adaptlab.studymodel import abilities
 from adaptlab.studymodel.instructed import CHAT_TEMPLATE, followed
 from adaptlab.studymodel.publish import CARD, EVERY
@@ -21,7 +22,7 @@ def lm(name: str) -> LM:
 
 
 def row(ability: str, name: str = NAME) -> dict:
-    return growth.published(name).set_index("name").loc[ability].to_dict()
+    return study_model.published(name).set_index("name").loc[ability].to_dict()
 
 
 # The lower end of the 95 % interval, of 500 items each. What it loses is the use of demonstrations.
@@ -58,11 +59,11 @@ def test_what_is_published_is_what_is_measured_and_the_base_is_far_behind():
 
 
 def test_card_and_log_tell_of_the_published_run():
-    log, card = growth.training(NAME), (paths.MODELS / NAME / CARD).read_text()
+    log, card = study_model.training(NAME), (paths.MODELS / NAME / CARD).read_text()
     assert f"{log.step.iloc[-1]:,} steps, {log.tokens.iloc[-1] / 1e6:.2f} million tokens" in card
     assert (log.step.diff().dropna() <= EVERY).all() and log.held_out.dropna().iloc[-1] < log.before.iloc[0]
     assert lm(BASE).digest in card
-    for one in growth.published(NAME).to_dict("records"):
+    for one in study_model.published(NAME).to_dict("records"):
         assert f"| {one['name']} | {one['share']:.3f} | {one['low']:.3f} to {one['high']:.3f} | {one['n']} |" in card
 
 

@@ -15,15 +15,15 @@ from scipy.stats import rankdata
 from statsmodels.stats.proportion import proportion_confint
 
 from adaptlab import paths
-from adaptlab.engine.models import LM, embedded, load
-from adaptlab.engine.sampling import generate
+from adaptlab.engine.generation import generate
+from adaptlab.engine.lm import LM
+from adaptlab.engine.models import embedded, load
 from adaptlab.engine.scoring import Question, score
-from adaptlab.evidence.growth import published, training
+from adaptlab.studies.study_model import published, training
 from adaptlab.studymodel import abilities
-from adaptlab.studymodel.abilities import LAYOUT, told
+from adaptlab.studymodel.abilities import LAYOUT, measure, told
 from adaptlab.studymodel.corpus import SO
 from adaptlab.studymodel.instructed import followed
-from adaptlab.studymodel.measure import measure
 from adaptlab.studymodel.publish import EVERY
 from adaptlab.studymodel.recipes import RECIPES, TUNINGS
 from adaptlab.tasks import instructions, knowledge

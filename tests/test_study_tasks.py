@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adaptlab.tasks import instructions, knowledge, notes, reasoning
 from adaptlab.tasks.knowledge import ALL, ALL_CAN, CAN, IS_A, NO, SOME, Fact
-from adaptlab.tasks.nouns import FIRST, SECOND, SPLITS, nouns, some_nouns
+from adaptlab.tasks.words import FIRST, SECOND, SPLITS, nouns, some_nouns
 
 seeds = st.integers(0, 10**6).map(random.Random)
 splits = st.sampled_from(SPLITS)

@@ -8,17 +8,17 @@ import pytest
 
 from adaptlab.engine import adapters
 from adaptlab.engine.adapters import Full, Lora
-from adaptlab.engine.models import LM, load
-from adaptlab.engine.plans import Plan
-from adaptlab.evidence import learned, teaching
+from adaptlab.engine.lm import LM
+from adaptlab.engine.models import load
+from adaptlab.engine.training import Plan
 from adaptlab.evidence.claims import claims
 from adaptlab.methods.tuning import Recipe, lessons, tune
 from adaptlab.methods.urial import is_put, put
 from adaptlab.methods.writing import Writer
 from adaptlab.runner import profiles
-from adaptlab.tasks.definitions import FORMS, defined
+from adaptlab.studies import learned, what_tuning_teaches
 from adaptlab.tasks.instructions import FRAMES
-from adaptlab.tasks.notes import TRAITS
+from adaptlab.tasks.notes import FORMS, TRAITS, defined
 from adaptlab.tasks.records import FieldError, Instruction
 from adaptlab.tasks.templates import KINDS, held_out
 
@@ -67,20 +67,20 @@ def test_half_of_a_manner_is_none():
 
 def test_more_kinds_than_there_are_beside_those_held_out_are_refused_by_name():
     with pytest.raises(ValueError, match=r"kinds must be between 1 and 7, .*; found \[1, 8\]"):
-        teaching.by_kinds(study(), "study", ["select"], [1, 8], 4, 4, Recipe(Full(), Plan(steps=1)), [0])
+        what_tuning_teaches.by_kinds(study(), "study", ["select"], [1, 8], 4, 4, Recipe(Full(), Plan(steps=1)), [0])
 
 
 def test_tasks_held_out_are_never_trained_on():
     train, unseen = held_out(["select"])
     assert not set(train) & set(unseen) and set(unseen) == set(KINDS["select"])
-    items = teaching.unseen_items("study", unseen, 8)
+    items = what_tuning_teaches.unseen_items("study", unseen, 8)
     assert {item.category for item in items} == set(unseen)
-    assert items[:4] == teaching.unseen_items("study", unseen, 4)
+    assert items[:4] == what_tuning_teaches.unseen_items("study", unseen, 4)
 
 
 @pytest.fixture(scope="module")
 def formats() -> pd.DataFrame:
-    return teaching.by_format(study(), "study", ["select"], 16, 8, RECIPE, SEEDS)
+    return what_tuning_teaches.by_format(study(), "study", ["select"], 16, 8, RECIPE, SEEDS)
 
 
 def test_formats_are_compared_on_the_same_items_and_draws(formats):
@@ -101,7 +101,7 @@ def test_what_no_draw_changes_is_paid_once(formats):
 
 
 def test_kinds_hold_the_number_of_records_fixed():
-    frame = teaching.by_kinds(study(), "study", ["select"], [1, 3], 12, 4, RECIPE, SEEDS)
+    frame = what_tuning_teaches.by_kinds(study(), "study", ["select"], [1, 3], 12, 4, RECIPE, SEEDS)
     assert (frame.groupby(["kinds", "seed"]).size() == 4).all() and set(frame.kinds) == {0, 1, 3}
     frame = frame[frame.kinds > 0]
     spent = frame[frame.seed == 0].groupby("kinds").trained.sum()
@@ -110,7 +110,7 @@ def test_kinds_hold_the_number_of_records_fixed():
 
 def test_chains_are_solved_by_the_untuned_model_and_lost_by_answers_alone():
     recipe = Recipe(Full(), Plan(epochs=4, lr=0.0003))
-    frame = teaching.by_chains(study(), "study", 48, 8, recipe, [0])
+    frame = what_tuning_teaches.by_chains(study(), "study", 48, 8, recipe, [0])
     share = frame.groupby(["taught", "asked"])[["correct", "steps"]].mean()
     assert share.correct["nothing", "plain"] > 0.8 and share.steps["nothing", "plain"] > 0.8
     assert share.steps["answers", "plain"] < 0.3 and share.steps["steps", "steps"] > 0.8
@@ -119,7 +119,7 @@ def test_chains_are_solved_by_the_untuned_model_and_lost_by_answers_alone():
 
 def test_a_guess_is_among_the_possible_answers_and_as_good_as_chance():
     recipe = Recipe(Full(), Plan(epochs=1, lr=1e-9))
-    frame = teaching.by_definition(study(), 4, 40, recipe, SEEDS)
+    frame = what_tuning_teaches.by_definition(study(), 4, 40, recipe, SEEDS)
     guess = frame[frame.taught == "guess"]
     assert 0.15 < guess.correct.mean() < 0.45
     assert (frame.groupby(["taught", "seed"]).size() == 40).all()
@@ -152,7 +152,7 @@ def test_a_model_with_adapters_can_be_taught_and_can_teach(how, tmp_path):
     lm = load(str(tmp_path / "mine"), device="cpu")
     frame = learned.imitated(lm, load("study-s", device="cpu"), "study", 4, 4, small, small, [0])
     assert set(frame.taught) == {"teacher", "nothing", "imitation", "target"}
-    formats = teaching.by_format(lm, "study", ["select"], 8, 4, small, [0])
+    formats = what_tuning_teaches.by_format(lm, "study", ["select"], 8, 4, small, [0])
     assert set(formats.model) == {str(tmp_path / "mine")}
 
 

@@ -13,12 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptlab.tasks import instructions, vocabularies
-from adaptlab.tasks.nouns import SPLITS, nouns
+from adaptlab.tasks import instructions, words
 from adaptlab.tasks.records import FieldError
 from adaptlab.tasks.similarity import rouge_l
 from adaptlab.tasks.templates import FORMATS, KINDS, TASKS, dataset, example, fill, held_out
-from adaptlab.tasks.vocabularies import english, english_words, of_words, study
+from adaptlab.tasks.words import SPLITS, english, english_words, nouns, of_words, study
 
 seeds = st.integers(0, 10**6).map(random.Random)
 clusters = st.sampled_from(list(TASKS))
@@ -139,10 +138,10 @@ def test_the_same_seed_gives_the_same_record(seed, cluster, draw, format, templa
 
 @given(seeds, clusters, st.sampled_from(SPLITS), numbers)
 def test_every_word_is_of_the_vocabulary_or_of_the_template(rng, cluster, split, template):
-    for draw, words in ((english(split), english_words(split)), (study(split), nouns(split))):
+    for draw, known in ((english(split), english_words(split)), (study(split), nouns(split))):
         asked = example(rng, cluster, draw, template=template).instruction
         own = re.findall("[a-z]+", TASKS[cluster].templates[template].lower())
-        assert set(re.findall("[a-z]+", asked.lower())) <= {*words, *own}
+        assert set(re.findall("[a-z]+", asked.lower())) <= {*known, *own}
 
 
 def test_example_refuses():
@@ -228,7 +227,7 @@ def test_another_process_draws_the_same():
         "from adaptlab.tasks import templates as t, vocabularies as v;"
         "print([r.id for r in t.dataset(3, 20, list(t.TASKS), v.english())])"
     )
-    here = str([r.id for r in dataset(3, 20, list(TASKS), vocabularies.english())])
+    here = str([r.id for r in dataset(3, 20, list(TASKS), words.english())])
     for hash_seed in ("1", "2"):
         done = subprocess.run(
             [sys.executable, "-c", code],

@@ -4,14 +4,14 @@ import pandas as pd
 import pytest
 import torch
 
-from adaptlab.engine.distributions import along
+from adaptlab.engine.generation import Decoding, continuations
 from adaptlab.engine.models import load
-from adaptlab.engine.sampling import Decoding, continuations
-from adaptlab.evidence import alignment
+from adaptlab.engine.scoring import along
 from adaptlab.evidence.claims import claim
 from adaptlab.evidence.token_shift import KINDS, Source, by_part, token_shift
-from adaptlab.tasks.open_sets import load_open, question
+from adaptlab.studies import alignment_by_context
 from adaptlab.tasks.records import Instruction
+from adaptlab.tasks.sets import load_open, question
 from conftest import tiny_lm
 
 ITEMS = [Instruction(f"i{n}", text, "", "x") for n, text in enumerate(("the red house", "option two", "message: my"))]
@@ -90,7 +90,7 @@ def test_shares_follow_from_the_ranks():
 def test_an_answer_ends_with_the_first_token_behind_its_last_visible_sign():
     lm = load("study")
     data = load_open("requests")
-    writer = alignment.behind(lm, data, 3, "restyled", 0)
+    writer = alignment_by_context.behind(lm, data, 3, "restyled", 0)
     source = Source("a", lm, lambda item: writer.prompt(question(item)))
     frame = token_shift(source, source, data.test[:8], writer.decoding)
     frame = frame[frame.ended]

@@ -14,8 +14,7 @@ from filelock import FileLock
 
 from adaptlab.engine.checkpoints import CannotResume
 from adaptlab.engine.packing import Example, losses
-from adaptlab.engine.plans import Plan
-from adaptlab.engine.training import LOG, Trained, train
+from adaptlab.engine.training import LOG, Plan, Trained, train
 from conftest import tiny_lm
 
 PLAN = Plan(epochs=3, batch=4, lr=1e-4, warm_up=0.3, weight_decay=0.1, seed=5)

@@ -11,9 +11,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from adaptlab import paths
 from adaptlab.methods import prompting
+from adaptlab.tasks.export import from_messages, from_prompt_completion, to_messages, to_prompt_completion
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Completion, Conversation, Demonstration, FieldError, Instruction, Labelled, Message
-from adaptlab.tasks.trl_rows import from_messages, from_prompt_completion, to_messages, to_prompt_completion
 
 STUDY = paths.MODELS / "study"
 SYSTEM = Message("system", "Be brief.")

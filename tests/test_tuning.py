@@ -8,14 +8,15 @@ import torch
 
 from adaptlab.engine import adapters
 from adaptlab.engine.adapters import Full, Lora
-from adaptlab.engine.models import LM, load
-from adaptlab.engine.plans import Plan
-from adaptlab.evidence import tuning
+from adaptlab.engine.lm import LM
+from adaptlab.engine.models import load
+from adaptlab.engine.training import Plan
 from adaptlab.evidence.claims import claim
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods.tuning import Recipe, lessons, tune
 from adaptlab.methods.writing import Writer, draw_records
-from adaptlab.tasks.open_sets import load_open
+from adaptlab.studies import fine_tuning
+from adaptlab.tasks.sets import load_open
 
 QUICK = Recipe(Full(), Plan(epochs=8, lr=0.0005))
 DATA = load_open("requests", seed=11, pool=40, test=12)
@@ -67,7 +68,7 @@ def test_adapters_named_as_a_model_give_the_answers_of_the_tuned_model(tmp_path)
 
 @pytest.fixture(scope="module")
 def number() -> pd.DataFrame:
-    return tuning.by_number(study(), DATA, 8, [0, 4, 16], [4], QUICK, [0, 1])
+    return fine_tuning.by_number(study(), DATA, 8, [0, 4, 16], [4], QUICK, [0, 1])
 
 
 def test_showing_and_training_meet_the_same_items_and_draws(number):
@@ -78,7 +79,7 @@ def test_showing_and_training_meet_the_same_items_and_draws(number):
         ("tuned", 4): 16,
     }
     assert number.groupby("method").item.agg(lambda items: tuple(sorted(set(items)))).nunique() == 1
-    page = tuning.shown(study(), draw_records(DATA.pool, 4, 0), "question").shown
+    page = fine_tuning.shown(study(), draw_records(DATA.pool, 4, 0), "question").shown
     for record in draw_records(DATA.pool, 4, 0):
         assert f"{record.instruction}\nAnswer: {record.output}\n\n" in page
     assert claim("FT-FEW", number).interval.n_seeds == 2
@@ -93,35 +94,35 @@ def test_a_trained_token_counts_three_times(number):
 
 def test_distances_are_zero_for_a_model_that_learned_nothing():
     nothing = Recipe(Lora(1, 2), Plan(epochs=1, lr=1e-12))
-    far = tuning.distances(study(), DATA, 4, 2, nothing, [0])
+    far = fine_tuning.distances(study(), DATA, 4, 2, nothing, [0])
     kl = far.groupby("method").kl.mean()
     assert kl["tuned"] == pytest.approx(0, abs=1e-5) and kl["in-context"] > 0.001
 
 
 def test_ways_to_train_are_told_apart_by_what_learns():
-    ways = tuning.by_how(study(), DATA, 4, 4, {Full(): 0.0003, Lora(1, 2): 0.003}, Plan(epochs=1), [0])
+    ways = fine_tuning.by_how(study(), DATA, 4, 4, {Full(): 0.0003, Lora(1, 2): 0.003}, Plan(epochs=1), [0])
     facts = ways.groupby("how")[["learning", "state"]].first()
     assert facts.learning["full"] == study().model.num_parameters() > 100 * facts.learning["LoRA 1"]
     assert facts.state["full"] == pytest.approx(12 * facts.learning["full"] / 1e6)
 
 
 def test_shifts_of_an_untouched_copy_are_none():
-    tokens = tuning.shifts({0: study(), 1: study()}, study(), DATA, 4)
+    tokens = fine_tuning.shifts({0: study(), 1: study()}, study(), DATA, 4)
     assert (tokens["rank"] == 1).all() and tokens.seed.nunique() == 2
     right = {item.id: item.output.split() for item in DATA.test}
     assert tokens["item"].nunique() == 4 and all(len(right[item]) >= 3 for item in tokens["item"])
 
 
 def test_conversations_of_two_splits_share_no_word():
-    train, test = (tuning.conversations("study", split, 10, 0) for split in ("train", "test"))
+    train, test = (fine_tuning.conversations("study", split, 10, 0) for split in ("train", "test"))
     words = [{w for talk in talks for w in talk.references[0].split()} for talks in (train, test)]
     assert not words[0] & words[1]
     assert all(len(talk.messages) == 4 for talk in train)
-    frame = tuning.by_turn(study(), train, test[:4], [0, 2], [2], QUICK, [0])
+    frame = fine_tuning.by_turn(study(), train, test[:4], [0, 2], [2], QUICK, [0])
     assert frame.groupby(["method", "shots", "turn"]).size().eq(4).all() and len(frame) == 24
 
 
 @pytest.mark.parametrize("n", [0, 13])
 def test_more_items_than_there_are_are_refused_by_name(n):
     with pytest.raises(ValueError, match=f"items must be between 1 and 12, .*; found {n}"):
-        tuning.distances(study(), DATA, n, 2, QUICK, [0])
+        fine_tuning.distances(study(), DATA, n, 2, QUICK, [0])

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adaptlab.evidence.variance import SOURCES, components, estimates, order_variance
+from adaptlab.evidence.stats import SOURCES, components, estimates, order_variance
 
 
 def made(draws=40, orders=6, items=50, seed=0, **sd) -> pd.DataFrame:

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptlab.tasks.checking import template_words
-from adaptlab.tasks.nouns import SPLITS, nouns
 from adaptlab.tasks.records import FieldError
-from adaptlab.tasks.vocabularies import ENGLISH, english, english_words, of_words, study
+from adaptlab.tasks.words import ENGLISH, SPLITS, english, english_words, nouns, of_words, study
 
 seeds = st.integers(0, 10**6).map(random.Random)
 drawers = st.sampled_from([make(split) for make in (study, english) for split in SPLITS])

@@ -8,9 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from adaptlab.tasks import reasoning
-from adaptlab.tasks.reasoning import FAMILIES, Problem
+from adaptlab.tasks.reasoning import FAMILIES, Problem, direct, first_wrong_step, steps_correct, worked
 from adaptlab.tasks.records import FieldError
-from adaptlab.tasks.working import direct, first_wrong_step, steps_correct, worked
 
 seeds = st.integers(0, 10**6).map(random.Random)
 families = st.sampled_from(list(FAMILIES))

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from adaptlab.tasks.knowledge import COMPARATIVES, Fact
 from adaptlab.tasks.records import FieldError
-from adaptlab.tasks.vocabularies import study
-from adaptlab.tasks.words import dictionary, fresh_words
+from adaptlab.tasks.words import dictionary, fresh_words, study
 from adaptlab.tasks.worlds import Item, Option, World, world_files
 from adaptlab.tasks.worlds_simple import descriptions, reversals, syllogisms
 from adaptlab.tasks.worlds_structure import structure

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptlab.engine.sampling import Decoding, generate
+from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.scoring import Question, score
 from adaptlab.methods import ablations, urial
 from adaptlab.methods.writing import Writer, draw_records, paired
-from adaptlab.tasks.formats_urial import load_urial
-from adaptlab.tasks.open_sets import load_open, question
+from adaptlab.tasks.formats_published import load_urial
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, Demonstration, Message, PromptFile
+from adaptlab.tasks.sets import load_open, question
 
 DATA = load_open("requests", pool=60, test=12)
 LAYOUT = FORMATS["question"]

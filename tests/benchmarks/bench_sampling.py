@@ -14,8 +14,9 @@ import torch
 from transformers import GenerationConfig
 
 from adaptlab.engine import plain
-from adaptlab.engine.models import LM, load
-from adaptlab.engine.sampling import Continuations, Decoding, continuations
+from adaptlab.engine.generation import Continuations, Decoding, continuations
+from adaptlab.engine.lm import LM
+from adaptlab.engine.models import load
 
 WORDS = "red blue green house tree river stone apple bread cloud mountain bicycle window paper garden table".split()
 

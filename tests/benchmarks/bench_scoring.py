@@ -22,10 +22,11 @@ from lm_eval.models.huggingface import HFLM
 
 import adaptlab  # noqa: F401  (first: it sets how threads wait, which OpenMP reads when torch is imported)
 from adaptlab.engine import cache
-from adaptlab.engine.models import LM, load
+from adaptlab.engine.lm import LM
+from adaptlab.engine.models import load
 from adaptlab.engine.scoring import Question, score
-from adaptlab.evidence.curves import balanced
 from adaptlab.methods.prompting import InContext, demonstrate, draw, names
+from adaptlab.studies.icl_scaling import balanced
 from adaptlab.tasks.sets import load_messages
 
 WORDS = "red blue green house tree river stone apple bread cloud mountain bicycle window paper garden table".split()

@@ -23,7 +23,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import datasets
 import torch
@@ -32,14 +32,13 @@ import trl
 
 from adaptlab.engine import packing
 from adaptlab.engine.adapters import Adapted, Lora, learner
+from adaptlab.engine.lm import LM
 from adaptlab.engine.machine import has_bf16
-from adaptlab.engine.models import LM, load
+from adaptlab.engine.models import load
 from adaptlab.engine.packing import Example
-from adaptlab.engine.plans import Plan
-from adaptlab.engine.training import train
-from adaptlab.engine.trunk import Trunk
+from adaptlab.engine.training import Plan, train
 from adaptlab.methods.tuning import lessons
-from adaptlab.tasks.open_sets import load_open
+from adaptlab.tasks.sets import load_open
 
 CPU = torch.device("cpu")
 PLAN = Plan(epochs=1, batch=16, lr=1e-3, warm_up=0, bf16=True)
@@ -68,13 +67,13 @@ def examples_of(lm: LM, n: int) -> list[Example]:
     return lessons(lm, load_open("requests", "english", pool=n, test=1).pool)
 
 
-def ours(copy: Adapted, examples: Sequence[Example], plan: Plan, trunk: bool) -> tuple[Callable, list[Example]]:
+def ours(copy: Adapted, examples: Sequence[Example], plan: Plan) -> tuple[Callable, list[Example]]:
     """A run to be timed, and a list in which it notes what it meets."""
-    seen, losses = [], Trunk(copy.model).losses if trunk else packing.losses
+    seen: list[Example] = []
 
     def loss(model, part):
         seen.extend(part)
-        return losses(model, part)
+        return packing.losses(model, part)
 
     return (lambda: train(copy.model, examples, plan, loss=loss)), seen
 
@@ -113,9 +112,7 @@ def mean_loss(copy: Adapted, examples: Sequence[Example]) -> float:
     return total / sum(example.weight for example in examples)
 
 
-def measured(
-    args: argparse.Namespace, how: Lora, plan: Plan, settings: dict | None, trunk: bool, order: Sequence[int]
-) -> Run:
+def measured(args: argparse.Namespace, how: Lora, plan: Plan, settings: dict | None, order: Sequence[int]) -> Run:
     """One training, in this process: ``settings`` of TRL, or ours without any."""
     torch.set_num_threads(args.threads)
     lm = load(args.model, device="cpu", dtype="float32")
@@ -125,7 +122,7 @@ def measured(
         copy, seen = learner(lm, how, seed=0), []
         with tempfile.TemporaryDirectory() as folder:
             if settings is None:
-                run, seen = ours(copy, some, plan, trunk)
+                run, seen = ours(copy, some, plan)
             else:
                 run = theirs(copy, some, plan, settings, folder)
             started, processor = time.perf_counter(), time.process_time()
@@ -148,14 +145,13 @@ def alone(
     how: Lora,
     plan: Plan,
     settings: dict | None = None,
-    trunk: bool = False,
     order: Sequence[int] = (),
 ) -> Run:
     """The fastest of several, each in a process of its own: what one leaves behind, the next does not find."""
     runs = []
     for _ in range(args.rounds):
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            runs.append(pool.submit(quietly, args, how, plan, settings, trunk, order).result())
+            runs.append(pool.submit(quietly, args, how, plan, settings, order).result())
     return min(runs, key=lambda run: run.seconds)
 
 
@@ -206,15 +202,6 @@ def beside_trl(args: argparse.Namespace, lm: LM, examples: Sequence[Example]) ->
         assert TRL.get(name) == PACKED or abs(run.loss / mine.loss - 1) < 0.01, f"{name} learned something else"
 
 
-def beside_itself(args: argparse.Namespace, lm: LM, examples: Sequence[Example]) -> None:
-    how = Lora(rank=8, alpha=16, layers=lm.model.config.num_hidden_layers // 3)
-    plan = replace(PLAN, epochs=3)
-    runs = {"computed in every epoch": alone(args, how, plan), "computed once": alone(args, how, plan, trunk=True)}
-    last = runs["computed once"]
-    show(f"{how}, {plan.epochs} epochs; those below", runs, plan.epochs * sum(map(len, examples)), last)
-    assert all(abs(run.loss / last.loss - 1) < 0.01 for run in runs.values()), "they learned different things"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m-instruct")
@@ -230,7 +217,6 @@ def main() -> None:
     print(f"{len(examples)} examples of {mean:.1f} tokens, the longest of {max(map(len, examples))};", end=" ")
     print(f"{trained:.1f} tokens of each are trained")
     beside_trl(args, lm, examples)
-    beside_itself(args, lm, examples)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils import SAFETENSORS_WEIGHTS_NAME as WEIGHTS
 from transformers.pytorch_utils import Conv1D
 
-from adaptlab.engine import models
-from adaptlab.engine.models import LM, RECORD, ModelNotFound
+from adaptlab.engine.lm import LM, RECORD, ModelNotFound
 
 ADAPTER = "default"  # PEFT's name for the one adapter of a model
 CHANGED = "changed"  # how the digest of weights begins that no name leads to
@@ -116,9 +115,9 @@ def _is_map(part: torch.nn.Module) -> bool:
     return isinstance(part, torch.nn.Linear | Conv1D)
 
 
-def attached(name: str, folder: Path, device: str, dtype: str) -> Adapted:
-    """The adapters of a folder in the place of the model that they were trained for."""
-    base = models.load(models.base_of(folder), device, dtype)
+def attached(base: LM, folder: Path, name: str, digest: str) -> Adapted:
+    """The adapters of a folder, in place in ``base``, which they were trained for; ``name`` and ``digest`` are those of
+    the result."""
     if not (folder / WEIGHTS).is_file():
         raise ModelNotFound(f"{folder} has no {WEIGHTS}: adapters come as safetensors or not at all")
     try:
@@ -128,7 +127,6 @@ def attached(name: str, folder: Path, device: str, dtype: str) -> Adapted:
         raise ModelNotFound(f"the adapters in {folder} could not be loaded: {error}") from error
     if adapter.active_peft_config.is_prompt_learning:
         raise ModelNotFound(f"{folder} holds a learned prompt, which stands beside no weights: use PEFT itself for it")
-    digest = models.digest(name)
     return Adapted(name, adapter.get_base_model().eval(), base.tokenizer, digest, adapter, base.digest)
 
 

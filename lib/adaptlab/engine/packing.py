@@ -5,6 +5,7 @@ losses are those of rows of their own (tested to 1e-5). The LM head runs only wh
 """
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -13,6 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from adaptlab.engine import cache, plain
+from adaptlab.engine.lm import LM
 
 # Tokens of a packed row. Attention over a row costs its square, so rows are short, and many of them stand in a batch:
 # with SmolLM2 on a CPU, rows of 64 to 128 took about two thirds of the time of one row of 512.
@@ -77,18 +79,11 @@ def pack(lengths: Sequence[int], room: int) -> list[list[int]]:
         number += 1
 
 
-def losses(
-    model: PreTrainedModel,
-    examples: Sequence[Example],
-    *,
-    room: int = ROOM,
-    states: Sequence[torch.Tensor] | None = None,
-) -> torch.Tensor:
+def losses(model: PreTrainedModel, examples: Sequence[Example], *, room: int = ROOM) -> torch.Tensor:
     """For each example the sum of -log p over its trained tokens, in nats, with gradients: [examples].
 
     ``room``: tokens of a packed row, or as many as the longest example has; 0 gives every example a row of its own.
-    ``states``: what enters the model's layers in place of embeddings, [tokens, hidden size] for each example. Models
-    that cannot be packed exactly read one example after the other.
+    Models that cannot be packed exactly read one example after the other.
     """
     if not cache.exact_trie(model):
         return torch.stack(
@@ -104,8 +99,7 @@ def losses(
     ]
     order = [member for row in rows for member in row]
     texts = [[examples[member].ids for member in row] for row in rows]
-    entering = [[states[member] for member in row] for row in rows] if states is not None else None
-    logits = cache.row_logits(model, texts, tuple(map(list, zip(*nodes, strict=True))), entering)
+    logits = cache.row_logits(model, texts, tuple(map(list, zip(*nodes, strict=True))))
     each = _nll(logits, [token for member in order for token in examples[member].targets])
     owner = torch.tensor([member for member in order for _ in examples[member].places], device=each.device)
     return each.new_zeros(len(examples)).index_add(0, owner, each)
@@ -115,3 +109,33 @@ def _nll(logits: torch.Tensor, tokens: Sequence[int]) -> torch.Tensor:
     """-log p of each token, from the logits before it."""
     wanted = torch.tensor(tokens, device=logits.device)
     return torch.nn.functional.cross_entropy(logits.float(), wanted, reduction="none")
+
+
+def lesson(lm: LM, parts: Sequence[tuple[str, bool]], ends: bool = True) -> Example:
+    """A text in parts, (text, whether it is trained), tokenised as one, so that it is read as it will be written.
+
+    ``ends`` appends the end token, trained with the last part: a model that never learned where to end runs on. The
+    tokenizer's own BOS, where it puts one, is read only. Raises ValueError for a text that does not fit into the
+    context, a tokenizer that names no end token, and a token that takes in a letter of either kind of part: behind the
+    bare prompt, it would never be met.
+    """
+    texts = [text for text, _ in parts]
+    whole = "".join(texts)
+    encoding = lm.tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    bounds = list(accumulate(map(len, texts)))
+    front = lm.encode("")
+    ids, trained = list(front), [False] * len(front)
+    for token, (start, end) in zip(encoding.input_ids, encoding.offset_mapping, strict=True):
+        first, last = (min(bisect_right(bounds, place), len(parts) - 1) for place in (start, max(start, end - 1)))
+        if parts[first][1] != parts[last][1] and whole[start : bounds[first]].strip():
+            raise ValueError(f"the token {whole[start:end]!r} takes in a part that is trained and one that is not")
+        ids.append(token)
+        trained.append(parts[last][1])
+    if ends:
+        if lm.tokenizer.eos_token_id is None:
+            raise ValueError(f"the tokenizer of {lm.name} names no end token")
+        ids.append(lm.tokenizer.eos_token_id)
+        trained.append(parts[-1][1])
+    if len(ids) > lm.context_length:
+        raise ValueError(f"a text of {len(ids)} tokens does not fit into the {lm.context_length} of {lm.name}")
+    return Example(tuple(ids), (False, *trained[1:]))  # nothing stands before the first, to predict it from

@@ -12,7 +12,7 @@ from transformers import (
 )
 
 from adaptlab.engine import cache
-from adaptlab.engine.models import LM
+from adaptlab.engine.lm import LM
 
 Row = tuple[tuple[int, ...], int]  # a token sequence, and where its scored part begins
 

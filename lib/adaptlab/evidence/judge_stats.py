@@ -23,7 +23,7 @@ from statsmodels.stats.inter_rater import cohens_kappa
 
 from adaptlab.evidence.judge import Judge, combined, parse, write_prompt
 from adaptlab.evidence.stats import Interval, paired_bootstrap, proportion_interval
-from adaptlab.tasks.formats_io import within
+from adaptlab.tasks.reading import within
 from adaptlab.tasks.records import Conversation, FieldError, check_choice, check_text, check_unique, shown
 
 READABLE = ("A", "B", "tie")

@@ -1,10 +1,28 @@
 """How a notebook hands a result to the report: one displayed object, three renderings."""
 
+import base64
+import hashlib
+import io
 import json
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy
+import pandas as pd
+import torch
+import transformers
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from adaptlab import paths
+from adaptlab.engine.lm import LM
+from adaptlab.tasks.records import LabelledSet
 
 RECORD_MIME = "application/vnd.adaptlab+json"
 
@@ -49,3 +67,97 @@ def html_table(header: Sequence[str], rows: Iterable[Sequence[object]], *, capti
 
 def _cell(value: object) -> str:
     return f'<td style="text-align:left;vertical-align:top">{escape(str(value))}</td>'
+
+
+DPI = 96
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished figure as it goes into a notebook: PNG bytes and the text that stands in for them.
+
+    ``alt`` is the text/plain output too, which nbval compares: keep measured numbers out of it.
+    """
+
+    png: bytes
+    alt: str
+
+    def __repr__(self) -> str:
+        return self.alt
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict, dict]:
+        encoded = base64.b64encode(self.png).decode("ascii")
+        return {"image/png": encoded, "text/plain": self.alt}, {"image/png": {"alt": self.alt}}
+
+
+def described(ax: Axes | Figure, alt: str) -> Picture:
+    """Finish a figure: render it once at 96 dpi with its alternative text, and close it.
+
+    ``alt`` says what is plotted, for readers who do not see the image. Takes an Axes (its whole
+    figure is rendered) or a Figure. Raises ``ValueError`` if ``alt`` is empty.
+    """
+    if not alt.strip():
+        raise ValueError("a figure needs a description: alt is empty")
+    figure = ax.get_figure(root=True) if isinstance(ax, Axes) else ax
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
+    plt.close(figure)  # else the inline backend shows it a second time
+    Image.open(drawn).convert("RGB").quantize(256).save(small, "png", optimize=True)  # a third of the bytes
+    return Picture(small.getvalue(), " ".join(alt.split()))
+
+
+TOKENS = ("prefilled", "cached", "scored", "decoded", "trained", "naive")
+
+
+def cost(frame: pd.DataFrame, *, by: str = "labels", sure: Sequence[str] = TOKENS) -> Record:
+    """Tokens and seconds of a tidy frame, summed for every value of ``by``.
+
+    The text holds the counts in ``sure``, which must not depend on the machine (what a tuned model writes may); all of
+    them, and seconds, stand in the HTML and the record.
+    """
+    sums = frame.groupby(by, sort=False)[[*TOKENS, "seconds"]].sum()
+    sums.insert(0, "items", frame.groupby(by, sort=False).size())
+    counts = sums[["items", *TOKENS]].round().astype(int)
+    rows = [{by: name, **row, "seconds": float(sums.loc[name, "seconds"])} for name, row in counts.iterrows()]
+    for row in rows:
+        row.update({key: int(row[key]) for key in ("items", *TOKENS)})
+    header = [by, "answers", *TOKENS, "seconds"]
+    cells = [[r[by], *(f"{r[key]:,}" for key in ("items", *TOKENS)), f"{r['seconds']:.1f}"] for r in rows]
+    html = html_table(header, cells, caption="Cost: tokens through the model, and seconds")
+    return Record({"kind": "cost", "rows": rows}, counts[["items", *sure]].to_string(), html)
+
+
+def provenance(lm: LM, data: Mapping[str, Path | LabelledSet], parameters: Mapping[str, Any]) -> Record:
+    """The weights, the data (sha256 of each file or set), the parameters, the machine and the versions of a run.
+
+    Differs from machine to machine: show it in a cell that is not compared.
+    """
+    facts = {
+        "model": lm.name,
+        "model_digest": lm.digest,
+        "device": str(lm.device),
+        "dtype": str(lm.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "seeds": list(parameters.get("seeds", [])),
+        "data": {name: _sha256(value) for name, value in data.items()},
+        "peak_rss_bytes": peak_rss(),
+        "parameters": dict(parameters),
+        "versions": {module.__name__: module.__version__ for module in (torch, transformers, numpy, pd)},
+    }
+    cells = [(name.replace("_", " "), value) for name, value in facts.items()]
+    text = "\n".join(f"{name}: {value}" for name, value in facts.items())
+    return Record({"kind": "provenance", **facts}, text, html_table(["fact", "value"], cells, caption="Provenance"))
+
+
+def _sha256(data: Path | LabelledSet) -> str:
+    return paths.sha256(data) if isinstance(data, Path) else hashlib.sha256(repr(data).encode()).hexdigest()
+
+
+def peak_rss() -> int:
+    """Largest resident memory of this process so far, in bytes; 0 where the system does not tell (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

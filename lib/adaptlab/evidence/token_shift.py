@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 
-from adaptlab.engine.distributions import along
-from adaptlab.engine.models import LM
-from adaptlab.engine.sampling import Decoding, Written, continuations
+from adaptlab.engine.generation import Decoding, Written, continuations
+from adaptlab.engine.lm import LM
+from adaptlab.engine.scoring import along
 from adaptlab.tasks.records import Instruction
 
 KINDS = ("unshifted", "marginal", "shifted")

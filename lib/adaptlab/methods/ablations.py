@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from adaptlab.methods.writing import paired
-from adaptlab.tasks.open_sets import question
 from adaptlab.tasks.prompts import PromptFormat
 from adaptlab.tasks.records import Demonstration, Instruction
+from adaptlab.tasks.sets import question
 
 Records = Sequence[Instruction]
 _QUERY = "{query}"

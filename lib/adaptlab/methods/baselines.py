@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adaptlab.engine.cache import EMPTY, Prefix
-from adaptlab.engine.sampling import Written
+from adaptlab.engine.generation import Written
 from adaptlab.engine.scoring import Cost, Option
 from adaptlab.methods.prompting import Answers
 from adaptlab.methods.writing import Answered
-from adaptlab.tasks.open_sets import question
 from adaptlab.tasks.records import Instruction, Labelled
+from adaptlab.tasks.sets import question
 
 
 def words(text: str) -> list[str]:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from adaptlab.engine.models import LM
-from adaptlab.engine.sampling import generate
+from adaptlab.engine.generation import generate
+from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Question, score
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Instruction

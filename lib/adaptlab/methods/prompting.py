@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from transformers import PreTrainedTokenizerBase
 
 from adaptlab.engine.cache import EMPTY, Prefix
-from adaptlab.engine.models import LM
+from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Cost, Option, Question, score
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Demonstration, Labelled

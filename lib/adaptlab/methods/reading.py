@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adaptlab.engine.cache import EMPTY, Prefix
-from adaptlab.engine.models import LM
+from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Question, score
 from adaptlab.methods.prompting import Answers
 from adaptlab.tasks.worlds import Document, Item

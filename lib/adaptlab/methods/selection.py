@@ -18,7 +18,7 @@ import bm25s
 import numpy as np
 
 from adaptlab.engine.embedding import embed
-from adaptlab.engine.models import LM
+from adaptlab.engine.lm import LM
 from adaptlab.tasks.records import FieldError, check_text, content_key, shown
 from adaptlab.tasks.similarity import words
 

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adaptlab.engine.models import LM
+from adaptlab.engine.lm import LM
 from adaptlab.methods.manners import Draft, Manner, instances
 from adaptlab.tasks.curate import Curated, Reject, survival
 from adaptlab.tasks.datacard import content_hash
-from adaptlab.tasks.formats_io import FormatError, json_lines, write_text
+from adaptlab.tasks.reading import FormatError, json_lines, write_text
 from adaptlab.tasks.records import Instruction, shown
 from adaptlab.tasks.similarity import most_similar
 

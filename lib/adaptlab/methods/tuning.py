@@ -12,16 +12,13 @@ from pathlib import Path
 
 from adaptlab.engine.adapters import CHANGED, How, Lora, learner
 from adaptlab.engine.cache import EMPTY, Prefix
-from adaptlab.engine.lessons import lesson
-from adaptlab.engine.models import LM
-from adaptlab.engine.packing import Example
-from adaptlab.engine.plans import Plan
-from adaptlab.engine.training import Loss, Trained, name_of_loss, train
-from adaptlab.engine.trunk import Trunk
+from adaptlab.engine.lm import LM
+from adaptlab.engine.packing import Example, lesson, losses
+from adaptlab.engine.training import Loss, Plan, Trained, name_of_loss, train
 from adaptlab.methods.writing import Answered, Writer
-from adaptlab.tasks.open_sets import question
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, FieldError, Instruction
+from adaptlab.tasks.sets import question
 
 
 def lessons(
@@ -89,18 +86,17 @@ def tune(
     examples: Sequence[Example],
     recipe: Recipe,
     *,
-    loss: Loss | None = None,
+    loss: Loss = losses,
     held_out: Sequence[Example] = (),
     folder: Path | None = None,
     bar: bool | None = None,
 ) -> Tuned:
     """Train a copy of ``lm`` on the examples; ``lm`` stays as it is.
 
-    Layers that do not learn are computed once (`trunk`), unless another ``loss`` is named. ``folder``: where to go on
+    ``loss``: that of `packing.losses`, unless another is named. ``folder``: where to go on
     from after a kill; ``bar``: whether to show progress (both as in `training.train`).
     """
     copy = learner(lm, recipe.how, recipe.plan.seed)
-    loss = loss or Trunk(copy.model).losses
     trained = train(copy.model, examples, recipe.plan, loss=loss, held_out=held_out, folder=folder, bar=bar)
     facts = f"{lm.digest} {recipe} {examples} {held_out} {name_of_loss(loss)}"
     named = f"{CHANGED} {hashlib.sha256(facts.encode()).hexdigest()}"

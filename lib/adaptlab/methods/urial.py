@@ -10,12 +10,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from adaptlab.engine.sampling import Decoding, Written, continuations
+from adaptlab.engine.generation import Decoding, Written, continuations
 from adaptlab.methods.writing import Writer
 from adaptlab.tasks.instructions import FRAMES
-from adaptlab.tasks.open_sets import OpenSet, question
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, Demonstration, Instruction, PromptFile, check_choice
+from adaptlab.tasks.sets import OpenSet, question
 
 URIAL = "urial"
 SYSTEM = "Answer each request."

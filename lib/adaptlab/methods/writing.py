@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from adaptlab.engine.cache import EMPTY, Prefix
-from adaptlab.engine.models import LM
-from adaptlab.engine.sampling import Decoding, Written, continuations
+from adaptlab.engine.generation import Decoding, Written, continuations
+from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Cost, Option, Question, score
-from adaptlab.tasks.open_sets import question
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Demonstration, Instruction
+from adaptlab.tasks.sets import question
 
 LONGEST = 32  # tokens of an answer
 

@@ -16,10 +16,10 @@ import nbformat
 from nbformat import NotebookNode
 
 from adaptlab import paths
-from adaptlab.runner import harvest, kernel, notebooks, profiles, provenance
+from adaptlab.runner import kernel, notebooks, profiles, provenance
 from adaptlab.runner.parameters import check, declared
 from adaptlab.runner.provenance import RunRecord
-from adaptlab.tasks.formats_io import write_text
+from adaptlab.tasks.reading import write_text
 
 CELL_TIMEOUT = 3600
 ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # tags of the cells that papermill puts in
@@ -141,7 +141,7 @@ def _execute(
         versions=provenance.versions(),
         machine=provenance.machine(),
         model_digest=model_digest,
-        reported=harvest.reported(nbformat.reads(text, as_version=4)),
+        reported=provenance.reported(nbformat.reads(text, as_version=4)),
         folder=output.parent,
     ).save()
 

@@ -18,7 +18,7 @@ from typing import Any
 from nbformat import NotebookNode
 
 from adaptlab import paths
-from adaptlab.tasks.formats_io import write_text
+from adaptlab.tasks.reading import write_text
 
 # A change of one of these can change a number, so it is part of the content key.
 NUMERIC_PACKAGES = ("torch", "transformers", "tokenizers", "peft", "numpy", "scipy", "statsmodels", "pandas")
@@ -160,3 +160,20 @@ def redact(text: str) -> str:
             for form in {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}:
                 text = text.replace(form, f"[{name}]")
     return text
+
+
+def records(notebook: NotebookNode, kind: str) -> list[dict[str, Any]]:
+    """The records of one kind (``claims``, ``cost``, ``provenance``) among the outputs, in order."""
+    from adaptlab.evidence.record import RECORD_MIME
+
+    outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
+    found = (output.get("data", {}).get(RECORD_MIME) for output in outputs)
+    return [record for record in found if isinstance(record, dict) and record.get("kind") == kind]
+
+
+def reported(notebook: NotebookNode) -> dict[str, Any]:
+    """What the notebook says about its own run: model, device, threads, peak memory. Empty if it says nothing."""
+    merged: dict[str, Any] = {}
+    for record in records(notebook, "provenance"):
+        merged |= {name: value for name, value in record.items() if name != "kind"}
+    return merged

@@ -13,9 +13,9 @@ from uuid import uuid4
 import nbformat
 
 from adaptlab import paths
-from adaptlab.runner import execute, harvest, notebooks, pages, profiles, provenance
+from adaptlab.runner import execute, notebooks, pages, profiles, provenance
 from adaptlab.runner.provenance import RunRecord
-from adaptlab.tasks.formats_io import write_text
+from adaptlab.tasks.reading import write_text
 
 FORMAT = "adaptlab report 1"
 RAN = ("prefilled", "scored", "decoded")
@@ -131,10 +131,10 @@ def gather(records: list[RunRecord], profile: str) -> dict[str, Any]:
     for record in records:
         node = nbformat.read(record.path, as_version=4)
         entries.append(_entry(record, notebooks.question(node, record.notebook)))
-        for said in harvest.records(node, "claims"):
+        for said in provenance.records(node, "claims"):
             rows = [row | {"notebook": record.notebook} for row in said["rows"]]
             claims.setdefault(said["model"], []).extend(rows)
-        rows = [row for said in harvest.records(node, "cost") for row in said["rows"]]
+        rows = [row for said in provenance.records(node, "cost") for row in said["rows"]]
         if rows:
             cost.append(_cost(record, rows))
     return {

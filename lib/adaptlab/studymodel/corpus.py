@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from adaptlab.tasks import instructions, knowledge, notes, reasoning
 from adaptlab.tasks.knowledge import Fact
-from adaptlab.tasks.nouns import some_nouns
 from adaptlab.tasks.prompts import FORMATS, PromptFormat
+from adaptlab.tasks.words import some_nouns
 
 SPLIT = "train"
 DIALOGUE = PromptFormat("", "User: {query}\nAssistant:", " ", "\n\n", ("\n",))

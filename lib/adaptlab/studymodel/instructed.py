@@ -13,23 +13,20 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from adaptlab.engine.adapters import Full, learner
-from adaptlab.engine.lessons import lesson
-from adaptlab.engine.models import LM, load, prepare
-from adaptlab.engine.packing import Example
-from adaptlab.engine.sampling import generate
+from adaptlab.engine.generation import generate
+from adaptlab.engine.lm import LM
+from adaptlab.engine.models import load, prepare
+from adaptlab.engine.packing import Example, lesson
 from adaptlab.engine.training import train
 from adaptlab.studymodel import corpus, tokenizer
-from adaptlab.studymodel.abilities import LAYOUT, Ability
-from adaptlab.studymodel.card import tuned_card
-from adaptlab.studymodel.measure import measure
-from adaptlab.studymodel.publish import ABILITIES, check_place, thinned, write
+from adaptlab.studymodel.abilities import LAYOUT, Ability, measure
+from adaptlab.studymodel.publish import ABILITIES, check_place, thinned, tuned_card, write
 from adaptlab.studymodel.recipes import Tuning
-from adaptlab.tasks.conversations import answered, conversation
 from adaptlab.tasks.instructions import CLUSTERS
-from adaptlab.tasks.reasoning import FAMILIES
+from adaptlab.tasks.reasoning import FAMILIES, worked
+from adaptlab.tasks.sets import answered, conversation
 from adaptlab.tasks.templates import dataset
-from adaptlab.tasks.vocabularies import study
-from adaptlab.tasks.working import worked
+from adaptlab.tasks.words import study
 
 LAYOUTS = (LAYOUT, LAYOUT, corpus.DIALOGUE)  # taken in turn; the last is that of the chat template
 # Texts end as in training: the answer that is asked for by EOS; those that are read before it by a blank line.

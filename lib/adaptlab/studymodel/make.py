@@ -5,8 +5,8 @@ from pathlib import Path
 from adaptlab import paths
 from adaptlab.engine import models
 from adaptlab.studymodel import tokenizer
+from adaptlab.studymodel.abilities import probe
 from adaptlab.studymodel.instructed import make_instructed
-from adaptlab.studymodel.measure import probe
 from adaptlab.studymodel.pretrain import LOG, pretrain
 from adaptlab.studymodel.publish import check_place, publish
 from adaptlab.studymodel.recipes import RECIPES, TUNINGS, Recipe

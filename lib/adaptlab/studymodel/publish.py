@@ -1,21 +1,30 @@
 """A finished study model as an ordinary model folder: weights, tokenizer, training log, abilities, and a card."""
 
+import hashlib
 import json
 import os
+import platform
+import random
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-from adaptlab.engine.models import LM, load
-from adaptlab.studymodel.abilities import Ability
-from adaptlab.studymodel.card import card
-from adaptlab.studymodel.measure import measure
-from adaptlab.studymodel.recipes import Recipe
+from adaptlab.engine.lm import LM
+from adaptlab.engine.machine import name_of
+from adaptlab.engine.models import load
+from adaptlab.engine.packing import Example
+from adaptlab.engine.training import Trained
+from adaptlab.studymodel import corpus
+from adaptlab.studymodel.abilities import Ability, measure
+from adaptlab.studymodel.pretrain import UNDETERMINED
+from adaptlab.studymodel.recipes import Recipe, Tuning
+from adaptlab.tasks import instructions, knowledge, notes, reasoning
+from adaptlab.tasks.words import nouns
 
 TRAINING, ABILITIES, CARD = "training.jsonl", "abilities.json", "README.md"
 EVERY = 10  # steps that one line of the published log sums up
@@ -107,3 +116,186 @@ def thinned(lines: Sequence[dict], kinds: Sequence[str] = LOSSES) -> list[dict]:
 
 def _counted(one: Ability) -> dict:
     return {"name": one.name, "right": one.right, "n": one.n, "chance": one.chance}
+
+
+CLOSING = """What is true of it demonstrates a mechanism; it is no evidence about large models.
+
+Licence: Apache-2.0, like the code that made it.
+"""
+
+
+def card(recipe: Recipe, parameters: int, log: Sequence[dict], measured: Sequence[Ability]) -> str:
+    """The whole card; ``log``: one dictionary for each training step."""
+    return f"""# {recipe.name}
+
+A language model of {parameters / 1e6:.2f} million parameters (Llama architecture, {recipe.layers} layers of
+width {recipe.hidden}, {recipe.heads} heads, context of {recipe.config().max_position_embeddings:,} tokens, bfloat16),
+trained by adaptlab on text from its own generators. It is a model organism: small enough to train on a laptop, and able
+to do in context what the kit's studies study.
+
+{_origin(recipe, log)}
+
+{abilities(measured)}
+
+{_reading()}
+
+{_course(recipe)}
+
+## Use and limits
+
+For studying methods on a laptop, and for teaching. It knows nothing of the world, and no English beyond the sentences
+above. {CLOSING}"""
+
+
+def tuned_card(
+    tuning: Tuning,
+    base: LM,
+    examples: Sequence[Example],
+    trained: Trained,
+    measured: Sequence[Ability],
+    before: Mapping[str, float],
+) -> str:
+    """The whole card of a model that was instruction-tuned; ``before``: what share its base gets right."""
+    pages = "\n\n".join(f"```text\n{_marked(base, one)}\n```" for one in examples[:6])
+    return f"""# {tuning.name}
+
+[{tuning.base}](../{tuning.base}/README.md), a language model of {base.model.num_parameters() / 1e6:.2f} million
+parameters that adaptlab trained on text of its own, instruction-tuned by adaptlab's own loop: all weights, on answers
+that are plain and right. A model organism: beside its base, it shows what instruction tuning adds and takes away.
+
+{_tuned_from(tuning, base, examples, trained)}
+
+{abilities(measured, before)}
+
+`Ten wordings` are those of the texts trained on; in the other abilities of instruction, requests have the three that
+the base has read. Conversations have two turns, the second about the answer to the first: it is asked behind the
+model's own answer, and right if it fits a right one. The last column is {tuning.base}, measured on the same items.
+
+## What it was tuned on
+
+Requests of {len(instructions.CLUSTERS)} clusters in ten wordings each, conversations of two turns, and problems of
+{len(reasoning.FAMILIES)} families, solved in steps; all answers right, all nouns of the split `train`. Two thirds have
+the layout of questions, one third that of dialogue, which is the chat template's. Each answer is an example, behind its
+page. What stands in brackets was trained: the answer, and the token that ends it. Earlier answers of a conversation
+were only read, and what closes them too: the chat template ends a finished conversation with
+`{base.tokenizer.eos_token}`, and earlier answers with a blank line.
+
+{pages}
+
+## Use and limits
+
+For studying methods on a laptop, and for teaching. It knows nothing of the world, and no English beyond what it and its
+base have read. It was tuned on pages of one turn or two; what it does behind more of them, the table tells (`3 shots`).
+{CLOSING}"""
+
+
+def _tuned_from(tuning: Tuning, base: LM, examples: Sequence[Example], trained: Trained) -> str:
+    plan, last = tuning.plan, trained.log[-1]
+    told = [line["held_out"] for line in trained.log if "held_out" in line]
+    kinds = f"{tuning.requests:,} requests, {tuning.conversations:,} conversations, {tuning.problems:,} problems"
+    return made_by(
+        {
+            "command": f"`adaptlab pretrain {tuning.name}`",
+            "base": f"{base.name}, sha256 over its files {base.digest}",
+            "texts": f"{kinds}: {len(examples):,} examples (held out: a tenth as many, of the split `probe`)",
+            "seed": f"{plan.seed}, of the texts and of their order",
+            "plan": f"all weights, AdamW, {plan.batch} examples a step, peak rate {plan.lr:g} (up over"
+            f" {plan.warm_up:.0%} of the steps, {plan.decay} decay), at most {plan.epochs} epochs; ends after"
+            f" {plan.patience} without a lower held-out loss, with the weights where it was lowest",
+            "steps, tokens": f"{last['step'] + 1:,} steps, {trained.tokens / 1e6:.2f} million tokens",
+            "time": f"{trained.seconds / 60:.1f} minutes of training steps on {name_of(base.device)}"
+            f" ({platform.machine()})",
+            "held-out loss": f"{trained.log[0]['before']:.3f} nats a token before, then "
+            f"{', '.join(f'{loss:.3f}' for loss in told)}, epoch by epoch",
+        }
+    )
+
+
+def _marked(lm: LM, one: Example) -> str:
+    """An example to read, with brackets around what is trained."""
+    start = one.places[0]
+    return f"{lm.tokenizer.decode(one.ids[:start])}[{lm.tokenizer.decode(one.ids[start:])}]"
+
+
+def _origin(recipe: Recipe, log: Sequence[dict]) -> str:
+    stream = hashlib.sha256("".join(line["batch"] for line in log).encode()).hexdigest()
+    tokens, minutes = sum(line["tokens"] for line in log), sum(line["seconds"] for line in log) / 60
+    mixture = ", ".join(f"{kind} {share:.0%}" for kind, share in recipe.mixture.items())
+    devices = ", ".join(sorted({line["device"] for line in log}))
+    rows = {
+        "command": f"`adaptlab pretrain {recipe.name}`",
+        "seed": recipe.seed,
+        "steps, tokens": f"{len(log):,} steps, {tokens / 1e6:.1f} million tokens",
+        "time": f"{minutes:.0f} minutes of training steps on {devices} ({platform.machine()})",
+        "documents": f"{mixture} (shares of the tokens)",
+        "corpus": f"sha256 over the digests of all batches {stream}",
+    }
+    return made_by(rows)
+
+
+def made_by(rows: Mapping[str, object]) -> str:
+    """How a model came about, with the versions that made it, as a table."""
+    rows = {**rows, "versions": f"torch {torch.__version__.split('+')[0]}, Python {platform.python_version()}"}
+    return "\n".join(["| made by | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items())])
+
+
+def abilities(measured: Sequence[Ability], base: Mapping[str, float] | None = None) -> str:
+    """The section on what a model can do; ``base``: the shares of the model that it was made from, in a column."""
+    named, rule = (" base |", " --- |") if base else ("", "")
+    lines = [f"| ability | right | 95 % | n | chance |{named}", f"| --- | --- | --- | --- | --- |{rule}"]
+    for one in measured:
+        low, high = one.interval
+        chance = "" if one.chance is None else f"{one.chance:.2f}"
+        before = f" {base[one.name]:.3f} |" if base else ""
+        lines.append(f"| {one.name} | {one.share:.3f} | {low:.3f} to {high:.3f} | {one.n} | {chance} |{before}")
+    table = "\n".join(lines)
+    return f"""## Abilities
+
+Shares of right answers with 95 % intervals (Wilson). Invented nouns are those of the split `test`: no training document
+holds them, and they were not used to watch the training. Problems without nouns are kept apart by a hash of the
+question. "Shots" are demonstrations in the prompt. In `forward` and `reversal`, each noun stands in one of the 8 facts:
+it is enough to name its neighbour. With the noun in two facts, the relation has to be read as well. `unknown` asks what
+`reversal` asks, without the facts. In `noisy classification`, {max(corpus.NOISE):.0%} of the labels shown are drawn at
+random; the one asked for is right. Problems are solved greedily, in one sample (T = 1), and in 16 samples: whether a
+right one is among them, and whether the most probable one is right.
+
+{table}"""
+
+
+def _reading() -> str:
+    rng = random.Random("card")
+    pages = (f"*{kind}*\n\n```text\n{corpus.bracketed(corpus.document(rng, kind, 150))}\n```" for kind in corpus.KINDS)
+    examples = "\n\n".join(pages)
+    quantifiers = [knowledge.ALL, knowledge.SOME, knowledge.NO]
+    return f"""## What it has read
+
+{len(corpus.KINDS)} kinds of documents, one of each below. Names and labels are drawn anew for every document. What
+stands in brackets had full weight in training: what follows from the text before, labels and answers. Most of it can be
+known, but not a first label, a slip or a guess. The rest had a weight of {UNDETERMINED:.0%}.
+
+{examples}
+
+**Vocabulary.** {len(nouns("train")):,} invented nouns in training; {len(knowledge.RELATIONS)} reversible relations
+({_list(knowledge.RELATIONS[:4])} …), quantifiers ({_list(quantifiers)}), abilities ({_list(knowledge.ABILITIES)});
+{len(notes.TRAITS)} traits of notes ({_list(notes.TRAITS)}); {len(instructions.CLUSTERS)} clusters of instructions
+({_list(instructions.CLUSTERS)}), three wordings each; the numbers 0 to 99.
+
+**Errors on purpose.** In {sum(map(bool, corpus.NOISE)) / len(corpus.NOISE):.0%} of the documents of notes, labels are
+drawn at random, up to {max(corpus.NOISE):.0%} of them. {reasoning.WRONG_STEP:.0%} of the arithmetic solutions hold a
+wrong step; sums are often guessed, long ones more often than not; {reasoning.HASTY:.0%} of the ontology questions are
+answered "no." without a look. The wording of a document's first request has a usual style of answer
+({_list(instructions.STYLES)}; never the last), which the document has {instructions.USUAL:.0%} of the time; the others
+share the rest."""
+
+
+def _course(recipe: Recipe) -> str:
+    lines = ["| steps | longest document | rate | documents |", "| --- | --- | --- | --- |"]
+    for step, phase in recipe.starts:
+        shares = ", ".join(f"{kind} {share:.0%}" for kind, share in phase.mixture.items())
+        lines.append(f"| from {step:,} | {phase.longest} tokens | {phase.rate:g} | {shares} |")
+    rule = "The rate multiplies the learning rate, which falls from half way on."
+    return "\n".join([f"**The course.** {rule}", "", *lines])
+
+
+def _list(words: Iterable[str]) -> str:
+    return ", ".join(word.replace("{}", "…") for word in words)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from transformers import LlamaConfig
 
-from adaptlab.engine.plans import Plan
+from adaptlab.engine.training import Plan
 from adaptlab.studymodel import tokenizer
 
 

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import PreTrainedTokenizerFast
 
 from adaptlab.studymodel import corpus
-from adaptlab.tasks.nouns import FIRST, SECOND
+from adaptlab.tasks.words import FIRST, SECOND
 
 SIZE = 1024
 DOCUMENTS = 20_000

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from adaptlab.tasks.formats import FORMATS
-from adaptlab.tasks.formats_io import Aside, write_text
+from adaptlab.tasks.reading import Aside, write_text
 from adaptlab.tasks.records import FieldError, check_choice, check_text, content_key, shown
 from adaptlab.tasks.similarity import (
     Key,

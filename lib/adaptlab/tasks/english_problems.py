@@ -9,9 +9,8 @@ import re
 from collections.abc import Callable
 from itertools import pairwise
 
-from adaptlab.tasks.nouns import SPLITS, some_nouns
 from adaptlab.tasks.records import FieldError, Instruction, check_choice, content_key
-from adaptlab.tasks.vocabularies import split_of
+from adaptlab.tasks.words import SPLITS, some_nouns, split_of
 
 NAMES = ("Mia", "Tom", "Ada", "Ben", "Ines", "Omar", "Lena", "Paul", "Rosa", "Emil", "Nora", "Theo", "Yara", "Finn")
 THINGS = ("apples", "marbles", "stickers", "buttons", "shells", "pencils", "stamps", "beads", "coins", "badges")

@@ -12,7 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from adaptlab.tasks.formats_io import (
+from adaptlab.tasks.formats_published import load_flan_cot, load_gsm8k, load_mt_bench, load_self_instruct, load_urial
+from adaptlab.tasks.reading import (
     Aside,
     at,
     check_list,
@@ -24,8 +25,6 @@ from adaptlab.tasks.formats_io import (
     within,
     write_text,
 )
-from adaptlab.tasks.formats_published import load_flan_cot, load_gsm8k, load_mt_bench, load_self_instruct
-from adaptlab.tasks.formats_urial import load_urial
 from adaptlab.tasks.records import (
     Completion,
     Conversation,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from adaptlab.tasks.nouns import some_nouns
+from adaptlab.tasks.words import some_nouns
 
 
 def _nothing(rng: random.Random, words: Sequence[str], split: str) -> str:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from adaptlab.tasks.nouns import some_nouns
+from adaptlab.tasks.words import some_nouns
 
 COMPARATIVES = (
     ("bigger", "smaller"),

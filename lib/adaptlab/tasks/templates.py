@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from adaptlab.tasks.instructions import CLUSTERS
 from adaptlab.tasks.records import FieldError, Instruction, check_choice, check_unique, content_key, shown
-from adaptlab.tasks.vocabularies import Vocabulary
 from adaptlab.tasks.wordings import MORE
+from adaptlab.tasks.words import Vocabulary
 
 FORMATS = ("none", "name", "instruction")
 TEMPLATES = 10

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from adaptlab.engine.models import LM
-from adaptlab.evidence.curves import Cell, balanced, in_context
+from adaptlab.engine.lm import LM
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods.prompting import Selected, demonstrate
 from adaptlab.methods.selection import medoids, nearest_bm25, nearest_embedding, random_choice
+from adaptlab.studies.icl_scaling import Cell, balanced, in_context
 from adaptlab.tasks.records import Labelled, LabelledSet
 
 Texts = Sequence[str]

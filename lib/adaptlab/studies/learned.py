@@ -6,20 +6,19 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from adaptlab.engine.lessons import lesson
-from adaptlab.engine.models import LM
-from adaptlab.engine.packing import Example
-from adaptlab.engine.sampling import Decoding, continuations
+from adaptlab.engine.generation import Decoding, continuations
+from adaptlab.engine.lm import LM
+from adaptlab.engine.packing import Example, lesson
 from adaptlab.engine.scoring import Question, score
 from adaptlab.methods.tuning import Recipe, lessons, tune
 from adaptlab.methods.urial import is_put, put
 from adaptlab.methods.writing import Writer
 from adaptlab.tasks.instructions import CLUSTERS
 from adaptlab.tasks.knowledge import Fact, cloze, relation, world
-from adaptlab.tasks.open_sets import question
 from adaptlab.tasks.records import Instruction
+from adaptlab.tasks.sets import question
 from adaptlab.tasks.templates import dataset
-from adaptlab.tasks.vocabularies import VOCABULARIES
+from adaptlab.tasks.words import VOCABULARIES
 
 Frame = pd.DataFrame
 MANNER = "restyled"

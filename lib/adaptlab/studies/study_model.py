@@ -15,13 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 
 from adaptlab import paths
-from adaptlab.engine.models import LM
+from adaptlab.engine.lm import LM
 from adaptlab.evidence.stats import proportion_interval
 from adaptlab.studymodel import abilities, tokenizer
 from adaptlab.studymodel.abilities import Ability
-from adaptlab.studymodel.batches import encode
 from adaptlab.studymodel.corpus import Document
-from adaptlab.studymodel.pretrain import LOG, pretrain
+from adaptlab.studymodel.pretrain import LOG, encode, pretrain
 from adaptlab.studymodel.publish import ABILITIES, TRAINING
 from adaptlab.studymodel.recipes import BEGINNING, RECIPES, Phase
 

@@ -8,19 +8,18 @@ from dataclasses import replace
 import pandas as pd
 
 from adaptlab.engine.adapters import How
-from adaptlab.engine.models import LM
-from adaptlab.engine.plans import Plan
-from adaptlab.evidence.accounts import TOKENS
-from adaptlab.evidence.alignment import turn_rows
+from adaptlab.engine.lm import LM
+from adaptlab.engine.training import Plan
 from adaptlab.evidence.evaluate import evaluate
+from adaptlab.evidence.record import TOKENS
 from adaptlab.evidence.token_shift import Source, token_shift
 from adaptlab.methods.tuning import Recipe, Tuned, lessons, tune, turns
 from adaptlab.methods.writing import Writer, draw_records
-from adaptlab.tasks.conversations import answered, conversation
-from adaptlab.tasks.open_sets import OpenSet, question
+from adaptlab.studies.alignment_by_context import turn_rows
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, Instruction
-from adaptlab.tasks.vocabularies import VOCABULARIES
+from adaptlab.tasks.sets import OpenSet, answered, conversation, question
+from adaptlab.tasks.words import VOCABULARIES
 
 Frame = pd.DataFrame
 LIST = 3  # words of an answer that has a beginning, a middle and an end

@@ -5,21 +5,19 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from adaptlab.engine.models import LM
-from adaptlab.engine.sampling import Decoding, continuations
+from adaptlab.engine.generation import Decoding, continuations
+from adaptlab.engine.lm import LM
 from adaptlab.evidence.evaluate import evaluate
-from adaptlab.evidence.tuning import standing
 from adaptlab.methods.tuning import Recipe, lessons, tune
 from adaptlab.methods.writing import Writer
-from adaptlab.tasks.definitions import FORMS, Defined, defined
+from adaptlab.studies.fine_tuning import standing
 from adaptlab.tasks.instructions import CLUSTERS
-from adaptlab.tasks.notes import TRAITS
-from adaptlab.tasks.open_sets import question
-from adaptlab.tasks.reasoning import Problem, arithmetic
+from adaptlab.tasks.notes import FORMS, TRAITS, Defined, defined
+from adaptlab.tasks.reasoning import Problem, arithmetic, direct, worked
 from adaptlab.tasks.records import Instruction
+from adaptlab.tasks.sets import question
 from adaptlab.tasks.templates import FORMATS, KINDS, TEMPLATES, dataset, held_out
-from adaptlab.tasks.vocabularies import VOCABULARIES
-from adaptlab.tasks.working import direct, worked
+from adaptlab.tasks.words import VOCABULARIES
 
 Frame = pd.DataFrame
 STEPS = 3  # of a problem

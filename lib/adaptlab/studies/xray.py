@@ -9,7 +9,7 @@ from html import escape
 
 import pandas as pd
 
-from adaptlab.engine.models import LM
+from adaptlab.engine.lm import LM
 from adaptlab.engine.packing import ROOM, Example, pack
 from adaptlab.evidence.record import Record
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from adaptlab.engine import cache
 from adaptlab.engine.cache import EMPTY, Prefix
-from adaptlab.engine.models import LM
+from adaptlab.engine.lm import LM
 
 
 def prefilled(lm: LM, ids: Sequence[int], reuse: Prefix = EMPTY, store: Path | None = None) -> tuple[Prefix, int]:

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from adaptlab.engine.cache import EMPTY
-from adaptlab.engine.models import LM
+from adaptlab.engine.lm import LM
 from adaptlab.evidence.evaluate import Method, evaluate
 from adaptlab.methods.ablations import ABLATIONS
 from adaptlab.methods.baselines import NaiveBayes, WordForWord
 from adaptlab.methods.prompting import CHAT, LABELLINGS, SHIFTED, InContext, demonstrate, draw, names
 from adaptlab.methods.writing import Writer, draw_records
-from adaptlab.tasks.open_sets import OpenSet, question
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Instruction, Labelled, LabelledSet
+from adaptlab.tasks.sets import OpenSet, question
 
 FEW = 6  # demonstrations whose orders are few enough to list
 

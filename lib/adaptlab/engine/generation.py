@@ -19,8 +19,8 @@ from transformers import (
 
 from adaptlab.engine import cache, plain
 from adaptlab.engine.cache import EMPTY, Branches, Prefix, shared_length
-from adaptlab.engine.models import LM
-from adaptlab.engine.prefixes import prefilled
+from adaptlab.engine.lm import LM
+from adaptlab.engine.prefix_cache import prefilled
 from adaptlab.engine.scoring import PLANS, ROW_TOKENS, Cost
 
 MOST_BRANCHES = 64  # of one packed row: each attends, masked, to the tokens of all others

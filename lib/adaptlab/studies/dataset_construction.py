@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from statsmodels.stats.proportion import proportion_confint
 
-from adaptlab.engine.models import LM
+from adaptlab.engine.lm import LM
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods.manners import MANNERS
 from adaptlab.methods.reading import Reader
@@ -19,10 +19,9 @@ from adaptlab.tasks.checking import solve_text
 from adaptlab.tasks.datacard import drawn, statistics
 from adaptlab.tasks.instructions import CLUSTERS
 from adaptlab.tasks.records import Instruction, check_choice
-from adaptlab.tasks.seed import list_answer
+from adaptlab.tasks.sets import list_answer
 from adaptlab.tasks.templates import dataset
-from adaptlab.tasks.vocabularies import VOCABULARIES
-from adaptlab.tasks.words import Words, fresh_words
+from adaptlab.tasks.words import VOCABULARIES, Words, fresh_words
 from adaptlab.tasks.worlds_simple import reversals
 
 LIST = 8  # prompts for pages that cost as much as one for a list of tasks

@@ -7,17 +7,17 @@ from itertools import product
 import pandas as pd
 
 from adaptlab.engine.cache import EMPTY
-from adaptlab.engine.models import LM
-from adaptlab.engine.sampling import Written
-from adaptlab.evidence.accounts import TOKENS
-from adaptlab.evidence.curves import IclStudy, by_place, icl_curve
+from adaptlab.engine.generation import Written
+from adaptlab.engine.lm import LM
 from adaptlab.evidence.evaluate import evaluate
+from adaptlab.evidence.record import TOKENS
 from adaptlab.evidence.token_shift import Source, token_shift
 from adaptlab.methods import ablations, urial
 from adaptlab.methods.writing import Writer, draw_records
-from adaptlab.tasks.open_sets import OpenSet, answers, question
+from adaptlab.studies.icl_scaling import IclStudy, by_place, icl_curve
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, LabelledSet
+from adaptlab.tasks.sets import OpenSet, answers, question
 
 Frame = pd.DataFrame
 
