@@ -30,12 +30,12 @@ from adaptlab.tasks.curate import (
     write_rejects,
 )
 from adaptlab.tasks.records import (
-    Completion,
     Conversation,
     Demonstration,
     FieldError,
     Instruction,
     Message,
+    PromptCompletion,
     content_key,
 )
 from adaptlab.tasks.similarity import near_duplicates, text_of
@@ -54,7 +54,7 @@ RECORDS = [
 TEST = [Instruction("m1", "You sort the numbers from small to large please.", "", "1")]
 SOME = st.lists(st.sampled_from(["a", "b", "the", "cat", "sat", "2"]), min_size=1, max_size=8).map(" ".join)
 INSTRUCTIONS = st.builds(Instruction, SOME, SOME, SOME | st.just(""), SOME | st.just("\u200b"))
-MANY = [Completion(f"p{n}", f"question number {n}", " yes") for n in range(2000)]
+MANY = [PromptCompletion(f"p{n}", f"question number {n}", " yes") for n in range(2000)]
 
 
 # ---------------------------------------------------------------- normalise

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from adaptlab.tasks import formats
 from adaptlab.tasks.curate import Reject, split
 from adaptlab.tasks.datacard import card_text, content_hash, data_card, drawn, statistics, write_card
-from adaptlab.tasks.records import Completion, Conversation, Demonstration, FieldError, Instruction, Labelled, Message
+from adaptlab.tasks.records import (
+    Conversation,
+    Demonstration,
+    FieldError,
+    Instruction,
+    Labelled,
+    Message,
+    PromptCompletion,
+)
 from adaptlab.tasks.similarity import rouge_l
 from format_files import PUBLIC, public
 
@@ -74,7 +82,7 @@ def test_the_content_hash_sees_every_field_and_the_order():
     others = [RECORDS[::-1], RECORDS[:3], [*RECORDS[:3], Instruction("d", "Add", "1", "1", "sums")]]
     assert len({first, *map(content_hash, others)}) == 4
     talk = Conversation("c", (Message("user", "é"),))
-    assert len({content_hash([r]) for r in (talk, Completion("c", "é", "é"), Demonstration("é", "é"), "é")}) == 4
+    assert len({content_hash([r]) for r in (talk, PromptCompletion("c", "é", "é"), Demonstration("é", "é"), "é")}) == 4
 
 
 def test_the_content_hash_stays_what_it_is():

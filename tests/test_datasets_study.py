@@ -12,12 +12,12 @@ from adaptlab.methods.self_instruct import Made
 from adaptlab.studies.dataset_construction import (
     DatasetStudy,
     compare,
+    completions,
     error_frame,
     known_answer,
     reading_frame,
     source_bars,
     survived,
-    written,
 )
 from adaptlab.studies.graph import hierarchy
 from adaptlab.tasks.records import FieldError, Instruction
@@ -34,7 +34,7 @@ def lm():
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    return written(lm(), SMALL, "pages", load_seed(), tmp_path_factory.mktemp("written"))
+    return completions(lm(), SMALL, "pages", load_seed(), tmp_path_factory.mktemp("written"))
 
 
 @pytest.mark.parametrize(

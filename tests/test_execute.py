@@ -149,9 +149,9 @@ def test_a_secret_in_the_environment_reaches_no_file(kit, monkeypatch):
     with pytest.raises(NotebookFailed) as caught:
         run("02")
     assert SECRET not in str(caught.value) and "[ADAPTLAB_JUDGE_TOKEN]" in str(caught.value)
-    written = [path.read_text() for path in paths.BUILD.rglob("*") if path.is_file()]
-    assert len(written) >= 3 and not any(SECRET in text for text in written)
-    assert any("[ADAPTLAB_JUDGE_TOKEN]" in text for text in written)
+    completions = [path.read_text() for path in paths.BUILD.rglob("*") if path.is_file()]
+    assert len(completions) >= 3 and not any(SECRET in text for text in completions)
+    assert any("[ADAPTLAB_JUDGE_TOKEN]" in text for text in completions)
 
 
 def test_the_kernel_is_offline_unless_the_user_named_a_hub_model(kit, monkeypatch):

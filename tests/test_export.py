@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from adaptlab.tasks import export
 from adaptlab.tasks.reading import FormatError
-from adaptlab.tasks.records import Completion, Conversation, FieldError, Instruction, Labelled, Message
+from adaptlab.tasks.records import Conversation, FieldError, Instruction, Labelled, Message, PromptCompletion
 from test_offline import GUARD
 
 datasets = pytest.importorskip("datasets", reason="the extra `data` is not installed")
@@ -31,13 +31,13 @@ RECORDS = {
         TEXT,
         st.lists(TEXT, max_size=2).map(tuple),
     ),
-    Completion: st.builds(Completion, SOME, SOME, SOME),
+    PromptCompletion: st.builds(PromptCompletion, SOME, SOME, SOME),
     Labelled: st.builds(Labelled, SOME, SOME, SOME),
 }
 PLAIN = {
     Instruction: Instruction("a", "Add.", "", "4"),
     Conversation: Conversation("a", (Message("user", "Hello"),)),
-    Completion: Completion("a", "one", " two"),
+    PromptCompletion: PromptCompletion("a", "one", " two"),
     Labelled: Labelled("a", "Where is it?", "delivery"),
 }
 KINDS = pytest.mark.parametrize("kind", export.KINDS, ids=lambda kind: kind.__name__)
@@ -123,7 +123,7 @@ BAD = [
 @pytest.mark.parametrize(("rows", "line", "field", "words"), BAD)
 @pytest.mark.parametrize("source", ["dataset", "parquet", "jsonl"])
 def test_what_does_not_belong_is_refused_with_row_and_column(source, rows, line, field, words, tmp_path):
-    kind = Completion if "prompt" in rows[0] else Conversation
+    kind = PromptCompletion if "prompt" in rows[0] else Conversation
     path = tmp_path / f"rows.{source}"
     with pytest.raises(FormatError) as caught:
         if source == "dataset":
@@ -156,14 +156,14 @@ def test_text_that_is_not_utf8_is_refused(tmp_path):
     bad = pa.array([b"ok", b"\xff"]).view(pa.string())
     pq.write_table(pa.table({"id": ["a", "b"], "prompt": bad, "completion": ["x", "y"]}), tmp_path / "r.parquet")
     with pytest.raises(FormatError, match="Invalid UTF8"):
-        export.load_parquet(tmp_path / "r.parquet", Completion)
+        export.load_parquet(tmp_path / "r.parquet", PromptCompletion)
 
 
 def test_columns_of_one_name_are_refused(tmp_path):
     table = pa.table([["a"], ["p"], ["c"], ["d"]], ["id", "prompt", "completion", "completion"])
     pq.write_table(table, tmp_path / "r.parquet")
     with pytest.raises(FormatError, match="columns of different names, found id, prompt, completion, completion"):
-        export.load_parquet(tmp_path / "r.parquet", Completion)
+        export.load_parquet(tmp_path / "r.parquet", PromptCompletion)
 
 
 def test_folder_names_are_not_columns(tmp_path):
@@ -175,9 +175,9 @@ def test_folder_names_are_not_columns(tmp_path):
 def test_no_rows_no_records_and_other_kinds_are_refused(tmp_path):
     empty = datasets.Dataset.from_dict({"id": [], "prompt": [], "completion": []})
     with pytest.raises(FormatError, match="dataset:1: expected at least one record"):
-        export.from_dataset(empty, Completion)
+        export.from_dataset(empty, PromptCompletion)
     with pytest.raises(FieldError, match=r"one split of a DatasetDict.*found DatasetDict"):
-        export.from_dataset(datasets.DatasetDict(train=empty), Completion)
+        export.from_dataset(datasets.DatasetDict(train=empty), PromptCompletion)
     with pytest.raises(FieldError, match="field 'kind': expected one of Instruction, "):
         export.from_dataset(empty, Message)
 
@@ -186,7 +186,7 @@ def test_no_rows_no_records_and_other_kinds_are_refused(tmp_path):
     ("records", "words"),
     [
         ((), "at least one record, .* found none"),
-        ((PLAIN[Labelled], PLAIN[Completion]), "of one kind .* found Labelled, Completion"),
+        ((PLAIN[Labelled], PLAIN[PromptCompletion]), "of one kind .* found Labelled, Completion"),
         ((Message("user", "Hi"),), "found Message"),
         ((PLAIN[Labelled], PLAIN[Labelled]), "field 'id': .* found 'a' twice"),
     ],
@@ -232,14 +232,14 @@ def test_no_network_no_cache_no_torch_and_equal_bytes_in_any_process(tmp_path):
     home, calls = tmp_path / "home", tmp_path / "calls"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
     environment |= {"PYTHONPATH": str(tmp_path), "CALLS": str(calls), "HF_HOME": str(home), "HOME": str(home)}
-    written = []
+    completions = []
     for seed in "12":
         path = tmp_path / f"{seed}.parquet"
         command = [sys.executable, "-c", WRITE, str(path)]
         run = subprocess.run(command, env=environment | {"PYTHONHASHSEED": seed}, capture_output=True, text=True)
         assert run.returncode == 0, run.stderr
-        written.append(path.read_bytes())
-    assert written[0] == written[1]
+        completions.append(path.read_bytes())
+    assert completions[0] == completions[1]
     assert not calls.exists() and not home.exists()
 
 

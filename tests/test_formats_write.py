@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from adaptlab.tasks import formats
 from adaptlab.tasks.reading import write_text
 from adaptlab.tasks.records import (
-    Completion,
     Conversation,
     FieldError,
     Instruction,
     Labelled,
     LabelledSet,
     Message,
+    PromptCompletion,
     content_key,
 )
 from format_files import PUBLIC, public, put
@@ -36,7 +36,7 @@ CHATS = st.builds(
     TEXT,
     st.lists(TEXT, max_size=2).map(tuple),
 )
-COMPLETIONS = st.builds(Completion, SOME, SOME, SOME)
+COMPLETIONS = st.builds(PromptCompletion, SOME, SOME, SOME)
 
 
 def several(records):
@@ -91,7 +91,7 @@ def test_alpaca_files_keep_the_blank_input_and_drop_other_blanks(tmp_path):
 
 
 def test_written_text_stays_readable(tmp_path):
-    formats.write_completions(tmp_path / "p.jsonl", [Completion("a", "Où ?", "là")])
+    formats.write_completions(tmp_path / "p.jsonl", [PromptCompletion("a", "Où ?", "là")])
     assert "Où ?" in (tmp_path / "p.jsonl").read_text(encoding="utf-8")
 
 
@@ -105,7 +105,7 @@ def test_public_files_pass_through_the_plain_formats(tmp_path):
     assert formats.load_chat(tmp_path / "c.jsonl") == talks
 
 
-PAIR = Completion("a", "one", " two")
+PAIR = PromptCompletion("a", "one", " two")
 
 
 @pytest.mark.parametrize("records", [(), (PAIR, PAIR)])

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from adaptlab import paths
 from adaptlab.engine import packing, training
-from adaptlab.engine.generation import Written
+from adaptlab.engine.generation import Completion
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
 from adaptlab.engine.training import Plan
@@ -73,7 +73,7 @@ def test_no_text_is_about_what_the_model_is_tested_on(monkeypatch):
 
     def collect(lm, prompts, **_):
         measured.extend(prompts)
-        return [Written("", True)] * len(prompts)
+        return [Completion("", True)] * len(prompts)
 
     for module in (abilities, abilities, instructed):
         monkeypatch.setattr(module, "generate", collect)

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptlab.tasks.records import (
-    Completion,
     Conversation,
     Demonstration,
     FieldError,
@@ -17,6 +16,7 @@ from adaptlab.tasks.records import (
     Labelled,
     LabelledSet,
     Message,
+    PromptCompletion,
     PromptFile,
     check_unique,
     content_key,
@@ -34,7 +34,7 @@ GOOD = [
     Instruction("a", "Add.", "", "4"),
     USER,
     Conversation("a", (USER,)),
-    Completion("a", "one ", " two"),
+    PromptCompletion("a", "one ", " two"),
     PromptFile("Be kind."),
 ]
 
@@ -73,8 +73,8 @@ def test_a_wrong_type_is_refused_by_name(record, field, bad):
         (Instruction("a", "Add.", "", "4"), "instruction"),
         (Instruction("a", "Add.", "", "4"), "output"),
         (USER, "content"),
-        (Completion("a", "b", "c"), "prompt"),
-        (Completion("a", "b", "c"), "completion"),
+        (PromptCompletion("a", "b", "c"), "prompt"),
+        (PromptCompletion("a", "b", "c"), "completion"),
     ],
 )
 def test_required_text_may_not_be_blank(record, field):
@@ -89,7 +89,7 @@ def test_optional_text_may_be_blank():
 
 def test_text_is_kept_as_it_is():
     text = "  Ünïcode\u2028 \r\n tail "
-    assert Completion("a", text, text).prompt == text
+    assert PromptCompletion("a", text, text).prompt == text
 
 
 def test_an_unknown_role_lists_the_roles():

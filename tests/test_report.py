@@ -216,6 +216,6 @@ def test_a_secret_in_the_environment_reaches_no_page(kit, monkeypatch):
         show("claims", model="m", rows=rows).replace("'SECRET'", "__import__('os').environ['ADAPTLAB_JUDGE_TOKEN']"),
     )
     index = report.build()
-    written = [path.read_text() for path in paths.BUILD.rglob("*") if path.is_file()]
-    assert len(written) > 5 and not any("hunter2" in text for text in written)
+    completions = [path.read_text() for path in paths.BUILD.rglob("*") if path.is_file()]
+    assert len(completions) > 5 and not any("hunter2" in text for text in completions)
     assert "[ADAPTLAB_JUDGE_TOKEN]" in index.read_text()

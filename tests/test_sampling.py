@@ -24,9 +24,9 @@ def naive_greedy(lm, prompt: str, n: int) -> str:
 
 
 def test_greedy_is_the_argmax_of_every_step_and_padding_does_not_matter(any_lm):
-    written = generate(any_lm, PROMPTS, longest=8, stop=())
-    assert [w.text for w in written] == [naive_greedy(any_lm, prompt, 8) for prompt in PROMPTS]
-    assert [generate(any_lm, [prompt], longest=8, stop=())[0] for prompt in PROMPTS] == written
+    completions = generate(any_lm, PROMPTS, longest=8, stop=())
+    assert [w.text for w in completions] == [naive_greedy(any_lm, prompt, 8) for prompt in PROMPTS]
+    assert [generate(any_lm, [prompt], longest=8, stop=())[0] for prompt in PROMPTS] == completions
 
 
 def test_text_ends_before_a_stop_string_and_says_so(llama):
@@ -80,7 +80,7 @@ def test_branches_write_what_transformers_writes(any_lm, how):
     """Greedy, penalised and sampled: packed rows give the texts of padded batches, with the same random draws."""
     prompts = MANY * 4
     packed, padded = (continuations(any_lm, prompts, how, seed=5, rows=7, plan=plan) for plan in ("trie", "plain"))
-    assert packed.written == padded.written
+    assert packed.completions == padded.completions
     assert (packed.cost.decoded, packed.cost.naive) == (padded.cost.decoded, padded.cost.naive)
     assert packed.cost.prefilled + packed.cost.scored < padded.cost.scored
 
@@ -99,7 +99,7 @@ def test_a_prefix_is_taken_over(llama):
     longer = [f"{MANY[0]} and {end}" for end in ("a", "b")]
     again = continuations(llama, longer, how, reuse=first.prefix)
     assert again.cost.reused == len(first.prefix) > 0
-    assert again.written == continuations(llama, longer, how).written
+    assert again.completions == continuations(llama, longer, how).completions
 
 
 def test_keys_that_no_branch_sees_are_dropped_and_nothing_changes(any_lm):
@@ -133,5 +133,5 @@ def test_a_penalty_does_not_see_the_padding():
     """Where padding is EOS, padded rows would be kept from ending."""
     lm, how = tiny_lm("llama"), Decoding(repetition_penalty=1.5, longest=20, stop=())
     lm.tokenizer.pad_token = lm.tokenizer.eos_token
-    together = continuations(lm, [*PROMPTS, *MANY], how).written
-    assert together == [continuations(lm, [prompt], how).written[0] for prompt in [*PROMPTS, *MANY]]
+    together = continuations(lm, [*PROMPTS, *MANY], how).completions
+    assert together == [continuations(lm, [prompt], how).completions[0] for prompt in [*PROMPTS, *MANY]]

@@ -172,9 +172,9 @@ def test_a_manner_reads_what_its_own_prompt_shows(manner):
     examples = [one for one in load_seed() if len(one.instruction.split()) < 20 and not one.input][:5]
     page, longer = (manner.prompt(examples[:n]).rstrip() for n in (3, 5))
     assert longer.startswith(page)
-    written = longer.removeprefix(page)
-    written = min((written.split(stop)[0] for stop in manner.stop), key=len)
-    first = manner.read(written, True)[0]
+    completions = longer.removeprefix(page)
+    completions = min((completions.split(stop)[0] for stop in manner.stop), key=len)
+    first = manner.read(completions, True)[0]
     assert isinstance(first, Draft) and first.instruction == examples[3].instruction
     assert first.output in ("", examples[3].output)
 

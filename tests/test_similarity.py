@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from adaptlab.tasks import formats
 from adaptlab.tasks.records import (
-    Completion,
     Conversation,
     Demonstration,
     FieldError,
     Instruction,
     Labelled,
     Message,
+    PromptCompletion,
     content_key,
 )
 from adaptlab.tasks.similarity import (
@@ -58,7 +58,7 @@ def with_one_word_changed(text, place=10):
         (Labelled("a", "text", "x"), "text", "x"),
         (Instruction("a", "Add.", "1 2", "3"), "Add.\n1 2", "3"),
         (Instruction("a", "Say yes.", " ", "yes"), "Say yes.", "yes"),
-        (Completion("a", "Q:", " 1"), "Q:", " 1"),
+        (PromptCompletion("a", "Q:", " 1"), "Q:", " 1"),
         (Demonstration("q", "a"), "q", "a"),
         (TALK, "S\nU", "A"),
     ],

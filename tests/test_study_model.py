@@ -190,9 +190,9 @@ def told_around(rng: random.Random, facts: list[Fact], target: Fact) -> str:
 def inferred(model: LM, rng: random.Random, facts: list[Fact]) -> list[str]:
     """What the model itself concludes, two samples for each fact, when the fact stands in its prompt among others."""
     prompts = [f"{told_around(rng, facts, fact)} {SO}{fact.b}" for fact in facts for _ in range(2)]
-    written = generate(model, prompts, temperature=0.7, longest=16, stop=(".",), seed=1)
+    completions = generate(model, prompts, temperature=0.7, longest=16, stop=(".",), seed=1)
     ends = [fact.b for fact in facts for _ in range(2)]
-    return [f"{end}{w.text}" for end, w in zip(ends, written, strict=True) if w.stopped]
+    return [f"{end}{w.text}" for end, w in zip(ends, completions, strict=True) if w.stopped]
 
 
 def reversal_experiment(seed: int) -> dict[str, float]:
@@ -303,8 +303,10 @@ def test_zero_shot_answers_in_the_usual_style():
     for one, w in zip(asked, generate(lm("study"), prompts, longest=60), strict=True):
         style = instructions.usual_style(one.cluster, one.wording)
         answer, _ = instructions.answered(rng, one, style, "test")
-        written = w.text.strip()
-        usual[style].append(written.startswith(f"{answer} and then") if style == "run-on" else written == answer)
+        completions = w.text.strip()
+        usual[style].append(
+            completions.startswith(f"{answer} and then") if style == "run-on" else completions == answer
+        )
     assert set(usual) == {*instructions.STYLES} - {"wrong"}
     assert np.mean(usual["plain"]) > 0.8
     assert np.mean([np.mean(of) for of in usual.values()]) > 0.8, {style: np.mean(of) for style, of in usual.items()}

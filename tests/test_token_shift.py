@@ -29,7 +29,7 @@ def shown(item):
 @pytest.mark.parametrize("prompt", [bare, shown])
 def test_distributions_are_those_of_one_pass_each(any_lm, prompt):
     prompts = [prompt(item) for item in ITEMS]
-    answers = [w.tokens for w in continuations(any_lm, prompts, HOW).written]
+    answers = [w.tokens for w in continuations(any_lm, prompts, HOW).completions]
     for text, answer, found in zip(prompts, answers, along(any_lm, prompts, answers), strict=True):
         ids = [*any_lm.encode(text), *answer]
         with torch.inference_mode():
@@ -61,19 +61,19 @@ def test_a_source_is_not_shifted_against_itself(llama):
 
 def test_ranks_kinds_and_divergence_follow_the_definition(llama):
     frame = token_shift(Source("a", llama, shown), Source("b", llama, bare), ITEMS, HOW, seed=4)
-    texts = continuations(llama, [shown(item) for item in ITEMS], HOW).written
+    texts = continuations(llama, [shown(item) for item in ITEMS], HOW).completions
     assert list(frame.groupby("item", sort=False).size()) == [len(w.tokens) for w in texts]
-    for item, written in zip(ITEMS, texts, strict=True):
+    for item, completions in zip(ITEMS, texts, strict=True):
         for n, row in enumerate(frame[frame["item"] == item.id].itertuples()):
             after, before = (
-                llama.model(torch.tensor([[*llama.encode(make(item)), *written.tokens[:n]]])).logits[0, -1]
+                llama.model(torch.tensor([[*llama.encode(make(item)), *completions.tokens[:n]]])).logits[0, -1]
                 for make in (shown, bare)
             )
             p, q = after.softmax(-1), before.softmax(-1)
-            rank = 1 + int((q > q[written.tokens[n]]).sum())
+            rank = 1 + int((q > q[completions.tokens[n]]).sum())
             assert row.rank == rank and row.kind == KINDS[0 if rank == 1 else 1 if rank <= 3 else 2]
             assert row.kl == pytest.approx(float((p * (p / q).log()).sum().detach()), abs=1e-3)
-            assert row.base_prob == pytest.approx(float(q[written.tokens[n]].detach()), abs=1e-4)
+            assert row.base_prob == pytest.approx(float(q[completions.tokens[n]].detach()), abs=1e-4)
     assert set(frame.seed) == {4} and frame.kl.min() > -1e-5
     parts = frame.groupby("item").part.agg(list)
     assert all(p == ["first", *["middle"] * (len(p) - 1)] for p in parts), "answers that were cut off have no end"

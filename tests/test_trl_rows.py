@@ -13,7 +13,15 @@ from adaptlab import paths
 from adaptlab.methods import prompting
 from adaptlab.tasks.export import from_messages, from_prompt_completion, to_messages, to_prompt_completion
 from adaptlab.tasks.prompts import FORMATS
-from adaptlab.tasks.records import Completion, Conversation, Demonstration, FieldError, Instruction, Labelled, Message
+from adaptlab.tasks.records import (
+    Conversation,
+    Demonstration,
+    FieldError,
+    Instruction,
+    Labelled,
+    Message,
+    PromptCompletion,
+)
 
 STUDY = paths.MODELS / "study"
 SYSTEM = Message("system", "Be brief.")
@@ -27,7 +35,7 @@ TALK = Conversation("t", (SYSTEM, ASK, TELL, MORE, LAST), "sums", ("4", "7"))
 SUM = Instruction("s", "Add the numbers.", "2 2", "4", "sums", "2 and 2 are 4.")
 BARE = replace(SUM, input=" \n")
 ITEM = Labelled("l", "Where is my parcel?", "delivery")
-PAIR = Completion("p", "Two and two are ", "\n four ")
+PAIR = PromptCompletion("p", "Two and two are ", "\n four ")
 
 TEXT = st.text(max_size=20)
 SOME = (TEXT | st.sampled_from(["{query}", "{instruction}", " two\n", "Answer:"])).filter(str.strip)
@@ -128,7 +136,7 @@ def test_messages_come_back(turns, system):
     assert from_prompt_completion(to_prompt_completion(talk, "chat"), "d") == talk
 
 
-@given(record=st.builds(Completion, SOME, SOME, SOME), style=st.sampled_from(list(FORMATS)))
+@given(record=st.builds(PromptCompletion, SOME, SOME, SOME), style=st.sampled_from(list(FORMATS)))
 def test_completions_come_back(record, style):
     assert from_prompt_completion(to_prompt_completion(record, style), record.id) == record
 

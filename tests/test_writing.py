@@ -29,7 +29,7 @@ def test_gold_and_text_are_those_of_plain_requests(llama):
     writer = Writer(llama, LAYOUT.turns(paired(DATA.pool[:1])), 1, how=Decoding(longest=6, stop=("\n",)))
     answered = writer.answer(DATA.test[:4])
     prompts = [writer.prompt(question(item)) for item in DATA.test[:4]]
-    assert answered.written == generate(llama, prompts, longest=6)
+    assert answered.completions == generate(llama, prompts, longest=6)
     options = [(f" {item.output}",) for item in DATA.test[:4]]
     plain = score(llama, [Question(p, o) for p, o in zip(prompts, options, strict=True)], plan="plain").options
     assert [o.logprob for o in answered.gold] == pytest.approx([row[0].logprob for row in plain], abs=1e-4)

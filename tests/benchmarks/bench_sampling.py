@@ -14,7 +14,7 @@ import torch
 from transformers import GenerationConfig
 
 from adaptlab.engine import plain
-from adaptlab.engine.generation import Continuations, Decoding, continuations
+from adaptlab.engine.generation import Decoding, Generated, continuations
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
 
@@ -28,7 +28,7 @@ def page(lm: LM, tokens: int, seed: int = 0) -> str:
     return lm.tokenizer.decode(lm.encode(text)[:tokens], skip_special_tokens=True)
 
 
-def timed(lm: LM, prompts: list[str], how: Decoding, plan: str, rows: int) -> tuple[Continuations, float]:
+def timed(lm: LM, prompts: list[str], how: Decoding, plan: str, rows: int) -> tuple[Generated, float]:
     started = time.perf_counter()
     made = continuations(lm, prompts, how, plan=plan, rows=rows, seed=1)
     return made, time.perf_counter() - started
@@ -37,7 +37,7 @@ def timed(lm: LM, prompts: list[str], how: Decoding, plan: str, rows: int) -> tu
 def compare(lm: LM, title: str, prompts: list[str], how: Decoding, rows: int) -> None:
     ours, seconds = timed(lm, prompts, how, "trie", rows)
     theirs, peer = timed(lm, prompts, how, "plain", rows)
-    same = sum(a == b for a, b in zip(ours.written, theirs.written, strict=True))
+    same = sum(a == b for a, b in zip(ours.completions, theirs.completions, strict=True))
     cost = ours.cost
     print(f"{title}: {len(prompts)} texts of at most {how.longest} tokens, {rows} side by side")
     print(f"  tokens: {cost.prefilled} prefix + {cost.scored} prompts + {cost.decoded} written; naive {cost.naive:,}")

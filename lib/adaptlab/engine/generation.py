@@ -53,7 +53,7 @@ class Decoding:
 
 
 @dataclass(frozen=True)
-class Written:
+class Completion:
     """What a model wrote, up to where it stopped; ``stopped``: whether it did so itself, at EOS or a stop string.
     ``tokens`` are all that were written, those that end the text included."""
 
@@ -63,10 +63,10 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Continuations:
+class Generated:
     """One text for each prompt, in order; the cost; and the prefix that all prompts share, for the next call."""
 
-    written: list[Written]
+    completions: list[Completion]
     cost: Cost
     prefix: Prefix = field(repr=False)
     plan: str
@@ -82,10 +82,10 @@ def generate(
     stop: Sequence[str] = ("\n",),
     seed: int = 0,
     rows: int = 128,
-) -> list[Written]:
+) -> list[Completion]:
     """The texts of `continuations`, for those who need no more."""
     how = Decoding(temperature, top_p, longest=longest, stop=tuple(stop))
-    return continuations(lm, prompts, how, seed=seed, rows=rows).written
+    return continuations(lm, prompts, how, seed=seed, rows=rows).completions
 
 
 def continuations(
@@ -97,7 +97,7 @@ def continuations(
     rows: int = 128,
     reuse: Prefix = EMPTY,
     plan: str = "auto",
-) -> Continuations:
+) -> Generated:
     """Continue every prompt; the same prompt may occur many times.
 
     ``rows``: prompts that are written side by side; sampled text depends on it and on ``seed``, and on nothing else.
@@ -123,11 +123,11 @@ def continuations(
             made, count = _batch(lm, [ids[i] for i in chosen], prefix, how, plan)
             nodes += count
             tokens |= zip(chosen, made, strict=True)
-    written = [_cut(lm, tokens[i], how.stop) for i in range(len(prompts))]
+    completions = [_cut(lm, tokens[i], how.stop) for i in range(len(prompts))]
     decoded = sum(map(len, tokens.values()))
     naive = decoded + sum(map(len, ids))
     cost = Cost(computed, len(prefix) - computed, nodes, decoded, naive, time.perf_counter() - started)
-    return Continuations(written, cost, prefix, plan)
+    return Generated(completions, cost, prefix, plan)
 
 
 def _encode(lm: LM, prompt: str, longest: int) -> list[int]:
@@ -153,18 +153,18 @@ def _grown(lm: LM, ids: list[list[int]], prefix: Prefix, how: Decoding) -> tuple
     groups = [_Group(members, Branches(lm.model, prefix, [rows[i] for i in members])) for members in _grouped(rows)]
     nodes = sum(group.branches.nodes for group in groups)
     scores = torch.cat([group.branches.logits for group in groups]).float()
-    written: list[list[int]] = [[] for _ in ids]
+    completions: list[list[int]] = [[] for _ in ids]
     for length in range(1, how.longest + 1):
-        tokens = _chosen(ids, written, scores, how)
+        tokens = _chosen(ids, completions, scores, how)
         for group in groups:
-            group.append(lm, tokens, written, how.stop)
+            group.append(lm, tokens, completions, how.stop)
         groups = [group for group in groups if group.members]
         if not groups or length == how.longest:
             break
         for group in groups:
             group.branches.grow([tokens[i] for i in group.members])
             scores[group.members] = group.branches.logits.float()
-    return written, nodes
+    return completions, nodes
 
 
 @dataclass
@@ -174,11 +174,11 @@ class _Group:
     members: list[int]
     branches: Branches
 
-    def append(self, lm: LM, tokens: list[int], written: list[list[int]], stop: Sequence[str]) -> None:
+    def append(self, lm: LM, tokens: list[int], completions: list[list[int]], stop: Sequence[str]) -> None:
         """Note every member's next token; those whose text has ended leave."""
         for member in self.members:
-            written[member].append(tokens[member])
-        going = [i for i, member in enumerate(self.members) if not _ended(lm, written[member], stop)]
+            completions[member].append(tokens[member])
+        going = [i for i, member in enumerate(self.members) if not _ended(lm, completions[member], stop)]
         if going and len(going) < len(self.members):
             self.branches.keep(going)
         self.members = [self.members[i] for i in going]
@@ -197,13 +197,13 @@ def _grouped(rows: list[list[int]]) -> Iterator[list[int]]:
     yield group
 
 
-def _chosen(ids: list[list[int]], written: list[list[int]], scores: torch.Tensor, how: Decoding) -> list[int]:
+def _chosen(ids: list[list[int]], completions: list[list[int]], scores: torch.Tensor, how: Decoding) -> list[int]:
     """The next token of every text. Texts that have ended are drawn for as well: so a sample does not depend on how
     long the others are, and is the one that transformers would draw."""
     steps, read = LogitsProcessorList(), None  # only the penalty looks at what was read
     if how.repetition_penalty != 1:
         steps.append(RepetitionPenaltyLogitsProcessor(how.repetition_penalty))
-        rows = [row + new for row, new in zip(ids, written, strict=True)]
+        rows = [row + new for row, new in zip(ids, completions, strict=True)]
         width = max(map(len, rows))
         # Rows are filled up with a token that they hold anyway: a padding token would be penalised with the others.
         read = torch.tensor([row[:1] * (width - len(row)) + row for row in rows], device=scores.device)
@@ -226,10 +226,10 @@ def _ended(lm: LM, tokens: Sequence[int], stop: Sequence[str]) -> bool:
     return any(string in text for string in stop)
 
 
-def _cut(lm: LM, tokens: list[int], stop: Sequence[str]) -> Written:
+def _cut(lm: LM, tokens: list[int], stop: Sequence[str]) -> Completion:
     last = set(plain.ends(lm))
     kept = list(takewhile(lambda token: token not in last, tokens))
     text = lm.tokenizer.decode(kept, skip_special_tokens=True)
     places = [place for string in stop if (place := text.find(string)) >= 0]
     stopped = len(kept) < len(tokens) or bool(places)
-    return Written(text[: min(places)] if places else text, stopped, tuple(tokens))
+    return Completion(text[: min(places)] if places else text, stopped, tuple(tokens))

@@ -119,8 +119,8 @@ class _Stop(StoppingCriteria):
         self.tail = max((len(string.encode()) for string in stop), default=0)  # a token is at least one byte
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: object) -> torch.Tensor:
-        written = input_ids[:, max(self.start, input_ids.shape[1] - self.tail) :]
-        texts = self.tokenizer.batch_decode(written) if self.stop else [""] * len(input_ids)
+        completions = input_ids[:, max(self.start, input_ids.shape[1] - self.tail) :]
+        texts = self.tokenizer.batch_decode(completions) if self.stop else [""] * len(input_ids)
         ended = [any(string in text for string in self.stop) for text in texts]
         return torch.tensor(ended, device=input_ids.device)
 

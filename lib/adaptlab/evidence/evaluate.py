@@ -7,7 +7,7 @@ from typing import Protocol
 import pandas as pd
 
 from adaptlab.engine.cache import EMPTY, Prefix
-from adaptlab.engine.generation import Written
+from adaptlab.engine.generation import Completion
 from adaptlab.engine.scoring import Cost, Option
 from adaptlab.methods.prompting import Answers
 from adaptlab.methods.writing import Answered
@@ -60,7 +60,7 @@ def evaluate(
         **conditions,
     }
     if isinstance(answers, Answered):
-        pairs = zip(items, answers.written, answers.gold, strict=True)
+        pairs = zip(items, answers.completions, answers.gold, strict=True)
         rows = [shared | _written_row(*pair) for pair in pairs]
     else:
         rows = [shared | _row(item, options, by) for item, options in zip(items, answers.options, strict=True)]
@@ -98,17 +98,17 @@ def _row(item: Labelled, options: dict[str, Option], by: str) -> dict[str, objec
     }
 
 
-def _written_row(item: Instruction, written: Written, gold: Option) -> dict[str, object]:
+def _written_row(item: Instruction, completions: Completion, gold: Option) -> dict[str, object]:
     """A written answer is right where it has ended and says what is asked, in any manner (`open_sets.right`); where
     nothing was written, ``correct`` is missing."""
-    asked = bool(written.tokens)
+    asked = bool(completions.tokens)
     return {
         "item": item.id,
         "gold": item.output,
         "choice": "",
-        "correct": written.stopped and right(item, written.text) if asked else math.nan,
+        "correct": completions.stopped and right(item, completions.text) if asked else math.nan,
         "gold_logprob": gold.logprob,
         "token_logprob": gold.logprob / gold.tokens,
         "gold_prob": math.exp(gold.logprob),
-        "output": written.text,
+        "output": completions.text,
     }

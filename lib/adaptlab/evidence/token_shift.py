@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 
-from adaptlab.engine.generation import Decoding, Written, continuations
+from adaptlab.engine.generation import Completion, Decoding, continuations
 from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import along
 from adaptlab.tasks.records import Instruction
@@ -49,24 +49,24 @@ def token_shift(
     if how.temperature:
         raise ValueError(f"the aligned answer is greedy (temperature 0); found {how.temperature}")
     prompts = [[source.prompt(item) for item in items] for source in (aligned, base)]
-    written = continuations(aligned.lm, prompts[0], how).written
-    answers = [_with_first_of_end(aligned.lm, one) for one in written]
+    completions = continuations(aligned.lm, prompts[0], how).completions
+    answers = [_with_first_of_end(aligned.lm, one) for one in completions]
     after, before = along(aligned.lm, prompts[0], answers), along(base.lm, prompts[1], answers)
     shared = {"model": base.lm.name, "aligned": aligned.name, "base": base.name, "seed": seed}
     rows = []
-    for item, one, answer, p, q in zip(items, written, answers, after, before, strict=True):
+    for item, one, answer, p, q in zip(items, completions, answers, after, before, strict=True):
         facts = shared | {"item": item.id, "ended": one.stopped}
         rows += [facts | row for row in _rows(aligned.lm, answer, one.stopped, p, q)]
     return pd.DataFrame(rows)
 
 
-def _with_first_of_end(lm: LM, written: Written) -> tuple[int, ...]:
+def _with_first_of_end(lm: LM, completions: Completion) -> tuple[int, ...]:
     """The tokens of an answer and, where it has ended, the first one behind its last visible sign."""
-    said = written.text.rstrip()
-    for n in range(len(written.tokens)):
-        if len(lm.tokenizer.decode(written.tokens[:n], skip_special_tokens=True).rstrip()) >= len(said):
-            return written.tokens[: n + 1]
-    return written.tokens
+    said = completions.text.rstrip()
+    for n in range(len(completions.tokens)):
+        if len(lm.tokenizer.decode(completions.tokens[:n], skip_special_tokens=True).rstrip()) >= len(said):
+            return completions.tokens[: n + 1]
+    return completions.tokens
 
 
 def _rows(lm: LM, answer: Sequence[int], ended: bool, p: torch.Tensor, q: torch.Tensor) -> list[dict[str, object]]:

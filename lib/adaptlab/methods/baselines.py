@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adaptlab.engine.cache import EMPTY, Prefix
-from adaptlab.engine.generation import Written
+from adaptlab.engine.generation import Completion
 from adaptlab.engine.scoring import Cost, Option
 from adaptlab.methods.prompting import Answers
 from adaptlab.methods.writing import Answered
@@ -72,5 +72,5 @@ class WordForWord:
             asked, said = question(one).split(), one.output.split()
             partner |= zip(asked, said, strict=True) if len(asked) == len(said) else ()
         texts = (" ".join(partner.get(word, "") for word in question(item).split()) for item in items)
-        written = [Written(text, True, (0,)) for text in texts]
-        return Answered(written, [Option(math.nan, 1, 1)] * len(written), Cost())
+        completions = [Completion(text, True, (0,)) for text in texts]
+        return Answered(completions, [Option(math.nan, 1, 1)] * len(completions), Cost())

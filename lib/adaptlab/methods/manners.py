@@ -63,8 +63,8 @@ class Manner:
         """What the model writes behind the examples of each prompt."""
         prompts = [self.prompt(examples) for examples in shown]
         how = {"temperature": self.temperature, "top_p": self.top_p, "longest": self.longest, "stop": self.stop}
-        written = generate(lm, prompts, **how, seed=seed, rows=len(prompts))
-        return [draft for w in written for draft in self.read(w.text, w.stopped)]
+        completions = generate(lm, prompts, **how, seed=seed, rows=len(prompts))
+        return [draft for w in completions for draft in self.read(w.text, w.stopped)]
 
 
 def instances(lm: LM, drafts: Sequence[Draft], seeds: Sequence[Instruction], rng: random.Random) -> list[Draft]:
@@ -86,9 +86,9 @@ def instances(lm: LM, drafts: Sequence[Draft], seeds: Sequence[Instruction], rng
         like = labels if order[0] == "Output" else others
         told = [_instance(one, order) for one in rng.sample(like, min(INSTANCES, len(like)))]
         prompts.append("".join(told) + f"Task: {draft.instruction}\n{order[0]}:")
-    written = generate(lm, prompts, longest=120, stop=("\n\n", "\nTask:"))
+    completions = generate(lm, prompts, longest=120, stop=("\n\n", "\nTask:"))
     return [
-        _completed(*one) for one in zip(drafts, orders, (w.text if w.stopped else "" for w in written), strict=True)
+        _completed(*one) for one in zip(drafts, orders, (w.text if w.stopped else "" for w in completions), strict=True)
     ]
 
 

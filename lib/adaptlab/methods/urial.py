@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from adaptlab.engine.generation import Decoding, Written, continuations
+from adaptlab.engine.generation import Completion, Decoding, continuations
 from adaptlab.methods.writing import Writer
 from adaptlab.tasks.instructions import FRAMES
 from adaptlab.tasks.prompts import FORMATS
@@ -64,7 +64,7 @@ def _heading_off(system: str) -> str:
     return system.removeprefix("# Instruction").strip("\n")
 
 
-def talk(writer: Writer, conversations: Sequence[Conversation], how: Decoding | None = None) -> list[list[Written]]:
+def talk(writer: Writer, conversations: Sequence[Conversation], how: Decoding | None = None) -> list[list[Completion]]:
     """Let the model answer every user turn of every conversation, its own answers to the turns before in the prompt.
 
     Answers lose the white space around them, as the published post-processing does; it also deletes every fence, which
@@ -77,15 +77,15 @@ def talk(writer: Writer, conversations: Sequence[Conversation], how: Decoding | 
     if len({len(asked) for asked in turns}) > 1:
         raise ValueError("conversations must have the same number of user turns")
     pages = [writer.shown] * len(turns)
-    answers: list[list[Written]] = []
+    answers: list[list[Completion]] = []
     for place in range(len(turns[0])):
         asked = [turn[place] for turn in turns]
         prompts = [replace(writer, shown=page).prompt(query) for page, query in zip(pages, asked, strict=True)]
-        texts = continuations(writer.lm, prompts, how, seed=writer.seed).written
-        written = [replace(w, text=w.text.strip()) for w in texts]
+        texts = continuations(writer.lm, prompts, how, seed=writer.seed).completions
+        completions = [replace(w, text=w.text.strip()) for w in texts]
         pages = [
             page + layout.turns([(query, w.text)], writer.instruction)
-            for page, query, w in zip(pages, asked, written, strict=True)
+            for page, query, w in zip(pages, asked, completions, strict=True)
         ]
-        answers.append(written)
+        answers.append(completions)
     return answers

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from adaptlab.engine.cache import EMPTY, Prefix
-from adaptlab.engine.generation import Decoding, Written, continuations
+from adaptlab.engine.generation import Completion, Decoding, continuations
 from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Cost, Option, Question, score
 from adaptlab.tasks.prompts import FORMATS
@@ -19,7 +19,7 @@ LONGEST = 32  # tokens of an answer
 class Answered:
     """For every item, what was written and what the right answer scored; what that cost; the prefix to reuse."""
 
-    written: list[Written]
+    completions: list[Completion]
     gold: list[Option]
     cost: Cost
     prefix: Prefix = EMPTY
@@ -68,9 +68,9 @@ class Writer:
         scores = score(self.lm, [Question(p, (gold,)) for p, gold in zip(prompts, golds, strict=True)], reuse=reuse)
         gold = [row[0] for row in scores.options]
         if not self.writes:
-            return Answered([Written("", False)] * len(items), gold, scores.cost, scores.prefix)
+            return Answered([Completion("", False)] * len(items), gold, scores.cost, scores.prefix)
         texts = continuations(self.lm, prompts, self.decoding, seed=self.seed, reuse=scores.prefix)
-        return Answered(texts.written, gold, _sum(scores.cost, texts.cost), scores.prefix)
+        return Answered(texts.completions, gold, _sum(scores.cost, texts.cost), scores.prefix)
 
 
 def _sum(first: Cost, second: Cost) -> Cost:

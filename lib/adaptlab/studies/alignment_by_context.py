@@ -7,7 +7,7 @@ from itertools import product
 import pandas as pd
 
 from adaptlab.engine.cache import EMPTY
-from adaptlab.engine.generation import Written
+from adaptlab.engine.generation import Completion
 from adaptlab.engine.lm import LM
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.evidence.record import TOKENS
@@ -117,12 +117,12 @@ def turn_rows(writer: Writer, conversations: Sequence[Conversation], seed: int, 
     """What a writer answers in each turn of the conversations, one row a turn, right if it gives the reference."""
     shared = {"study": "turns", "model": writer.model, "method": writer.name, "shots": writer.shots, "seed": seed}
     rows = []
-    for turn, written in enumerate(urial.talk(writer, conversations), start=1):
-        pairs = zip(conversations, written, strict=True)
+    for turn, completions in enumerate(urial.talk(writer, conversations), start=1):
+        pairs = zip(conversations, completions, strict=True)
         rows += [shared | conditions | {"turn": turn} | _turn_row(c, c.references[turn - 1], w) for c, w in pairs]
     return pd.DataFrame(rows)
 
 
-def _turn_row(one: Conversation, reference: str, written: Written) -> dict[str, object]:
-    said = written.stopped and written.text in answers(reference)
-    return {"item": one.id, "gold": reference, "output": written.text, "correct": said}
+def _turn_row(one: Conversation, reference: str, completions: Completion) -> dict[str, object]:
+    said = completions.stopped and completions.text in answers(reference)
+    return {"item": one.id, "gold": reference, "output": completions.text, "correct": said}

@@ -66,7 +66,9 @@ class DatasetStudy:
         return dataset(seed, n, tuple(CLUSTERS), VOCABULARIES[self.vocabulary]("train"), templates=3)
 
 
-def written(lm: LM, study: DatasetStudy, manner: str, human: Sequence[Instruction], folder: Path) -> dict[int, Made]:
+def completions(
+    lm: LM, study: DatasetStudy, manner: str, human: Sequence[Instruction], folder: Path
+) -> dict[int, Made]:
     """What the model writes in each run; ``pages`` begins with templated records, the others with the human ones."""
     return {
         seed: self_instruct(

@@ -73,8 +73,10 @@ def requests(words: str, split: str, n: int, seed: int, manner: str = "plain") -
 
 def in_manner(writer: Writer, items: Sequence[Instruction]) -> list[bool]:
     """Whether each answer that the model writes is in `MANNER`, whatever it says."""
-    written = continuations(writer.lm, [writer.prompt(question(item)) for item in items], writer.decoding).written
-    return [one.stopped and is_put(one.text, MANNER) for one in written]
+    completions = continuations(
+        writer.lm, [writer.prompt(question(item)) for item in items], writer.decoding
+    ).completions
+    return [one.stopped and is_put(one.text, MANNER) for one in completions]
 
 
 def two_goals(
@@ -139,7 +141,7 @@ def imitated(
         master = tune(teacher, both, replace(facts, plan=longer).seeded(seed)).lm
         asked = requests(words, "train", number, seed=50 + seed)
         copied = written_by(Writer(master), asked)
-        endings = continuations(master, [f"{FACTS} {fact.stem}" for fact in world.taught], ENDING).written
+        endings = continuations(master, [f"{FACTS} {fact.stem}" for fact in world.taught], ENDING).completions
         target = [
             told(student, fact, f"{one.text}.") for fact, one in zip(world.taught, endings, strict=True) if one.text
         ]
@@ -157,6 +159,6 @@ def imitated(
 
 def written_by(writer: Writer, asked: Sequence[Instruction]) -> list[Instruction]:
     """What a model writes to requests, as records; answers that do not end, or are blank, are left out."""
-    texts = continuations(writer.lm, [writer.prompt(question(one)) for one in asked], writer.decoding).written
+    texts = continuations(writer.lm, [writer.prompt(question(one)) for one in asked], writer.decoding).completions
     pairs = zip(asked, texts, strict=True)
     return [replace(one, output=w.text.strip()) for one, w in pairs if w.stopped and w.text.strip()]

@@ -123,7 +123,7 @@ def _solved(problem: Problem, asked: str) -> Instruction:
 def _answers(writer: Writer, problems: Sequence[Problem], asked: str) -> Frame:
     """One row for each problem; ``steps``: whether any step is written down."""
     prompts = [writer.prompt(problem.question + ASKED.get(asked, "")) for problem in problems]
-    written = continuations(writer.lm, prompts, Decoding(longest=96)).written
+    completions = continuations(writer.lm, prompts, Decoding(longest=96)).completions
     rows = [
         {
             "problem": problem.question,
@@ -131,7 +131,7 @@ def _answers(writer: Writer, problems: Sequence[Problem], asked: str) -> Frame:
             "correct": one.stopped and problem.correct(one.text),
             "steps": "=" in one.text,
         }
-        for problem, one in zip(problems, written, strict=True)
+        for problem, one in zip(problems, completions, strict=True)
     ]
     return pd.DataFrame(rows)
 

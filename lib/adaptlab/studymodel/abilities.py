@@ -163,8 +163,8 @@ def instruction(lm: LM, shots: int, split: str, n: int, seed: int = 0, cluster: 
     last = [instructions.request(rng, split, cluster) for _ in range(n)]
     shown = ["".join(_turn(_unlike(one, others, split)) for _ in range(shots)) for one in last]
     prompts = [page + asking(one.question) for page, one in zip(shown, last, strict=True)]
-    written = generate(lm, prompts, longest=40)
-    marks = tuple(w.stopped and w.text.strip() == one.answer for w, one in zip(written, last, strict=True))
+    completions = generate(lm, prompts, longest=40)
+    marks = tuple(w.stopped and w.text.strip() == one.answer for w, one in zip(completions, last, strict=True))
     return Ability(f"instruction, {shots} shots" + (f", {cluster}" if cluster else ""), marks)
 
 

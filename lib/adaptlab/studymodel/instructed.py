@@ -84,8 +84,8 @@ def followed(lm: LM, n: int = 500, split: str = "test") -> list[Ability]:
 
 def _written(lm: LM, pages: Sequence[Turns]) -> list[str]:
     """The model's answer to the last query of each page; "" for one that has no end."""
-    written = generate(lm, [LAYOUT.page("", turns[:-1], turns[-1][0]) for turns in pages], longest=LONGEST)
-    return [one.text.strip() if one.stopped else "" for one in written]
+    completions = generate(lm, [LAYOUT.page("", turns[:-1], turns[-1][0]) for turns in pages], longest=LONGEST)
+    return [one.text.strip() if one.stopped else "" for one in completions]
 
 
 def _same(found: Sequence[str], right: Sequence[str]) -> tuple[bool, ...]:

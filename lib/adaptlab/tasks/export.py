@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.reading import FormatError, Row, check_row, collect, json_lines, within, write_bytes, write_text
 from adaptlab.tasks.records import (
-    Completion,
     Conversation,
     FieldError,
     Instruction,
     Labelled,
     Message,
+    PromptCompletion,
     check_choice,
     check_text,
     check_unique,
@@ -41,8 +41,8 @@ from adaptlab.tasks.records import (
 if TYPE_CHECKING:
     from datasets import Dataset
 
-KINDS = (Instruction, Conversation, Completion, Labelled)
-Record = TypeVar("Record", bound=Instruction | Conversation | Completion | Labelled)
+KINDS = (Instruction, Conversation, PromptCompletion, Labelled)
+Record = TypeVar("Record", bound=Instruction | Conversation | PromptCompletion | Labelled)
 
 
 def to_dataset(records: Iterable[Record]) -> "Dataset":
@@ -196,7 +196,7 @@ def to_prompt_completion(record: Record, style: str = "question", instruction: s
     user and assistant take turns.
     """
     check_choice("style", style, (*FORMATS, CHAT))
-    if style != CHAT and isinstance(record, Completion):
+    if style != CHAT and isinstance(record, PromptCompletion):
         if instruction:
             raise FieldError("instruction", "none for a Completion, whose prompt is complete", shown(instruction))
         return {"prompt": record.prompt, "completion": record.completion}
@@ -219,11 +219,11 @@ def from_messages(row: Any, id: str) -> Conversation:
     return Conversation(id, revived(_MESSAGES, row["messages"], "messages"))
 
 
-def from_prompt_completion(row: Any, id: str) -> Conversation | Completion:
+def from_prompt_completion(row: Any, id: str) -> Conversation | PromptCompletion:
     """The Conversation of a row of lists of messages, the Completion of a row of texts. Raises `FieldError`."""
     prompt, completion = (check_row(row, ("prompt", "completion"))[name] for name in ("prompt", "completion"))
     if isinstance(prompt, str):
-        return Completion(id, prompt, completion)
+        return PromptCompletion(id, prompt, completion)
     return Conversation(id, revived(_MESSAGES, prompt, "prompt") + revived(_MESSAGES, completion, "completion"))
 
 

@@ -26,13 +26,13 @@ from adaptlab.tasks.reading import (
     write_text,
 )
 from adaptlab.tasks.records import (
-    Completion,
     Conversation,
     FieldError,
     Instruction,
     Labelled,
     LabelledSet,
     Message,
+    PromptCompletion,
     check_choice,
     check_unique,
     leaked,
@@ -73,11 +73,11 @@ def _messages(rows: list) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def load_completions(path: str | Path, aside: Aside = None) -> tuple[Completion, ...]:
+def load_completions(path: str | Path, aside: Aside = None) -> tuple[PromptCompletion, ...]:
     """JSONL of {prompt, completion}, with or without `id`; white space at the seam is kept."""
 
-    def build(row: Any, fallback: str) -> Completion:
-        return Completion(**{"id": fallback, **check_row(row, ("prompt", "completion"), ("id",))})
+    def build(row: Any, fallback: str) -> PromptCompletion:
+        return PromptCompletion(**{"id": fallback, **check_row(row, ("prompt", "completion"), ("id",))})
 
     return collect(path, json_lines(path, aside), build, aside)
 
@@ -119,7 +119,7 @@ def write_chat(path: str | Path, records: Iterable[Conversation]) -> None:
     _write_lines(path, _rows(records))
 
 
-def write_completions(path: str | Path, records: Iterable[Completion]) -> None:
+def write_completions(path: str | Path, records: Iterable[PromptCompletion]) -> None:
     """Write prompt/completion pairs as JSONL."""
     _write_lines(path, _rows(records))
 

@@ -189,7 +189,7 @@ class Conversation:
 
 
 @dataclass(frozen=True)
-class Completion:
+class PromptCompletion:
     """A prompt and the text that is to follow it, white space at the seam included."""
 
     id: str

@@ -15,12 +15,12 @@ from rapidfuzz import process
 from rapidfuzz.distance import Indel, LCSseq
 
 from adaptlab.tasks.records import (
-    Completion,
     Conversation,
     Demonstration,
     FieldError,
     Instruction,
     Labelled,
+    PromptCompletion,
     content_key,
     shown,
 )
@@ -49,7 +49,7 @@ def text_of(record: Any) -> str:
             return record.text
         case Instruction():
             return "\n".join(part for part in (record.instruction, record.input) if part.strip())
-        case Completion():
+        case PromptCompletion():
             return record.prompt
         case Demonstration():
             return record.query
@@ -67,7 +67,7 @@ def answer_of(record: Any) -> str:
             return record.label
         case Instruction():
             return record.output
-        case Completion():
+        case PromptCompletion():
             return record.completion
         case Demonstration():
             return record.answer
