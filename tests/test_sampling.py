@@ -24,40 +24,40 @@ def naive_greedy(lm, prompt: str, n: int) -> str:
 
 
 def test_greedy_is_the_argmax_of_every_step_and_padding_does_not_matter(any_lm):
-    completions = generate(any_lm, PROMPTS, longest=8, stop=())
+    completions = generate(any_lm, PROMPTS, max_new_tokens=8, stop=())
     assert [w.text for w in completions] == [naive_greedy(any_lm, prompt, 8) for prompt in PROMPTS]
-    assert [generate(any_lm, [prompt], longest=8, stop=())[0] for prompt in PROMPTS] == completions
+    assert [generate(any_lm, [prompt], max_new_tokens=8, stop=())[0] for prompt in PROMPTS] == completions
 
 
 def test_text_ends_before_a_stop_string_and_says_so(llama):
-    (whole,) = generate(llama, PROMPTS[:1], longest=12, stop=())
+    (whole,) = generate(llama, PROMPTS[:1], max_new_tokens=12, stop=())
     cut = whole.text[len(whole.text) // 2 :][:2]
-    (stopped,) = generate(llama, PROMPTS[:1], longest=12, stop=(cut,))
+    (stopped,) = generate(llama, PROMPTS[:1], max_new_tokens=12, stop=(cut,))
     assert stopped.text == whole.text[: whole.text.index(cut)] and stopped.stopped
-    assert not generate(llama, PROMPTS[:1], longest=12, stop=("no such string",))[0].stopped
+    assert not generate(llama, PROMPTS[:1], max_new_tokens=12, stop=("no such string",))[0].stopped
 
 
 def test_samples_follow_the_probabilities_and_the_seed(llama):
     prompt, n = "the blue house", 2000
     with torch.inference_mode():
         p = llama.model(torch.tensor([llama.encode(prompt)])).logits[0, -1].softmax(-1)
-    drawn = Counter(w.text for w in generate(llama, [prompt] * n, temperature=1.0, longest=1, stop=(), rows=500))
+    drawn = Counter(w.text for w in generate(llama, [prompt] * n, temperature=1.0, max_new_tokens=1, stop=(), rows=500))
     expected = Counter()  # several tokens can read alike
     for token, share in enumerate(p.tolist()):
         expected[llama.tokenizer.decode([token], skip_special_tokens=True)] += share
     assert max(expected.values()) > 0.1
     for text, share in expected.most_common(5):
         assert drawn[text] / n == pytest.approx(share, abs=0.05)
-    once, again = (generate(llama, PROMPTS, temperature=1.0, longest=6, seed=3) for _ in range(2))
-    assert once == again != generate(llama, PROMPTS, temperature=1.0, longest=6, seed=4)
+    once, again = (generate(llama, PROMPTS, temperature=1.0, max_new_tokens=6, seed=3) for _ in range(2))
+    assert once == again != generate(llama, PROMPTS, temperature=1.0, max_new_tokens=6, seed=4)
     state = torch.random.get_rng_state()
-    generate(llama, PROMPTS[:1], temperature=1.0, longest=2)
+    generate(llama, PROMPTS[:1], temperature=1.0, max_new_tokens=2)
     assert torch.equal(state, torch.random.get_rng_state())
 
 
 def test_a_prompt_that_leaves_no_room_is_refused(llama):
     with pytest.raises(ValueError, match="do not fit into"):
-        generate(llama, ["word " * llama.context_length], longest=8)
+        generate(llama, ["word " * llama.context_length], max_new_tokens=8)
 
 
 MANY = [
@@ -68,11 +68,11 @@ MANY = [
 @pytest.mark.parametrize(
     "how",
     [
-        Decoding(longest=12, stop=()),
-        Decoding(longest=12, stop=("e", "\n")),
-        Decoding(repetition_penalty=1.3, longest=12, stop=()),
-        Decoding(temperature=0.8, longest=12, stop=("o",)),
-        Decoding(temperature=1.2, top_p=0.9, repetition_penalty=1.15, longest=12, stop=()),
+        Decoding(max_new_tokens=12, stop=()),
+        Decoding(max_new_tokens=12, stop=("e", "\n")),
+        Decoding(repetition_penalty=1.3, max_new_tokens=12, stop=()),
+        Decoding(temperature=0.8, max_new_tokens=12, stop=("o",)),
+        Decoding(temperature=1.2, top_p=0.9, repetition_penalty=1.15, max_new_tokens=12, stop=()),
     ],
     ids=str,
 )
@@ -86,7 +86,7 @@ def test_branches_write_what_transformers_writes(any_lm, how):
 
 
 def test_a_prompt_with_many_continuations_is_computed_once(llama):
-    prompt, how = MANY[2], Decoding(temperature=1.0, longest=5, stop=())
+    prompt, how = MANY[2], Decoding(temperature=1.0, max_new_tokens=5, stop=())
     once = continuations(llama, [prompt], how).cost
     many = continuations(llama, [prompt] * 100, how).cost
     # one packed row holds 64 branches: the second one meets the last prompt token again
@@ -94,7 +94,7 @@ def test_a_prompt_with_many_continuations_is_computed_once(llama):
 
 
 def test_a_prefix_is_taken_over(llama):
-    how = Decoding(longest=6, stop=())
+    how = Decoding(max_new_tokens=6, stop=())
     first = continuations(llama, MANY, how)
     longer = [f"{MANY[0]} and {end}" for end in ("a", "b")]
     again = continuations(llama, longer, how, reuse=first.prefix)
@@ -118,7 +118,9 @@ def test_keys_that_no_branch_sees_are_dropped_and_nothing_changes(any_lm):
         assert torch.allclose(kept.logits, alone.logits, atol=1e-4)
 
 
-@pytest.mark.parametrize("field, value", [("temperature", -1), ("top_p", 0), ("repetition_penalty", 0), ("longest", 0)])
+@pytest.mark.parametrize(
+    "field, value", [("temperature", -1), ("top_p", 0), ("repetition_penalty", 0), ("max_new_tokens", 0)]
+)
 def test_impossible_decoding_is_refused(field, value):
     with pytest.raises(ValueError, match=f"{field} must be"):
         Decoding(**{field: value})
@@ -131,7 +133,7 @@ def test_an_unknown_plan_is_refused(llama):
 
 def test_a_penalty_does_not_see_the_padding():
     """Where padding is EOS, padded rows would be kept from ending."""
-    lm, how = tiny_lm("llama"), Decoding(repetition_penalty=1.5, longest=20, stop=())
+    lm, how = tiny_lm("llama"), Decoding(repetition_penalty=1.5, max_new_tokens=20, stop=())
     lm.tokenizer.pad_token = lm.tokenizer.eos_token
     together = continuations(lm, [*PROMPTS, *MANY], how).completions
     assert together == [continuations(lm, [prompt], how).completions[0] for prompt in [*PROMPTS, *MANY]]

@@ -195,7 +195,7 @@ def test_instances_are_written_for_every_instruction_in_order():
 
 
 def test_two_step_manners_run_and_resume(tmp_path):
-    short = replace(SELF_INSTRUCT, name="short", human=2, made=1, longest=60)
+    short = replace(SELF_INSTRUCT, name="short", human=2, made=1, max_new_tokens=60)
 
     def go(path, rounds):
         return self_instruct(lm(), load_seed(), short, path, wanted=99, rounds=rounds, prompts=2)

@@ -15,7 +15,7 @@ from adaptlab.tasks.sets import load_open, question
 from conftest import tiny_lm
 
 ITEMS = [Instruction(f"i{n}", text, "", "x") for n, text in enumerate(("the red house", "option two", "message: my"))]
-HOW = Decoding(longest=6, stop=())
+HOW = Decoding(max_new_tokens=6, stop=())
 
 
 def bare(item):

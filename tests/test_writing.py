@@ -26,10 +26,10 @@ def answers_of(shown: str) -> list[str]:
 
 
 def test_gold_and_text_are_those_of_plain_requests(llama):
-    writer = Writer(llama, LAYOUT.turns(paired(DATA.pool[:1])), 1, how=Decoding(longest=6, stop=("\n",)))
+    writer = Writer(llama, LAYOUT.turns(paired(DATA.pool[:1])), 1, how=Decoding(max_new_tokens=6, stop=("\n",)))
     answered = writer.answer(DATA.test[:4])
     prompts = [writer.prompt(question(item)) for item in DATA.test[:4]]
-    assert answered.completions == generate(llama, prompts, longest=6)
+    assert answered.completions == generate(llama, prompts, max_new_tokens=6)
     options = [(f" {item.output}",) for item in DATA.test[:4]]
     plain = score(llama, [Question(p, o) for p, o in zip(prompts, options, strict=True)], plan="plain").options
     assert [o.logprob for o in answered.gold] == pytest.approx([row[0].logprob for row in plain], abs=1e-4)
@@ -143,13 +143,13 @@ def test_the_second_turn_reads_the_models_own_first_answer(llama):
         for i, word in enumerate(("red", "blue house"))
     ]
     writer = urial.aligned(Writer(llama), PromptFile("Be short.", (Demonstration("Say a", "a"),)))
-    how = Decoding(longest=5, stop=("```",))
+    how = Decoding(max_new_tokens=5, stop=("```",))
     first, second = urial.talk(writer, talks, how)
     for one, a, b in zip(talks, first, second, strict=True):
         page = writer.prompt(one.messages[0].content)
-        assert a.text == generate(llama, [page], longest=5, stop=("```",))[0].text.strip()
+        assert a.text == generate(llama, [page], max_new_tokens=5, stop=("```",))[0].text.strip()
         page += f"{a.text}\n```\n\n# Query:\n```\nAgain, please\n```\n\n# Answer:\n```\n"
-        assert b.text == generate(llama, [page], longest=5, stop=("```",))[0].text.strip()
+        assert b.text == generate(llama, [page], max_new_tokens=5, stop=("```",))[0].text.strip()
 
 
 def test_talks_of_different_lengths_are_refused(llama):
@@ -162,5 +162,5 @@ def test_talks_of_different_lengths_are_refused(llama):
 
 def test_a_conversation_is_decoded_as_its_writer_is(llama):
     one = Conversation("a", (Message("user", "x"),))
-    how = Decoding(longest=1, stop=())
+    how = Decoding(max_new_tokens=1, stop=())
     assert len(urial.talk(Writer(llama, style="urial", how=how), [one])[0][0].tokens) == 1

@@ -39,7 +39,7 @@ def compare(lm: LM, title: str, prompts: list[str], how: Decoding, rows: int) ->
     theirs, peer = timed(lm, prompts, how, "plain", rows)
     same = sum(a == b for a, b in zip(ours.completions, theirs.completions, strict=True))
     cost = ours.cost
-    print(f"{title}: {len(prompts)} texts of at most {how.longest} tokens, {rows} side by side")
+    print(f"{title}: {len(prompts)} texts of at most {how.max_new_tokens} tokens, {rows} side by side")
     print(f"  tokens: {cost.prefilled} prefix + {cost.scored} prompts + {cost.decoded} written; naive {cost.naive:,}")
     print(f"  generate {peer:.1f} s, adaptlab {seconds:.1f} s, ratio {peer / seconds:.1f}x; same text: {same}")
     assert same >= 0.95 * len(prompts), "the two write different texts"  # a tie within rounding may fall either way
@@ -50,7 +50,7 @@ def many_of_one(lm: LM, prompt: str, how: Decoding, n: int) -> None:
     ids, mask = plain.padded(lm, [lm.encode(prompt)])
     sampled = {"do_sample": True, "temperature": how.temperature, "top_k": 0, "top_p": how.top_p}
     config = GenerationConfig(
-        max_new_tokens=how.longest,
+        max_new_tokens=how.max_new_tokens,
         num_return_sequences=n,
         pad_token_id=lm.tokenizer.pad_token_id,
         eos_token_id=plain.ends(lm),
@@ -76,10 +76,10 @@ def main() -> None:
     args = parser.parse_args()
     lm = load(args.model, device="cpu", dtype="float32")
     print(f"{lm.name}, fp32, {torch.get_num_threads()} threads, a page of {args.page} tokens")
-    shared, greedy = page(lm, args.page), Decoding(longest=args.longest, stop=())
-    timed(lm, ["red house"], Decoding(longest=4, stop=()), "trie", 1)  # warm-up
+    shared, greedy = page(lm, args.page), Decoding(max_new_tokens=args.max_new_tokens, stop=())
+    timed(lm, ["red house"], Decoding(max_new_tokens=4, stop=()), "trie", 1)  # warm-up
     compare(lm, "one page", [f"{shared}\nQ: {page(lm, 20, i + 1)}?\nA:" for i in range(args.prompts)], greedy, 16)
-    warm = Decoding(temperature=1.0, longest=args.longest, stop=())
+    warm = Decoding(temperature=1.0, max_new_tokens=args.max_new_tokens, stop=())
     compare(lm, "one prompt", [shared] * args.prompts, warm, args.prompts)
     many_of_one(lm, shared, warm, args.prompts)
 

@@ -32,13 +32,13 @@ class Decoding:
 
     ``temperature`` 0 is greedy decoding. ``top_p``: sample from the most probable tokens that have this share (Holtzman
     et al. 2020). ``repetition_penalty``: what already stands in prompt or answer has its logit divided by it, or
-    multiplied where it is negative (Keskar et al. 2019). ``longest``: in tokens. ``stop``: strings that end a text.
+    multiplied where it is negative (Keskar et al. 2019). ``max_new_tokens``: in tokens. ``stop``: strings that end a text.
     """
 
     temperature: float = 0.0
     top_p: float = 1.0
     repetition_penalty: float = 1.0
-    longest: int = 64
+    max_new_tokens: int = 64
     stop: tuple[str, ...] = ("\n",)
 
     def __post_init__(self) -> None:
@@ -46,7 +46,7 @@ class Decoding:
             ("temperature", "0 or more", self.temperature >= 0),
             ("top_p", "above 0 and at most 1", 0 < self.top_p <= 1),
             ("repetition_penalty", "above 0", self.repetition_penalty > 0),
-            ("longest", "1 or more", self.longest >= 1),
+            ("max_new_tokens", "1 or more", self.max_new_tokens >= 1),
         ):
             if not fits:
                 raise ValueError(f"{name} must be {allowed}; found {getattr(self, name)}")
@@ -78,13 +78,13 @@ def generate(
     *,
     temperature: float = 0.0,
     top_p: float = 1.0,
-    longest: int = 64,
+    max_new_tokens: int = 64,
     stop: Sequence[str] = ("\n",),
     seed: int = 0,
     rows: int = 128,
 ) -> list[Completion]:
     """The texts of `continuations`, for those who need no more."""
-    how = Decoding(temperature, top_p, longest=longest, stop=tuple(stop))
+    how = Decoding(temperature, top_p, max_new_tokens=max_new_tokens, stop=tuple(stop))
     return continuations(lm, prompts, how, seed=seed, rows=rows).completions
 
 
@@ -103,13 +103,13 @@ def continuations(
     ``rows``: prompts that are written side by side; sampled text depends on it and on ``seed``, and on nothing else.
     ``reuse``: the prefix of an earlier call. ``plan``: ``trie`` shares what prompts have in common, ``plain`` leaves
     padded batches to transformers, ``auto`` takes ``trie`` where that is known to be exact; the texts are the same.
-    Raises ValueError for a prompt that leaves no room for ``how.longest`` tokens.
+    Raises ValueError for a prompt that leaves no room for ``how.max_new_tokens`` tokens.
     """
     if plan not in PLANS:
         raise ValueError(f"plan must be one of {PLANS}, not {plan!r}")
     if plan == "auto":
         plan = "trie" if cache.exact_trie(lm.model) else "plain"
-    started, ids = time.perf_counter(), [_encode(lm, prompt, how.longest) for prompt in prompts]
+    started, ids = time.perf_counter(), [_encode(lm, prompt, how.max_new_tokens) for prompt in prompts]
     prefix, computed, nodes = EMPTY, 0, 0
     if plan == "trie" and ids:
         shared = min(min(shared_length(ids[0], row), len(row) - 1) for row in ids)
@@ -130,13 +130,13 @@ def continuations(
     return Generated(completions, cost, prefix, plan)
 
 
-def _encode(lm: LM, prompt: str, longest: int) -> list[int]:
+def _encode(lm: LM, prompt: str, max_new_tokens: int) -> list[int]:
     ids = lm.encode(prompt)
     if not ids:
         raise ValueError("nothing to continue: the prompt is empty, and the tokenizer puts no token in front")
-    if len(ids) + longest > lm.context_length:
+    if len(ids) + max_new_tokens > lm.context_length:
         room = f"do not fit into {lm.context_length} tokens"
-        raise ValueError(f"a prompt of {len(ids)} tokens and {longest} more {room}")
+        raise ValueError(f"a prompt of {len(ids)} tokens and {max_new_tokens} more {room}")
     return ids
 
 
@@ -154,12 +154,12 @@ def _grown(lm: LM, ids: list[list[int]], prefix: Prefix, how: Decoding) -> tuple
     nodes = sum(group.branches.nodes for group in groups)
     scores = torch.cat([group.branches.logits for group in groups]).float()
     completions: list[list[int]] = [[] for _ in ids]
-    for length in range(1, how.longest + 1):
+    for length in range(1, how.max_new_tokens + 1):
         tokens = _chosen(ids, completions, scores, how)
         for group in groups:
             group.append(lm, tokens, completions, how.stop)
         groups = [group for group in groups if group.members]
-        if not groups or length == how.longest:
+        if not groups or length == how.max_new_tokens:
             break
         for group in groups:
             group.branches.grow([tokens[i] for i in group.members])

@@ -72,7 +72,7 @@ def continued(lm: LM, ids: list[list[int]], how) -> list[list[int]]:
     width = tokens.shape[1]
     sampled = {"do_sample": True, "temperature": how.temperature, "top_k": 0, "top_p": how.top_p}
     config = GenerationConfig(
-        max_new_tokens=how.longest,
+        max_new_tokens=how.max_new_tokens,
         pad_token_id=lm.tokenizer.pad_token_id,
         eos_token_id=ends(lm),
         repetition_penalty=how.repetition_penalty,

@@ -49,7 +49,7 @@ class Manner:
     read: Callable[[str, bool], list[Draft | str]]
     temperature: float
     top_p: float
-    longest: int  # tokens
+    max_new_tokens: int  # tokens
     stop: tuple[str, ...]
     instances: bool = False
 
@@ -62,7 +62,12 @@ class Manner:
     def write(self, lm: LM, shown: Sequence[Sequence[Instruction]], seed: int) -> list[Draft | str]:
         """What the model writes behind the examples of each prompt."""
         prompts = [self.prompt(examples) for examples in shown]
-        how = {"temperature": self.temperature, "top_p": self.top_p, "longest": self.longest, "stop": self.stop}
+        how = {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "max_new_tokens": self.max_new_tokens,
+            "stop": self.stop,
+        }
         completions = generate(lm, prompts, **how, seed=seed, rows=len(prompts))
         return [draft for w in completions for draft in self.read(w.text, w.stopped)]
 
@@ -86,7 +91,7 @@ def instances(lm: LM, drafts: Sequence[Draft], seeds: Sequence[Instruction], rng
         like = labels if order[0] == "Output" else others
         told = [_instance(one, order) for one in rng.sample(like, min(INSTANCES, len(like)))]
         prompts.append("".join(told) + f"Task: {draft.instruction}\n{order[0]}:")
-    completions = generate(lm, prompts, longest=120, stop=("\n\n", "\nTask:"))
+    completions = generate(lm, prompts, max_new_tokens=120, stop=("\n\n", "\nTask:"))
     return [
         _completed(*one) for one in zip(drafts, orders, (w.text if w.stopped else "" for w in completions), strict=True)
     ]

@@ -12,7 +12,7 @@ from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Demonstration, Instruction
 from adaptlab.tasks.sets import question
 
-LONGEST = 32  # tokens of an answer
+MAX_NEW_TOKENS = 32  # tokens of an answer
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Writer:
     @property
     def decoding(self) -> Decoding:
         """How answers are written: greedily, up to where the layout ends them, unless said otherwise."""
-        return self.how or Decoding(longest=LONGEST, stop=FORMATS[self.style].stop)
+        return self.how or Decoding(max_new_tokens=MAX_NEW_TOKENS, stop=FORMATS[self.style].stop)
 
     def prompt(self, asked: str) -> str:
         """The page up to where the answer begins."""

@@ -23,7 +23,7 @@ from adaptlab.tasks.words import VOCABULARIES
 Frame = pd.DataFrame
 MANNER = "restyled"
 FACTS = "Facts:"  # how a page of facts begins
-ENDING = Decoding(longest=8, stop=(".", "\n"))
+ENDING = Decoding(max_new_tokens=8, stop=(".", "\n"))
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def _solved(problem: Problem, asked: str) -> Instruction:
 def _answers(writer: Writer, problems: Sequence[Problem], asked: str) -> Frame:
     """One row for each problem; ``steps``: whether any step is written down."""
     prompts = [writer.prompt(problem.question + ASKED.get(asked, "")) for problem in problems]
-    completions = continuations(writer.lm, prompts, Decoding(longest=96)).completions
+    completions = continuations(writer.lm, prompts, Decoding(max_new_tokens=96)).completions
     rows = [
         {
             "problem": problem.question,

@@ -163,7 +163,7 @@ def instruction(lm: LM, shots: int, split: str, n: int, seed: int = 0, cluster: 
     last = [instructions.request(rng, split, cluster) for _ in range(n)]
     shown = ["".join(_turn(_unlike(one, others, split)) for _ in range(shots)) for one in last]
     prompts = [page + asking(one.question) for page, one in zip(shown, last, strict=True)]
-    completions = generate(lm, prompts, longest=40)
+    completions = generate(lm, prompts, max_new_tokens=40)
     marks = tuple(w.stopped and w.text.strip() == one.answer for w, one in zip(completions, last, strict=True))
     return Ability(f"instruction, {shots} shots" + (f", {cluster}" if cluster else ""), marks)
 
@@ -201,9 +201,9 @@ def solve(lm: LM, family: str, split: str, n: int, samples: int = SAMPLES, seed:
     rng = random.Random(f"{family} {split} {seed}")
     problems = [reasoning.FAMILIES[family](rng, split) for _ in range(n)]
     prompts = [asking(problem.question) for problem in problems]
-    greedy = [w.text if w.stopped else "" for w in generate(lm, prompts, longest=80)]
+    greedy = [w.text if w.stopped else "" for w in generate(lm, prompts, max_new_tokens=80)]
     many = [prompt for prompt in prompts for _ in range(samples)]
-    drawn = [w.text if w.stopped else "" for w in generate(lm, many, temperature=1.0, longest=80, seed=seed)]
+    drawn = [w.text if w.stopped else "" for w in generate(lm, many, temperature=1.0, max_new_tokens=80, seed=seed)]
     return Solved(problems, greedy, [drawn[i * samples : (i + 1) * samples] for i in range(n)])
 
 

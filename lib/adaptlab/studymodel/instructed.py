@@ -34,7 +34,7 @@ CHAT_TEMPLATE = tokenizer.CHAT_TEMPLATE.replace(
     "Assistant: {{ message.content }}\n\n",
     "Assistant: {{ message.content }}{{ eos_token if loop.last and not add_generation_prompt else '\\n\\n' }}",
 )
-LONGEST = 48  # tokens of an answer; five words doubled twice, with the end, are 41
+MAX_NEW_TOKENS = 48  # tokens of an answer; five words doubled twice, with the end, are 41
 
 Turns = list[tuple[str, str]]  # what is asked, and what is answered
 
@@ -84,7 +84,9 @@ def followed(lm: LM, n: int = 500, split: str = "test") -> list[Ability]:
 
 def _written(lm: LM, pages: Sequence[Turns]) -> list[str]:
     """The model's answer to the last query of each page; "" for one that has no end."""
-    completions = generate(lm, [LAYOUT.page("", turns[:-1], turns[-1][0]) for turns in pages], longest=LONGEST)
+    completions = generate(
+        lm, [LAYOUT.page("", turns[:-1], turns[-1][0]) for turns in pages], max_new_tokens=MAX_NEW_TOKENS
+    )
     return [one.text.strip() if one.stopped else "" for one in completions]
 
 
