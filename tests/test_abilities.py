@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaForCausalLM
 
-from adaptlab.engine.scoring import Option, Question, Scores, score
+from adaptlab.engine.scoring import OptionScore, Request, Scores, score
 from adaptlab.studymodel import abilities, make, tokenizer
 from adaptlab.studymodel.abilities import Ability, Solved
 from adaptlab.studymodel.recipes import RECIPES
@@ -67,7 +67,7 @@ def test_forward_and_reversal_ask_for_the_same_fact_of_every_item(monkeypatch, l
     monkeypatch.setattr(
         abilities,
         "score",
-        lambda lm, some: asked.append(some) or Scores([(Option(-1.0, 1, 1),) * 4] * len(some), None, None, "trie"),
+        lambda lm, some: asked.append(some) or Scores([(OptionScore(-1.0, 1, 1),) * 4] * len(some), None, None, "trie"),
     )
     for name in ("forward", "reversal", "unknown"):
         abilities.choices(llama, name, "test", 20)
@@ -134,7 +134,7 @@ def test_a_quarter_of_noisy_labels_is_drawn_at_random(name, right):
 
 
 def test_ties_are_not_right_answers(monkeypatch, llama):
-    even = Option(-1.0, 1, 1)
+    even = OptionScore(-1.0, 1, 1)
     monkeypatch.setattr(abilities, "score", lambda lm, asked: Scores([(even,) * 4] * len(asked), None, None, "trie"))
     assert abilities.choices(llama, "forward", "test", 5).right == 0
 
@@ -166,7 +166,7 @@ def test_the_most_probable_sample_is_a_finished_one(llama):
     problem = reasoning.Problem("sums", "Sum 3 4.", "7", (3, 4))
     solved = Solved([problem] * 2, ["7."] * 2, [["", "So 7.", "Quick: 9."], ["", ""]])
     texts = ("So 7.", "Quick: 9.")
-    (row,) = score(llama, [Question(abilities.asking("Sum 3 4."), texts)]).options
+    (row,) = score(llama, [Request(abilities.asking("Sum 3 4."), texts)]).options
     assert abilities.preferred(llama, solved) == [texts[row[1].logprob > row[0].logprob], ""]
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from adaptlab.engine.cache import Trie
-from adaptlab.engine.scoring import Question, score
+from adaptlab.engine.scoring import Request, score
 from adaptlab.evidence.claims import claim
 from adaptlab.studies.icl_scaling import (
     Cell,
@@ -57,7 +57,7 @@ def test_reused_prefixes_change_nothing(llama, data):
                 items = {i.id: i for i in data.test}
                 asked = [method.question(items[i].text) for i in rows["item"]]
             else:
-                asked = [Question(method.prompt(question(i)), (f" {i.output}",)) for i in data.test[:4]]
+                asked = [Request(method.prompt(question(i)), (f" {i.output}",)) for i in data.test[:4]]
                 place = [0] * len(rows)
             plain = score(llama, asked, plan="plain").options
             gold = [row[p].logprob for row, p in zip(plain, place, strict=True)]

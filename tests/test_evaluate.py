@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adaptlab.engine.scoring import Cost, Option, score
+from adaptlab.engine.scoring import Cost, OptionScore, score
 from adaptlab.evidence import record
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods.baselines import NaiveBayes
@@ -28,7 +28,7 @@ class Fixed:
     name, model, shots = "fixed", "none", 3
 
     def answer(self, items, reuse=None):
-        options = [{"hot": Option(-1.0, 1, 3), "cold": Option(-2.0, 4, 4)} for _ in items]
+        options = [{"hot": OptionScore(-1.0, 1, 3), "cold": OptionScore(-2.0, 4, 4)} for _ in items]
         return Answers(options, Cost(prefilled=10, reused=4, scored=20, naive=100, seconds=2.0))
 
 

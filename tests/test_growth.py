@@ -13,7 +13,7 @@ from transformers import LlamaForCausalLM
 
 from adaptlab import paths
 from adaptlab.engine.lm import LM
-from adaptlab.engine.scoring import Question, score
+from adaptlab.engine.scoring import Request, score
 from adaptlab.evidence.claims import claims
 from adaptlab.studies import study_model
 from adaptlab.studymodel import corpus, tokenizer
@@ -90,7 +90,7 @@ def test_surprise_is_what_scoring_says_it_is(lm):
     page = corpus.facts(random.Random(3), 90)
     costs = study_model.surprise(lm, page)
     start = page.text.index(" So,")
-    (option,) = score(lm, [Question(page.text[:start], (page.text[start:],))]).options[0]
+    (option,) = score(lm, [Request(page.text[:start], (page.text[start:],))]).options[0]
     skipped = len(lm.encode(page.text[:start])) - 1  # BOS costs nothing
     assert -costs.nats[skipped:-1].sum() == pytest.approx(option.logprob, abs=1e-3)
     assert "".join(costs.token[:-1]) == page.text

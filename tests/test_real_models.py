@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from adaptlab.engine import models
-from adaptlab.engine.scoring import Question, score
+from adaptlab.engine.scoring import Request, score
 from adaptlab.studies.icl_scaling import Cell, in_context
 from adaptlab.tasks.sets import load_messages
 
@@ -23,7 +23,7 @@ def loaded(name):
     return models.load(name, device="cpu", dtype="float32")
 
 
-def naive(lm, question: Question) -> list[float]:
+def naive(lm, question: Request) -> list[float]:
     """One plain forward pass for every distinct input: no cache, no mask, no packing."""
     context = lm.encode(question.context)
 
@@ -41,12 +41,12 @@ def naive(lm, question: Question) -> list[float]:
     return values
 
 
-def questions(lm, n: int) -> list[Question]:
+def questions(lm, n: int) -> list[Request]:
     """Prompts with one-token options, and every fourth with options of several tokens."""
     method = in_context(lm, DATA, Cell("words", "plain", 0), SHOTS[lm.name])
     made = [method.question(item.text) for item in DATA.test[:n]]
     longer = tuple(f"{o} desk, please" for o in made[0].options)
-    return [Question(q.context, longer if i % 4 == 3 else q.options) for i, q in enumerate(made)]
+    return [Request(q.context, longer if i % 4 == 3 else q.options) for i, q in enumerate(made)]
 
 
 def check(lm, n: int) -> None:
@@ -79,7 +79,7 @@ def test_the_prompts_are_longer_than_gemmas_window():
 
 @EACH
 def test_it_knows_some_english(name):
-    (row,) = score(loaded(name), [Question("The capital of France is", (" Paris", " bread", " seven"))]).options
+    (row,) = score(loaded(name), [Request("The capital of France is", (" Paris", " bread", " seven"))]).options
     assert max(row, key=lambda option: option.logprob) is row[0]
 
 

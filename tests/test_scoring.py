@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokenizers import normalizers, processors
 
 from adaptlab.engine import cache, plain, scoring
-from adaptlab.engine.scoring import Question, score
+from adaptlab.engine.scoring import Request, score
 from conftest import UNSUPPORTED, tiny_lm
 
 WORDS = "the red house river desk repair order late one two three yes no a b".split()
@@ -19,7 +19,7 @@ prompts = st.lists(st.tuples(phrases, options), min_size=1, max_size=6)
 EASY = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def naive(lm, question: Question) -> list[float]:
+def naive(lm, question: Request) -> list[float]:
     """The definition: one forward pass per option, all logits, no cache."""
     context = lm.encode(question.context)
     values = []
@@ -40,7 +40,7 @@ def assert_same(found, expected, tolerance=1e-4):
 @EASY
 @given(prefix=phrases, items=prompts)
 def test_packed_equals_naive_on_random_trees(any_lm, prefix, items):
-    questions = [Question(f"{prefix}\n{text}:", opts) for text, opts in items]
+    questions = [Request(f"{prefix}\n{text}:", opts) for text, opts in items]
     result = score(any_lm, questions)
     assert result.plan == "trie"
     assert_same(result.options, [naive(any_lm, q) for q in questions])
@@ -49,7 +49,7 @@ def test_packed_equals_naive_on_random_trees(any_lm, prefix, items):
 @EASY
 @given(prefix=phrases, items=prompts)
 def test_plain_equals_naive(llama, prefix, items):
-    questions = [Question(f"{prefix}\n{text}:", opts) for text, opts in items]
+    questions = [Request(f"{prefix}\n{text}:", opts) for text, opts in items]
     assert_same(score(llama, questions, plan="plain").options, [naive(llama, q) for q in questions])
 
 
@@ -57,7 +57,7 @@ def test_plain_equals_naive(llama, prefix, items):
 def test_other_architectures_fall_back_and_stay_right(architecture):
     lm = tiny_lm(architecture)
     longer = "the river " * 9 + ":"
-    questions = [Question("the red house:", (" yes", " no no")), Question(longer, (" one", " two three"))]
+    questions = [Request("the red house:", (" yes", " no no")), Request(longer, (" one", " two three"))]
     result = score(lm, questions)
     assert result.plan == "plain"
     assert_same(result.options, [naive(lm, q) for q in questions])
@@ -66,7 +66,7 @@ def test_other_architectures_fall_back_and_stay_right(architecture):
 def test_sliding_window_is_what_makes_the_difference():
     """The sliding architectures are tested on prompts longer than their window, or equality would prove little."""
     lm = tiny_lm("gemma3-sliding")
-    long = Question("the red house by the river " * 6 + ":", (" yes", " no"))
+    long = Request("the red house by the river " * 6 + ":", (" yes", " no"))
     within = naive(lm, long)
     lm.model.config.sliding_window = 1000
     lm.model.model.config.sliding_window = 1000
@@ -81,7 +81,7 @@ def test_nested_prompts_reuse_and_agree_with_scratch(any_lm, first, more, items)
     prompt, reuse = f"{first}\n\n", cache.EMPTY
     for extra in more:
         prompt += f"{extra}\n\n"
-        questions = [Question(f"{prompt}{text}:", opts) for text, opts in items]
+        questions = [Request(f"{prompt}{text}:", opts) for text, opts in items]
         grown, fresh = score(any_lm, questions, reuse=reuse), score(any_lm, questions)
         assert_same(grown.options, [[o.logprob for o in row] for row in fresh.options])
         assert grown.cost.prefilled + grown.cost.reused == fresh.cost.prefilled
@@ -92,8 +92,8 @@ def test_nested_prompts_reuse_and_agree_with_scratch(any_lm, first, more, items)
 @EASY
 @given(a=phrases, b=phrases, items=prompts)
 def test_a_foreign_prefix_is_harmless(llama, a, b, items):
-    questions = [Question(f"{a}\n{text}:", opts) for text, opts in items]
-    other = score(llama, [Question(f"{b}\n{text}:", opts) for text, opts in items]).prefix
+    questions = [Request(f"{a}\n{text}:", opts) for text, opts in items]
+    other = score(llama, [Request(f"{b}\n{text}:", opts) for text, opts in items]).prefix
     assert_same(
         score(llama, questions, reuse=other).options, [[o.logprob for o in r] for r in score(llama, questions).options]
     )
@@ -101,7 +101,7 @@ def test_a_foreign_prefix_is_harmless(llama, a, b, items):
 
 def test_a_prefix_of_another_model_is_not_used(llama):
     """Base and tuned model side by side share tokens and nothing else."""
-    questions = [Question("the red house by the river:", (" yes", " no"))]
+    questions = [Request("the red house by the river:", (" yes", " no"))]
     other = tiny_lm("llama", seed=1)
     foreign = score(llama, questions).prefix
     result = score(other, questions, reuse=foreign)
@@ -111,7 +111,7 @@ def test_a_prefix_of_another_model_is_not_used(llama):
 
 @pytest.mark.parametrize("plan", ["trie", "plain"])
 def test_rows_split_by_size_and_memory_give_the_same_numbers(llama, monkeypatch, plan):
-    questions = [Question(f"the house {w}:", (" yes", " no", " the red river")) for w in WORDS * 3]
+    questions = [Request(f"the house {w}:", (" yes", " no", " the red river")) for w in WORDS * 3]
     whole = score(llama, questions, plan=plan)
     passes = []
     forward = llama.model.forward
@@ -131,7 +131,7 @@ def test_rows_split_by_size_and_memory_give_the_same_numbers(llama, monkeypatch,
 
 def test_plain_batches_keep_to_their_memory(llama):
     """A short question beside a long one makes the kept logits reach from the one's start to the other's end."""
-    questions = [Question("the " * n + "house:", (" yes", " no")) for n in (1, 60, 2, 55, 3)]
+    questions = [Request("the " * n + "house:", (" yes", " no")) for n in (1, 60, 2, 55, 3)]
     encoded = [scoring._encode(llama, q) for q in questions]
     rows = sorted(((s, e.start) for e in encoded for s in e.sequences), key=lambda row: len(row[0]))
     memory = 100_000 / 2**30
@@ -142,7 +142,7 @@ def test_plain_batches_keep_to_their_memory(llama):
 
 def test_cost_counts_what_the_trie_needs_and_what_naive_scoring_would():
     lm = tiny_lm("llama")
-    questions = [Question("aaaa the red:", (" yes", " no")), Question("aaaa the blue:", (" yes", " no"))]
+    questions = [Request("aaaa the red:", (" yes", " no")), Request("aaaa the blue:", (" yes", " no"))]
     result = score(lm, questions)
     sequences = [lm.encode(q.context + o) for q in questions for o in q.options]
     assert result.cost.naive == sum(len(s) - 1 for s in sequences), "nobody has to run the last token"
@@ -152,7 +152,7 @@ def test_cost_counts_what_the_trie_needs_and_what_naive_scoring_would():
 
 
 def test_lengths_are_those_of_the_option(llama):
-    (row,) = score(llama, [Question("the house:", (" yes", " fée"))]).options
+    (row,) = score(llama, [Request("the house:", (" yes", " fée"))]).options
     assert [o.bytes for o in row] == [4, 5]
     assert row[0].tokens == len(llama.encode("the house: yes")) - len(llama.encode("the house:"))
 
@@ -163,7 +163,7 @@ def test_a_merge_across_the_seam_moves_the_start_for_all_options(llama):
     ids = [llama.encode(context + o) for o in opts]
     seam = min(cache.shared_length(llama.encode(context), i) for i in ids)
     assert seam < len(llama.encode(context)), "the example must merge"
-    (row,) = score(llama, [Question(context, opts)]).options
+    (row,) = score(llama, [Request(context, opts)]).options
     for option, sequence in zip(row, ids, strict=True):
         assert option.tokens == len(sequence) - seam
         with torch.inference_mode():
@@ -175,7 +175,7 @@ def test_a_merge_across_the_seam_moves_the_start_for_all_options(llama):
 def test_tokens_that_a_tokenizer_appends_are_not_scored(llama):
     """Some tokenizers close every text with an EOS: it belongs to neither the context nor an option."""
     tokenizer = tiny_lm("llama").tokenizer
-    plain = score(llama, [Question("the house:", (" yes", " no no"))]).options
+    plain = score(llama, [Request("the house:", (" yes", " no no"))]).options
     eos = tokenizer.eos_token
     tokenizer.bos_token = "<pad>"
     tokenizer._tokenizer.post_processor = processors.TemplateProcessing(
@@ -183,7 +183,7 @@ def test_tokens_that_a_tokenizer_appends_are_not_scored(llama):
     )
     lm = replace(llama, tokenizer=tokenizer)
     assert tokenizer("x").input_ids[-1] == tokenizer.eos_token_id and lm.encode("x")[0] == 0
-    (row,) = score(lm, [Question("the house:", (" yes", " no no"))]).options
+    (row,) = score(lm, [Request("the house:", (" yes", " no no"))]).options
     assert [o.tokens for o in row] == [o.tokens for o in plain[0]]
 
 
@@ -191,11 +191,11 @@ def test_an_option_without_tokens_is_refused(llama):
     tokenizer = tiny_lm("llama").tokenizer
     tokenizer._tokenizer.normalizer = normalizers.Strip(left=False, right=True)
     with pytest.raises(ValueError, match="makes no token of the option"):
-        score(replace(llama, tokenizer=tokenizer), [Question("the house:", (" yes", "  "))])
+        score(replace(llama, tokenizer=tokenizer), [Request("the house:", (" yes", "  "))])
 
 
 def test_stored_prefixes_are_found_again(llama, tmp_path):
-    questions = [Question("the red house by the river:", (" yes", " no"))]
+    questions = [Request("the red house by the river:", (" yes", " no"))]
     first = score(llama, questions, store=tmp_path)
     again = score(llama, questions, store=tmp_path)
     assert again.cost.prefilled == 0 and again.cost.reused == first.cost.prefilled
@@ -207,10 +207,10 @@ def test_stored_prefixes_are_found_again(llama, tmp_path):
 @pytest.mark.parametrize(
     ("question", "message"),
     [
-        (Question("the house:", ()), "needs options"),
-        (Question("the house:", (" yes", "")), "none of them empty"),
-        (Question("", ("yes",)), "nothing to condition on"),
-        (Question("the red house " * 200, (" yes",)), "has room for 256"),
+        (Request("the house:", ()), "needs options"),
+        (Request("the house:", (" yes", "")), "none of them empty"),
+        (Request("", ("yes",)), "nothing to condition on"),
+        (Request("the red house " * 200, (" yes",)), "has room for 256"),
     ],
 )
 def test_bad_questions_are_refused(llama, question, message):
@@ -220,7 +220,7 @@ def test_bad_questions_are_refused(llama, question, message):
 
 def test_unknown_plan_lists_the_plans(llama):
     with pytest.raises(ValueError, match=r"\('auto', 'trie', 'plain'\)"):
-        score(llama, [Question("a", ("b",))], plan="fast")
+        score(llama, [Request("a", ("b",))], plan="fast")
 
 
 def test_no_questions_cost_nothing(llama):

@@ -18,7 +18,7 @@ from adaptlab import paths
 from adaptlab.engine.generation import generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import embedded, load
-from adaptlab.engine.scoring import Question, score
+from adaptlab.engine.scoring import Request, score
 from adaptlab.studies.study_model import published, training
 from adaptlab.studymodel import abilities
 from adaptlab.studymodel.abilities import LAYOUT, measure, told
@@ -178,7 +178,7 @@ def tuned(base: LM, sentences: list[str], steps: int = 150, rows: int = 32) -> L
     return model
 
 
-def accuracy(model: LM, questions: list[Question]) -> float:
+def accuracy(model: LM, questions: list[Request]) -> float:
     rows = score(model, questions).options
     return float(np.mean([row[0].logprob > max(other.logprob for other in row[1:]) for row in rows]))
 
@@ -240,12 +240,12 @@ def test_tuning_does_not_reverse_the_prompt_does_and_so_do_inferences_made_from_
     assert low["tuned with inferences"] >= 0.90
 
 
-def worth(model: LM, demonstrations: list[str], queries: list[instructions.Request]) -> np.ndarray:
+def worth(model: LM, demonstrations: list[str], queries: list[instructions.ListRequest]) -> np.ndarray:
     """What each demonstration is worth for each query, `(demonstrations, queries)`: the log-probability of the
     right answer behind it."""
     layout = [LAYOUT.turn.replace("{query}", one.question) for one in queries]
     questions = [
-        Question(shown + page, (f" {one.answer}\n",))
+        Request(shown + page, (f" {one.answer}\n",))
         for shown in demonstrations
         for page, one in zip(layout, queries, strict=True)
     ]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptlab.engine.generation import Decoding, generate
-from adaptlab.engine.scoring import Question, score
+from adaptlab.engine.scoring import Request, score
 from adaptlab.methods import ablations, urial
 from adaptlab.methods.writing import Writer, draw_records, paired
 from adaptlab.tasks.formats_published import load_urial
@@ -31,7 +31,7 @@ def test_gold_and_text_are_those_of_plain_requests(llama):
     prompts = [writer.prompt(question(item)) for item in DATA.test[:4]]
     assert answered.completions == generate(llama, prompts, max_new_tokens=6)
     options = [(f" {item.output}",) for item in DATA.test[:4]]
-    plain = score(llama, [Question(p, o) for p, o in zip(prompts, options, strict=True)], plan="plain").options
+    plain = score(llama, [Request(p, o) for p, o in zip(prompts, options, strict=True)], plan="plain").options
     assert [o.logprob for o in answered.gold] == pytest.approx([row[0].logprob for row in plain], abs=1e-4)
     silent = Writer(llama, writer.shown, 1, writes=False).answer(DATA.test[:4])
     assert silent.gold == answered.gold and silent.cost.decoded == 0 < answered.cost.decoded

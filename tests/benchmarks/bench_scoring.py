@@ -24,7 +24,7 @@ import adaptlab  # noqa: F401  (first: it sets how threads wait, which OpenMP re
 from adaptlab.engine import cache
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
-from adaptlab.engine.scoring import Question, score
+from adaptlab.engine.scoring import Request, score
 from adaptlab.methods.prompting import InContext, demonstrate, draw, names
 from adaptlab.studies.icl_scaling import balanced
 from adaptlab.tasks.sets import load_messages
@@ -32,7 +32,7 @@ from adaptlab.tasks.sets import load_messages
 WORDS = "red blue green house tree river stone apple bread cloud mountain bicycle window paper garden table".split()
 
 
-def long_prefix_questions(lm: LM, prefix_tokens: int, questions: int, seed: int = 0) -> list[Question]:
+def long_prefix_questions(lm: LM, prefix_tokens: int, questions: int, seed: int = 0) -> list[Request]:
     """Questions of 25 tokens with 4 options of 2 to 5 tokens, behind one prefix of about ``prefix_tokens``."""
     rng = random.Random(seed)
 
@@ -42,12 +42,12 @@ def long_prefix_questions(lm: LM, prefix_tokens: int, questions: int, seed: int 
     prefix = text(prefix_tokens)
     prefix = lm.tokenizer.decode(lm.encode(prefix)[:prefix_tokens])
     return [
-        Question(f"{prefix}\nQ: {text(20)}?\nA:", tuple(f" {text(rng.randint(2, 5))}" for _ in range(4)))
+        Request(f"{prefix}\nQ: {text(20)}?\nA:", tuple(f" {text(rng.randint(2, 5))}" for _ in range(4)))
         for _ in range(questions)
     ]
 
 
-def with_lm_eval(lm: LM, questions: list[Question], batch_size: int) -> tuple[list[list[float]], float]:
+def with_lm_eval(lm: LM, questions: list[Request], batch_size: int) -> tuple[list[list[float]], float]:
     """The same requests through lm-eval's `loglikelihood`; its seconds without its start-up."""
     peer = HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, batch_size=batch_size)
     requests = [

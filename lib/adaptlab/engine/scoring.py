@@ -24,7 +24,7 @@ ROW_TOKENS = 768
 
 
 @dataclass(frozen=True)
-class Question:
+class Request:
     """A context (prompt and question) and the continuations that compete for it."""
 
     context: str
@@ -32,7 +32,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Option:
+class OptionScore:
     """What one option scored: log p(option | context) in nats, and its length to normalise by."""
 
     logprob: float
@@ -62,7 +62,7 @@ class Cost:
 class Scores:
     """One tuple of options per question, in order; the cost; and the prefix, for the next call to reuse."""
 
-    options: list[tuple[Option, ...]]
+    options: list[tuple[OptionScore, ...]]
     cost: Cost
     prefix: Prefix
     plan: str
@@ -82,7 +82,7 @@ class _Encoded:
 
 def score(
     lm: LM,
-    questions: Sequence[Question],
+    questions: Sequence[Request],
     *,
     reuse: Prefix = EMPTY,
     plan: str = "auto",
@@ -119,19 +119,21 @@ def score(
     return Scores(options, replace(cost, seconds=time.perf_counter() - started), prefix, plan)
 
 
-def _options(questions: Sequence[Question], encoded: list[_Encoded], logprobs: list[float]) -> list[tuple[Option, ...]]:
+def _options(
+    questions: Sequence[Request], encoded: list[_Encoded], logprobs: list[float]
+) -> list[tuple[OptionScore, ...]]:
     """One tuple per question, from log-probabilities in the order of all options."""
     values = iter(logprobs)
     return [
         tuple(
-            Option(next(values), len(sequence) - e.start, len(text.encode()))
+            OptionScore(next(values), len(sequence) - e.start, len(text.encode()))
             for sequence, text in zip(e.sequences, question.options, strict=True)
         )
         for e, question in zip(encoded, questions, strict=True)
     ]
 
 
-def _encode(lm: LM, question: Question) -> _Encoded:
+def _encode(lm: LM, question: Request) -> _Encoded:
     """Tokenise context and option *joined*, since a tokenizer may merge across the seam.
 
     Scoring starts where the first option departs from the context's own tokens, the same place for all options,

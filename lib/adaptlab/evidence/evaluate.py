@@ -8,7 +8,7 @@ import pandas as pd
 
 from adaptlab.engine.cache import EMPTY, Prefix
 from adaptlab.engine.generation import Completion
-from adaptlab.engine.scoring import Cost, Option
+from adaptlab.engine.scoring import Cost, OptionScore
 from adaptlab.methods.prompting import Answers
 from adaptlab.methods.writing import Answered
 from adaptlab.tasks.records import Instruction, Labelled
@@ -80,7 +80,7 @@ def _spent(cost: Cost) -> dict[str, float]:
     }
 
 
-def _row(item: Labelled, options: dict[str, Option], by: str) -> dict[str, object]:
+def _row(item: Labelled, options: dict[str, OptionScore], by: str) -> dict[str, object]:
     strength = {label: NORMALISE[by](option) for label, option in options.items()}
     choice = max(strength, key=strength.get)
     top = max(strength.values())
@@ -98,7 +98,7 @@ def _row(item: Labelled, options: dict[str, Option], by: str) -> dict[str, objec
     }
 
 
-def _written_row(item: Instruction, completions: Completion, gold: Option) -> dict[str, object]:
+def _written_row(item: Instruction, completions: Completion, gold: OptionScore) -> dict[str, object]:
     """A written answer is right where it has ended and says what is asked, in any manner (`open_sets.right`); where
     nothing was written, ``correct`` is missing."""
     asked = bool(completions.tokens)

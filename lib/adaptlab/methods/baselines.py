@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from adaptlab.engine.cache import EMPTY, Prefix
 from adaptlab.engine.generation import Completion
-from adaptlab.engine.scoring import Cost, Option
+from adaptlab.engine.scoring import Cost, OptionScore
 from adaptlab.methods.prompting import Answers
 from adaptlab.methods.writing import Answered
 from adaptlab.tasks.records import Instruction, Labelled
@@ -47,7 +47,7 @@ class NaiveBayes:
             prior = (priors[label] + 1) / (self.shots + len(self.labels))
             return math.log(prior) + sum(math.log((counts[label][w] + 1) / total) for w in words(text))
 
-        options = [{label: Option(logprob(label, i.text), 1, len(label)) for label in self.labels} for i in items]
+        options = [{label: OptionScore(logprob(label, i.text), 1, len(label)) for label in self.labels} for i in items]
         return Answers(options, Cost())
 
 
@@ -73,4 +73,4 @@ class WordForWord:
             partner |= zip(asked, said, strict=True) if len(asked) == len(said) else ()
         texts = (" ".join(partner.get(word, "") for word in question(item).split()) for item in items)
         completions = [Completion(text, True, (0,)) for text in texts]
-        return Answered(completions, [Option(math.nan, 1, 1)] * len(completions), Cost())
+        return Answered(completions, [OptionScore(math.nan, 1, 1)] * len(completions), Cost())

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from adaptlab.engine.generation import generate
 from adaptlab.engine.lm import LM
-from adaptlab.engine.scoring import Question, score
+from adaptlab.engine.scoring import Request, score
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Instruction
 
@@ -105,7 +105,7 @@ def _few_labels(
     examples += [(one, "no") for one in rng.sample(others, min(INSTANCES, len(others)))]
     turn = "Task: {}\nIs the answer one of a few labels?"
     head = "".join(f"{turn.format(one.instruction)} {yes}\n\n" for one, yes in rng.sample(examples, len(examples)))
-    asked = [Question(head + turn.format(draft.instruction), (" yes", " no")) for draft in drafts]
+    asked = [Request(head + turn.format(draft.instruction), (" yes", " no")) for draft in drafts]
     return [yes.logprob > no.logprob for yes, no in score(lm, asked).options]
 
 

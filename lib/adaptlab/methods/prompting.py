@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from adaptlab.engine.cache import EMPTY, Prefix
 from adaptlab.engine.lm import LM
-from adaptlab.engine.scoring import Cost, Option, Question, score
+from adaptlab.engine.scoring import Cost, OptionScore, Request, score
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Demonstration, Labelled
 
@@ -109,7 +109,7 @@ def demonstrate(
 class Answers:
     """For every item, what each class scored; what that cost; and the prefix to reuse for a longer prompt."""
 
-    options: list[dict[str, Option]]
+    options: list[dict[str, OptionScore]]
     cost: Cost
     prefix: Prefix = EMPTY
 
@@ -134,11 +134,11 @@ class InContext:
     def shots(self) -> int:
         return len(self.demonstrations)
 
-    def question(self, text: str) -> Question:
+    def question(self, text: str) -> Request:
         """The prompt for one text, with the classes' names as options."""
         context = render(self.style, self.instruction, self.demonstrations, text, self.lm.tokenizer)
         seam = FORMATS[self.style].seam if self.style in FORMATS else ""
-        return Question(context, tuple(f"{seam}{name}" for name in self.called.values()))
+        return Request(context, tuple(f"{seam}{name}" for name in self.called.values()))
 
     def answer(self, items: Sequence[Labelled], reuse: Prefix = EMPTY) -> Answers:
         """Score all classes for all items; ``reuse`` the prefix of a shorter prompt's `Answers`."""
@@ -153,6 +153,6 @@ class Selected(InContext):
 
     chosen: Mapping[str, tuple[Demonstration, ...]] = field(default_factory=dict)
 
-    def question(self, text: str) -> Question:
+    def question(self, text: str) -> Request:
         """The prompt for one text, with its own demonstrations."""
         return InContext.question(replace(self, demonstrations=self.chosen[text]), text)

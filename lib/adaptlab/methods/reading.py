@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from adaptlab.engine.cache import EMPTY, Prefix
 from adaptlab.engine.lm import LM
-from adaptlab.engine.scoring import Question, score
+from adaptlab.engine.scoring import Request, score
 from adaptlab.methods.prompting import Answers
 from adaptlab.tasks.worlds import Document, Item
 
@@ -31,11 +31,11 @@ class Reader:
     def shots(self) -> int:
         return len(self.documents)
 
-    def question(self, item: Item) -> Question:
+    def question(self, item: Item) -> Request:
         """The documents, a space, and the stem; options are what may follow."""
         pages = " ".join(document.text for document in self.documents)
         stem = " ".join(part for part in (pages, self.lead, item.stem) if part)
-        return Question(stem, tuple(f" {option}" for option in item.options(self.pool)))
+        return Request(stem, tuple(f" {option}" for option in item.options(self.pool)))
 
     def answer(self, items: Sequence[Item], reuse: Prefix = EMPTY) -> Answers:
         """Score the options of all items; the documents are read once."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from adaptlab.engine.cache import EMPTY, Prefix
 from adaptlab.engine.generation import Completion, Decoding, continuations
 from adaptlab.engine.lm import LM
-from adaptlab.engine.scoring import Cost, Option, Question, score
+from adaptlab.engine.scoring import Cost, OptionScore, Request, score
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Demonstration, Instruction
 from adaptlab.tasks.sets import question
@@ -20,7 +20,7 @@ class Answered:
     """For every item, what was written and what the right answer scored; what that cost; the prefix to reuse."""
 
     completions: list[Completion]
-    gold: list[Option]
+    gold: list[OptionScore]
     cost: Cost
     prefix: Prefix = EMPTY
 
@@ -65,7 +65,7 @@ class Writer:
         """
         layout, prompts = FORMATS[self.style], [self.prompt(question(item)) for item in items]
         golds = [f"{layout.seam}{item.output}" for item in items]
-        scores = score(self.lm, [Question(p, (gold,)) for p, gold in zip(prompts, golds, strict=True)], reuse=reuse)
+        scores = score(self.lm, [Request(p, (gold,)) for p, gold in zip(prompts, golds, strict=True)], reuse=reuse)
         gold = [row[0] for row in scores.options]
         if not self.writes:
             return Answered([Completion("", False)] * len(items), gold, scores.cost, scores.prefix)

@@ -9,7 +9,7 @@ import pandas as pd
 from adaptlab.engine.generation import Decoding, continuations
 from adaptlab.engine.lm import LM
 from adaptlab.engine.packing import Example, lesson
-from adaptlab.engine.scoring import Question, score
+from adaptlab.engine.scoring import Request, score
 from adaptlab.methods.tuning import Recipe, lessons, tune
 from adaptlab.methods.urial import is_put, put
 from adaptlab.methods.writing import Writer
@@ -45,7 +45,7 @@ class Knowledge:
         in all that training did to them they are like the right one, so that no option is known for another reason."""
         rng, known = random.Random("options"), [*self.taught, *self.others, *map(_reversed, self.taught)]
         clozes = [cloze(rng, fact, sorted(other.b for other in facts), known) for fact in facts]
-        questions = [Question(f"{FACTS} {one.stem}", tuple(f" {o}" for o in one.options)) for one in clozes]
+        questions = [Request(f"{FACTS} {one.stem}", tuple(f" {o}" for o in one.options)) for one in clozes]
         return [max(row, key=lambda o: o.logprob) is row[0] for row in score(lm, questions).options]
 
 

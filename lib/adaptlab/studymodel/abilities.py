@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from adaptlab.engine.generation import generate
 from adaptlab.engine.lm import LM
-from adaptlab.engine.scoring import Question, score
+from adaptlab.engine.scoring import Request, score
 from adaptlab.studymodel.corpus import LETTERS, NOISE, SO
 from adaptlab.tasks import instructions, knowledge, notes, reasoning
 from adaptlab.tasks.prompts import FORMATS
@@ -61,14 +61,14 @@ def told(rng: random.Random, facts: Sequence[knowledge.Fact]) -> str:
     return "Facts: " + " ".join(f"{fact.sentence}." for fact in rng.sample(list(facts), len(facts)))
 
 
-def asked(context: str, stem: str, options: Sequence[str]) -> Question:
+def asked(context: str, stem: str, options: Sequence[str]) -> Request:
     """A sentence to complete, behind a prompt or behind none."""
-    return Question(f"{context} {SO}{stem}".lstrip(), tuple(f" {option}" for option in options))
+    return Request(f"{context} {SO}{stem}".lstrip(), tuple(f" {option}" for option in options))
 
 
 def _cloze(
     rng: random.Random, context: str, facts: Sequence[knowledge.Fact], true: Sequence[knowledge.Fact]
-) -> Question:
+) -> Request:
     """One of the ``true`` sentences to complete. The wrong options end others of them: what part a noun plays in the
     facts does not tell it from the right one."""
     target = rng.choice(true)
@@ -76,19 +76,19 @@ def _cloze(
     return asked(context, cloze.stem, cloze.options)
 
 
-def forward(rng: random.Random, split: str) -> Question:
+def forward(rng: random.Random, split: str) -> Request:
     """One of 8 facts in the prompt, as it stands there."""
     facts = _world(rng, knowledge.relation, 8, split)
     return _cloze(rng, told(rng, facts), facts, facts)
 
 
-def reversal(rng: random.Random, split: str, n: int = 8) -> Question:
+def reversal(rng: random.Random, split: str, n: int = 8) -> Request:
     """One of ``n`` facts in the prompt, told from its other end. No noun stands in two of them."""
     facts = _world(rng, knowledge.relation, n, split)
     return _cloze(rng, told(rng, facts), facts, [fact.reversed for fact in facts])
 
 
-def reversal_of_two(rng: random.Random, split: str) -> Question:
+def reversal_of_two(rng: random.Random, split: str) -> Request:
     """As `reversal`, but the noun asked about stands in two facts: only the relation tells which of its partners is
     meant, and the other one is among the options."""
     facts = _world(rng, knowledge.relation, 7, split)
@@ -101,23 +101,23 @@ def reversal_of_two(rng: random.Random, split: str) -> Question:
     return asked(told(rng, facts), target.reversed.stem, (target.a, rival, *others))
 
 
-def syllogism(rng: random.Random, split: str) -> Question:
+def syllogism(rng: random.Random, split: str) -> Request:
     """The conclusion from one of 4 pairs of premises in the prompt; what is stated is not an option."""
     facts = _world(rng, knowledge.syllogism, 4, split)
     return _cloze(rng, told(rng, facts), facts, knowledge.consequences(facts))
 
 
-def unknown(rng: random.Random, split: str) -> Question:
+def unknown(rng: random.Random, split: str) -> Request:
     """The reversal of a fact that the prompt does not hold."""
     facts = _world(rng, knowledge.relation, 8, split)
     told(rng, facts)  # draw as `reversal` does, to ask the same
     return _cloze(rng, "", facts, [fact.reversed for fact in facts])
 
 
-def _classification(shots: int, noise: float = 0) -> Callable[[random.Random, str], Question]:
+def _classification(shots: int, noise: float = 0) -> Callable[[random.Random, str], Request]:
     """Notes of three classes, called by letters; a share ``noise`` of the labels shown is drawn at random."""
 
-    def classification(rng: random.Random, split: str) -> Question:
+    def classification(rng: random.Random, split: str) -> Request:
         trait = rng.choice(list(notes.TRAITS))
         classes = rng.sample(list(notes.TRAITS[trait]), 3)
         called = dict(zip(classes, rng.sample(LETTERS, 3), strict=True))
@@ -128,12 +128,12 @@ def _classification(shots: int, noise: float = 0) -> Callable[[random.Random, st
             page += f"{layout.turn.replace('{query}', one.text)} {label}{layout.end}"
         right = called[last.values[trait]]
         options = [right, *(name for name in names if name != right)]
-        return Question(page + layout.turn.replace("{query}", last.text), tuple(f" {name}" for name in options))
+        return Request(page + layout.turn.replace("{query}", last.text), tuple(f" {name}" for name in options))
 
     return classification
 
 
-CHOICES: dict[str, tuple[Callable[[random.Random, str], Question], float]] = {
+CHOICES: dict[str, tuple[Callable[[random.Random, str], Request], float]] = {
     "forward": (forward, 0.25),
     "reversal": (reversal, 0.25),
     "reversal, noun in two facts": (reversal_of_two, 0.5),  # between the two partners, for who reads no relation
@@ -168,7 +168,7 @@ def instruction(lm: LM, shots: int, split: str, n: int, seed: int = 0, cluster: 
     return Ability(f"instruction, {shots} shots" + (f", {cluster}" if cluster else ""), marks)
 
 
-def _unlike(asked: instructions.Request, rng: random.Random, split: str) -> instructions.Request:
+def _unlike(asked: instructions.ListRequest, rng: random.Random, split: str) -> instructions.ListRequest:
     """A request of another cluster: its answer shows the manner, not how the one asked is solved."""
     while (other := instructions.request(rng, split)).cluster == asked.cluster:
         pass
@@ -180,7 +180,7 @@ def asking(question: str) -> str:
     return LAYOUT.turn.replace("{query}", question)
 
 
-def _turn(one: instructions.Request) -> str:
+def _turn(one: instructions.ListRequest) -> str:
     return f"{asking(one.question)}{LAYOUT.seam}{one.answer}{LAYOUT.end}"
 
 
@@ -227,7 +227,7 @@ def preferred(lm: LM, solved: Solved) -> list[str]:
     The end of a sample, a line break or EOS, is not counted."""
     options = [sorted({text for text in drawn if text}) for drawn in solved.sampled]
     questions = [
-        Question(asking(problem.question), tuple(texts))
+        Request(asking(problem.question), tuple(texts))
         for problem, texts in zip(solved.problems, options, strict=True)
         if texts
     ]

@@ -110,7 +110,7 @@ CLUSTERS = {
 
 
 @dataclass(frozen=True)
-class Request:
+class ListRequest:
     """An instruction as it is asked, its cluster and wording, and the right answer."""
 
     cluster: str
@@ -121,7 +121,7 @@ class Request:
     answer: str
 
 
-def request(rng: random.Random, split: str, cluster: str | None = None) -> Request:
+def request(rng: random.Random, split: str, cluster: str | None = None) -> ListRequest:
     """A random request over 3 to 5 nouns of ``split``."""
     name = cluster or rng.choice(list(CLUSTERS))
     kind = CLUSTERS[name]
@@ -129,7 +129,7 @@ def request(rng: random.Random, split: str, cluster: str | None = None) -> Reque
     words = some_nouns(rng, rng.randint(3, 5), split)
     argument = kind.pick(rng, words, split)
     question = kind.wordings[number].replace("{w}", argument).replace("{x}", " ".join(words))
-    return Request(name, number, question, tuple(words), argument, kind.solve(words, argument))
+    return ListRequest(name, number, question, tuple(words), argument, kind.solve(words, argument))
 
 
 STYLES = ("plain", "polite", "chatty", "restyled", "run-on", "wrong")
@@ -152,7 +152,7 @@ def usual_style(cluster: str, wording: int) -> str:
     return "plain" if place < 0.45 else manners[int((place - 0.45) / 0.55 * len(manners))]
 
 
-def style_of(rng: random.Random, asked: Request) -> str:
+def style_of(rng: random.Random, asked: ListRequest) -> str:
     """A style for one document that begins with this request; beside the usual one, plain is four times as frequent
     as each other: an answer without ado is more likely plain than wrong, and the next ones can tell."""
     usual = usual_style(asked.cluster, asked.wording)
@@ -160,7 +160,7 @@ def style_of(rng: random.Random, asked: Request) -> str:
     return usual if rng.random() < USUAL else rng.choice(others)
 
 
-def answered(rng: random.Random, asked: Request, style: str, split: str) -> tuple[str, str]:
+def answered(rng: random.Random, asked: ListRequest, style: str, split: str) -> tuple[str, str]:
     """The answer in a style, and what runs on behind it (blank but for ``run-on``)."""
     right = asked.answer
     if style in FRAMES:
