@@ -56,7 +56,7 @@ def test_logits_to_keep_takes_positions(llama):
 
 
 def test_crop_takes_negative_counts_only(llama):
-    """`Prefix.head` cuts tensors itself because `Cache.crop` changed its meaning between major versions."""
+    """`PrefixCache.head` cuts tensors itself because `Cache.crop` changed its meaning between major versions."""
     fork = cache.extend(llama.model, cache.EMPTY, IDS).fork()
     with pytest.raises(ValueError, match="positive"):
         fork.crop(4)

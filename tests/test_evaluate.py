@@ -10,7 +10,7 @@ from adaptlab.engine.scoring import Cost, OptionScore, score
 from adaptlab.evidence import record
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods.baselines import NaiveBayes
-from adaptlab.methods.prompting import LABELLINGS, Answers, draw
+from adaptlab.methods.prompting import LABELLINGS, OptionScores, draw
 from adaptlab.studies.icl_scaling import Cell, IclStudy, balanced, baseline_curve, icl_curve, in_context
 from adaptlab.tasks.records import Labelled, LabelledSet
 
@@ -27,9 +27,9 @@ class Fixed:
 
     name, model, shots = "fixed", "none", 3
 
-    def answer(self, items, reuse=None):
+    def answer(self, items, prefix_cache=None):
         options = [{"hot": OptionScore(-1.0, 1, 3), "cold": OptionScore(-2.0, 4, 4)} for _ in items]
-        return Answers(options, Cost(prefilled=10, reused=4, scored=20, naive=100, seconds=2.0))
+        return OptionScores(options, Cost(prefilled=10, cached=4, scored=20, naive=100, seconds=2.0))
 
 
 def test_rows_follow_from_the_answers():

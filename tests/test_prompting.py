@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptlab.methods.prompting import CHAT, FORMATS, InContext, demonstrate, draw, names, render
+from adaptlab.methods.prompting import CHAT, FORMATS, Chooser, demonstrate, draw, names, render
 from adaptlab.tasks.records import Demonstration
 from adaptlab.tasks.sets import load_messages
 from conftest import tiny_tokenizer
@@ -120,11 +120,11 @@ def test_unknown_choices_list_the_known():
 
 def test_a_question_offers_every_class_by_its_name(llama):
     called = names(DATA.labels, "letters", 0)
-    method = InContext(llama, "Sort.", DEMOS, called)
+    method = Chooser(llama, "Sort.", DEMOS, called)
     question = method.question("late again")
     assert question.options == tuple(f" {name}" for name in called.values())
     assert question.context.endswith("Message: late again\nDesk:")
-    assert InContext(llama, "Sort.", DEMOS, called, "urial").question("x").options == tuple(called.values())
+    assert Chooser(llama, "Sort.", DEMOS, called, "urial").question("x").options == tuple(called.values())
 
 
 def test_an_instruction_may_hold_the_mark_of_the_query():

@@ -97,8 +97,8 @@ def test_a_prefix_is_taken_over(llama):
     how = Decoding(max_new_tokens=6, stop=())
     first = continuations(llama, MANY, how)
     longer = [f"{MANY[0]} and {end}" for end in ("a", "b")]
-    again = continuations(llama, longer, how, reuse=first.prefix)
-    assert again.cost.reused == len(first.prefix) > 0
+    again = continuations(llama, longer, how, prefix_cache=first.prefix_cache)
+    assert again.cost.cached == len(first.prefix_cache) > 0
     assert again.completions == continuations(llama, longer, how).completions
 
 

@@ -78,15 +78,17 @@ def test_sliding_window_is_what_makes_the_difference():
 @EASY
 @given(first=phrases, more=st.lists(phrases, min_size=1, max_size=4), items=prompts)
 def test_nested_prompts_reuse_and_agree_with_scratch(any_lm, first, more, items):
-    prompt, reuse = f"{first}\n\n", cache.EMPTY
+    prompt, prefix_cache = f"{first}\n\n", cache.EMPTY
     for extra in more:
         prompt += f"{extra}\n\n"
         questions = [Request(f"{prompt}{text}:", opts) for text, opts in items]
-        grown, fresh = score(any_lm, questions, reuse=reuse), score(any_lm, questions)
+        grown, fresh = score(any_lm, questions, prefix_cache=prefix_cache), score(any_lm, questions)
         assert_same(grown.options, [[o.logprob for o in row] for row in fresh.options])
-        assert grown.cost.prefilled + grown.cost.reused == fresh.cost.prefilled
-        assert grown.cost.prefilled <= fresh.cost.prefilled - cache.shared_length(reuse.ids, fresh.prefix.ids)
-        reuse = grown.prefix
+        assert grown.cost.prefilled + grown.cost.cached == fresh.cost.prefilled
+        assert grown.cost.prefilled <= fresh.cost.prefilled - cache.shared_length(
+            prefix_cache.ids, fresh.prefix_cache.ids
+        )
+        prefix_cache = grown.prefix_cache
 
 
 @EASY
@@ -95,7 +97,8 @@ def test_a_foreign_prefix_is_harmless(llama, a, b, items):
     questions = [Request(f"{a}\n{text}:", opts) for text, opts in items]
     other = score(llama, [Request(f"{b}\n{text}:", opts) for text, opts in items]).prefix
     assert_same(
-        score(llama, questions, reuse=other).options, [[o.logprob for o in r] for r in score(llama, questions).options]
+        score(llama, questions, prefix_cache=other).options,
+        [[o.logprob for o in r] for r in score(llama, questions).options],
     )
 
 
@@ -104,8 +107,8 @@ def test_a_prefix_of_another_model_is_not_used(llama):
     questions = [Request("the red house by the river:", (" yes", " no"))]
     other = tiny_lm("llama", seed=1)
     foreign = score(llama, questions).prefix
-    result = score(other, questions, reuse=foreign)
-    assert result.cost.reused == 0
+    result = score(other, questions, prefix_cache=foreign)
+    assert result.cost.cached == 0
     assert_same(result.options, [naive(other, q) for q in questions])
 
 
@@ -198,7 +201,7 @@ def test_stored_prefixes_are_found_again(llama, tmp_path):
     questions = [Request("the red house by the river:", (" yes", " no"))]
     first = score(llama, questions, store=tmp_path)
     again = score(llama, questions, store=tmp_path)
-    assert again.cost.prefilled == 0 and again.cost.reused == first.cost.prefilled
+    assert again.cost.prefilled == 0 and again.cost.cached == first.cost.prefilled
     assert_same(again.options, [[o.logprob for o in row] for row in first.options])
     other = tiny_lm("llama", seed=1)
     assert score(other, questions, store=tmp_path).cost.prefilled == first.cost.prefilled

@@ -14,7 +14,7 @@ from adaptlab.engine.training import Plan
 from adaptlab.evidence.claims import claims
 from adaptlab.methods.tuning import Recipe, lessons, tune
 from adaptlab.methods.urial import is_put, put
-from adaptlab.methods.writing import Writer
+from adaptlab.methods.writing import Generator
 from adaptlab.runner import profiles
 from adaptlab.studies import learned, what_tuning_teaches
 from adaptlab.tasks.instructions import FRAMES
@@ -175,5 +175,5 @@ def test_a_student_imitates_what_its_teacher_writes():
 
 def test_texts_that_do_not_end_are_not_imitated():
     records = learned.requests("study", "train", 6, 0)
-    copied = learned.written_by(Writer(study()), records)
+    copied = learned.written_by(Generator(study()), records)
     assert 0 < len(copied) <= 6 and all(one.output for one in copied)

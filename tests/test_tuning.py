@@ -14,7 +14,7 @@ from adaptlab.engine.training import Plan
 from adaptlab.evidence.claims import claim
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods.tuning import Recipe, lessons, tune
-from adaptlab.methods.writing import Writer, draw_records
+from adaptlab.methods.writing import Generator, draw_records
 from adaptlab.studies import fine_tuning
 from adaptlab.tasks.sets import load_open
 
@@ -30,7 +30,7 @@ def study() -> LM:
 def test_a_tuned_model_answers_plainly_what_it_was_tuned_to_answer_plainly():
     """The study model puts half of its answers into some frame; four plain ones are enough to end that."""
     tuned = tune(study(), lessons(study(), DATA.pool[:4]), QUICK)
-    before, after = (evaluate(w, DATA.test, study="t", seed=0)[0] for w in (Writer(study()), tuned.writer()))
+    before, after = (evaluate(w, DATA.test, study="t", seed=0)[0] for w in (Generator(study()), tuned.writer()))
     plain = [(frame.output.str.strip() == frame.gold).mean() for frame in (before, after)]
     assert plain[1] > plain[0] + 0.25
     assert (after.method == "tuned").all() and (after.shots == 4).all() and (after.model == "study").all()
@@ -61,7 +61,7 @@ def test_adapters_named_as_a_model_give_the_answers_of_the_tuned_model(tmp_path)
     again = load(str(tmp_path / "mine"))
     assert again.name == str(tmp_path / "mine") and again.digest != study().digest
     for kept, loaded in zip(
-        tuned.writer().answer(DATA.test[:4]).gold, Writer(again).answer(DATA.test[:4]).gold, strict=True
+        tuned.writer().answer(DATA.test[:4]).gold, Generator(again).answer(DATA.test[:4]).gold, strict=True
     ):
         assert loaded.logprob == pytest.approx(kept.logprob, abs=1e-4)
 

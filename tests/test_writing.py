@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.scoring import Request, score
 from adaptlab.methods import ablations, urial
-from adaptlab.methods.writing import Writer, draw_records, paired
+from adaptlab.methods.writing import Generator, draw_records, paired
 from adaptlab.tasks.formats_published import load_urial
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, Demonstration, Message, PromptFile
@@ -26,14 +26,14 @@ def answers_of(shown: str) -> list[str]:
 
 
 def test_gold_and_text_are_those_of_plain_requests(llama):
-    writer = Writer(llama, LAYOUT.turns(paired(DATA.pool[:1])), 1, how=Decoding(max_new_tokens=6, stop=("\n",)))
+    writer = Generator(llama, LAYOUT.turns(paired(DATA.pool[:1])), 1, how=Decoding(max_new_tokens=6, stop=("\n",)))
     answered = writer.answer(DATA.test[:4])
     prompts = [writer.prompt(question(item)) for item in DATA.test[:4]]
     assert answered.completions == generate(llama, prompts, max_new_tokens=6)
     options = [(f" {item.output}",) for item in DATA.test[:4]]
     plain = score(llama, [Request(p, o) for p, o in zip(prompts, options, strict=True)], plan="plain").options
     assert [o.logprob for o in answered.gold] == pytest.approx([row[0].logprob for row in plain], abs=1e-4)
-    silent = Writer(llama, writer.shown, 1, writes=False).answer(DATA.test[:4])
+    silent = Generator(llama, writer.shown, 1, writes=False).answer(DATA.test[:4])
     assert silent.gold == answered.gold and silent.cost.decoded == 0 < answered.cost.decoded
 
 
@@ -109,7 +109,7 @@ def test_a_pool_without_other_answers_is_refused():
 @pytest.mark.parametrize("manner", urial.MANNERS)
 def test_the_page_has_urials_structure(llama, manner):
     file = urial.demonstrations(DATA, 3, manner, seed=1)
-    page = urial.aligned(Writer(llama), file).prompt("Say x")
+    page = urial.aligned(Generator(llama), file).prompt("Say x")
     blocks = "".join(f"\n# Query:\n```\n{q}\n```\n\n# Answer:\n```\n{a}\n```\n" for q, a in file.demonstrations)
     assert page == f"# Instruction\n\n{urial.SYSTEM}\n{blocks}\n# Query:\n```\nSay x\n```\n\n# Answer:\n```\n"
 
@@ -127,7 +127,7 @@ def test_few_demonstrations_begin_many_and_each_is_of_another_cluster():
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published prompt files are not beside this clone")
 def test_a_published_prompt_file_comes_out_as_it_went_in(llama):
     path = PUBLISHED / "inst_1k_v4.help.txt"
-    writer = urial.aligned(Writer(llama), load_urial(path))
+    writer = urial.aligned(Generator(llama), load_urial(path))
     page = writer.prompt("What is a lake?")
     assert page.startswith("# Instruction\n") and writer.shots == 3
     question_block = "\n# Query:\n```\nWhat is a lake?\n```\n\n# Answer:\n```\n"
@@ -142,7 +142,7 @@ def test_the_second_turn_reads_the_models_own_first_answer(llama):
         Conversation(f"c{i}", (Message("user", f"Say {word}"), Message("user", "Again, please")), references=("x", "y"))
         for i, word in enumerate(("red", "blue house"))
     ]
-    writer = urial.aligned(Writer(llama), PromptFile("Be short.", (Demonstration("Say a", "a"),)))
+    writer = urial.aligned(Generator(llama), PromptFile("Be short.", (Demonstration("Say a", "a"),)))
     how = Decoding(max_new_tokens=5, stop=("```",))
     first, second = urial.talk(writer, talks, how)
     for one, a, b in zip(talks, first, second, strict=True):
@@ -156,11 +156,11 @@ def test_talks_of_different_lengths_are_refused(llama):
     one = Conversation("a", (Message("user", "x"),))
     two = Conversation("b", (Message("user", "x"), Message("user", "y")))
     with pytest.raises(ValueError, match="the same number of user turns"):
-        urial.talk(Writer(llama), [one, two])
-    assert urial.talk(Writer(llama), []) == []
+        urial.talk(Generator(llama), [one, two])
+    assert urial.talk(Generator(llama), []) == []
 
 
 def test_a_conversation_is_decoded_as_its_writer_is(llama):
     one = Conversation("a", (Message("user", "x"),))
     how = Decoding(max_new_tokens=1, stop=())
-    assert len(urial.talk(Writer(llama, style="urial", how=how), [one])[0][0].tokens) == 1
+    assert len(urial.talk(Generator(llama, style="urial", how=how), [one])[0][0].tokens) == 1

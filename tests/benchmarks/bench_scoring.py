@@ -25,7 +25,7 @@ from adaptlab.engine import cache
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
 from adaptlab.engine.scoring import Request, score
-from adaptlab.methods.prompting import InContext, demonstrate, draw, names
+from adaptlab.methods.prompting import Chooser, demonstrate, draw, names
 from adaptlab.studies.icl_scaling import balanced
 from adaptlab.tasks.sets import load_messages
 
@@ -66,7 +66,7 @@ def timed(function, *arguments, **settings):
 
 
 def bench_speed(lm: LM, args: argparse.Namespace) -> None:
-    questions = long_prefix_questions(lm, args.prefix, args.questions)
+    questions = long_prefix_questions(lm, args.prefix_cache, args.questions)
     score(lm, long_prefix_questions(lm, 50, 2))  # warm-up
     ours, seconds = timed(score, lm, questions)
     unique = ours.cost.prefilled + ours.cost.scored
@@ -96,7 +96,7 @@ def bench_agreement(lm: LM, items: int, shots: int) -> None:
     data = load_messages()
     test = balanced(data.test, items)
     called = names(data.labels, "words", 0)
-    method = InContext(
+    method = Chooser(
         lm, "Each message goes to one desk.", demonstrate(draw(data.pool, shots, 0), called, "words", 0), called
     )
     answers = method.answer(test)

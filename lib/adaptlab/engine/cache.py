@@ -82,7 +82,7 @@ def length_dependent(model: PreTrainedModel) -> bool:
 
 
 @dataclass(frozen=True)
-class Prefix:
+class PrefixCache:
     """Token ids with the keys and values a model computed for them, per layer: [1, heads, tokens, head size].
 
     ``owner`` names weights, precision and device: a prefix is of no use to any other model.
@@ -99,7 +99,7 @@ class Prefix:
     def head(self, n: int) -> "Prefix":
         """The first ``n`` tokens, as views: nothing is copied."""
         cut = tuple(tuple(t[:, :, :n] for t in side) for side in (self.keys, self.values))
-        return Prefix(self.ids[:n], *cut, self.owner)
+        return PrefixCache(self.ids[:n], *cut, self.owner)
 
     def fork(self) -> DynamicCache:
         """A cache that starts from this prefix and shares its tensors.
@@ -117,11 +117,11 @@ class Prefix:
         return cache
 
 
-EMPTY = Prefix((), (), ())
+EMPTY = PrefixCache((), (), ())
 
 
 @torch.inference_mode()
-def extend(model: PreTrainedModel, prefix: Prefix, ids: Sequence[int], chunk: int = PREFILL_CHUNK) -> Prefix:
+def extend(model: PreTrainedModel, prefix: PrefixCache, ids: Sequence[int], chunk: int = PREFILL_CHUNK) -> PrefixCache:
     """``prefix`` followed by ``ids``, computed in chunks so that memory stays flat in the prefix length."""
     if not ids:
         return prefix
@@ -130,7 +130,7 @@ def extend(model: PreTrainedModel, prefix: Prefix, ids: Sequence[int], chunk: in
         block = torch.tensor([list(ids[start : start + chunk])], device=model.device)
         model(input_ids=block, past_key_values=cache, use_cache=True, logits_to_keep=1)
     keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
-    return Prefix((*prefix.ids, *ids), keys, values, prefix.owner)
+    return PrefixCache((*prefix.ids, *ids), keys, values, prefix.owner)
 
 
 def shared_length(a: Sequence[int], b: Sequence[int]) -> int:
@@ -144,7 +144,7 @@ def shared_length(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 @torch.inference_mode()
-def trie_logits(model: PreTrainedModel, prefix: Prefix, trie: Trie, nodes: Sequence[int]) -> torch.Tensor:
+def trie_logits(model: PreTrainedModel, prefix: PrefixCache, trie: Trie, nodes: Sequence[int]) -> torch.Tensor:
     """Next-token logits [nodes, vocabulary] at the given trie nodes; the LM head runs on no other position."""
     positions = len(prefix) + torch.tensor(trie.depths, device=model.device)
     masks = _masks(model, len(prefix), trie.visible().to(model.device), positions, positions)
@@ -159,7 +159,7 @@ class Branches:
     """
 
     @torch.inference_mode()
-    def __init__(self, model: PreTrainedModel, prefix: Prefix, rows: Sequence[Sequence[int]]) -> None:
+    def __init__(self, model: PreTrainedModel, prefix: PrefixCache, rows: Sequence[Sequence[int]]) -> None:
         """``rows``: what follows the prefix in each branch, at least one token."""
         trie = Trie()
         paths = [trie.insert(row) for row in rows]

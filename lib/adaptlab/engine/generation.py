@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from adaptlab.engine import cache, plain
-from adaptlab.engine.cache import EMPTY, Branches, Prefix, shared_length
+from adaptlab.engine.cache import EMPTY, Branches, PrefixCache, shared_length
 from adaptlab.engine.lm import LM
 from adaptlab.engine.prefix_cache import prefilled
 from adaptlab.engine.scoring import PLANS, ROW_TOKENS, Cost
@@ -68,7 +68,7 @@ class Generated:
 
     completions: list[Completion]
     cost: Cost
-    prefix: Prefix = field(repr=False)
+    prefix: PrefixCache = field(repr=False)
     plan: str
 
 
@@ -95,7 +95,7 @@ def continuations(
     *,
     seed: int = 0,
     rows: int = 128,
-    reuse: Prefix = EMPTY,
+    prefix_cache: PrefixCache = EMPTY,
     plan: str = "auto",
 ) -> Generated:
     """Continue every prompt; the same prompt may occur many times.
@@ -113,7 +113,7 @@ def continuations(
     prefix, computed, nodes = EMPTY, 0, 0
     if plan == "trie" and ids:
         shared = min(min(shared_length(ids[0], row), len(row) - 1) for row in ids)
-        prefix, computed = prefilled(lm, ids[0][:shared], reuse)
+        prefix, computed = prefilled(lm, ids[0][:shared], prefix_cache)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     tokens: dict[int, list[int]] = {}
     with torch.random.fork_rng():
@@ -140,14 +140,14 @@ def _encode(lm: LM, prompt: str, max_new_tokens: int) -> list[int]:
     return ids
 
 
-def _batch(lm: LM, ids: list[list[int]], prefix: Prefix, how: Decoding, plan: str) -> tuple[list[list[int]], int]:
+def _batch(lm: LM, ids: list[list[int]], prefix: PrefixCache, how: Decoding, plan: str) -> tuple[list[list[int]], int]:
     """Tokens written behind every prompt, and how many prompt tokens that took."""
     if plan == "trie":
         return _grown(lm, ids, prefix, how)
     return plain.continued(lm, ids, how), sum(map(len, ids))
 
 
-def _grown(lm: LM, ids: list[list[int]], prefix: Prefix, how: Decoding) -> tuple[list[list[int]], int]:
+def _grown(lm: LM, ids: list[list[int]], prefix: PrefixCache, how: Decoding) -> tuple[list[list[int]], int]:
     """Tokens written behind every prompt, the one that ends a text included; and how many prompt tokens that took."""
     rows = [row[len(prefix) :] for row in ids]
     groups = [_Group(members, Branches(lm.model, prefix, [rows[i] for i in members])) for members in _grouped(rows)]

@@ -11,19 +11,21 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from adaptlab.engine import cache
-from adaptlab.engine.cache import EMPTY, Prefix
+from adaptlab.engine.cache import EMPTY, PrefixCache
 from adaptlab.engine.lm import LM
 
 
-def prefilled(lm: LM, ids: Sequence[int], reuse: Prefix = EMPTY, store: Path | None = None) -> tuple[Prefix, int]:
+def prefilled(
+    lm: LM, ids: Sequence[int], prefix_cache: PrefixCache = EMPTY, store: Path | None = None
+) -> tuple[PrefixCache, int]:
     """The prefix of ``ids``, and how many tokens had to be computed for it.
 
     What ``reuse`` begins with in common is taken over, if the same model made it; ``store`` keeps whole prefixes.
     """
     owner = f"{lm.digest} {lm.dtype} {lm.device}"
-    if reuse.owner != owner:
-        reuse = replace(EMPTY, owner=owner)
-    kept = reuse.head(cache.shared_length(reuse.ids, ids))
+    if prefix_cache.owner != owner:
+        prefix_cache = replace(EMPTY, owner=owner)
+    kept = prefix_cache.head(cache.shared_length(prefix_cache.ids, ids))
     path = stored(store, owner, ids) if store else None
     if path and len(kept) < len(ids) and path.is_file():
         return restore(path, owner, ids, lm.device), 0
@@ -33,7 +35,7 @@ def prefilled(lm: LM, ids: Sequence[int], reuse: Prefix = EMPTY, store: Path | N
     return prefix, len(ids) - len(kept)
 
 
-def save(prefix: Prefix, path: Path) -> None:
+def save(prefix: PrefixCache, path: Path) -> None:
     """Write a prefix's keys and values to ``path`` (safetensors), whole or not at all."""
     tensors = {
         f"{side}.{i}": t.contiguous() for side in ("keys", "values") for i, t in enumerate(getattr(prefix, side))
@@ -50,9 +52,9 @@ def stored(folder: Path, owner: str, ids: Sequence[int]) -> Path:
     return folder / f"{key}.safetensors"
 
 
-def restore(path: Path, owner: str, ids: Sequence[int], device: torch.device) -> Prefix:
+def restore(path: Path, owner: str, ids: Sequence[int], device: torch.device) -> PrefixCache:
     """Read back what `save` wrote for ``ids``."""
     with safe_open(path, "pt", device=str(device)) as file:
         layers = range(len(file.keys()) // 2)
         keys, values = (tuple(file.get_tensor(f"{side}.{i}") for i in layers) for side in ("keys", "values"))
-    return Prefix(tuple(ids), keys, values, owner)
+    return PrefixCache(tuple(ids), keys, values, owner)

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from adaptlab.engine import cache, plain
-from adaptlab.engine.cache import EMPTY, Prefix, Trie, shared_length
+from adaptlab.engine.cache import EMPTY, PrefixCache, Trie, shared_length
 from adaptlab.engine.lm import LM
 from adaptlab.engine.prefix_cache import prefilled
 
@@ -50,7 +50,7 @@ class Cost:
     """
 
     prefilled: int = 0
-    reused: int = 0
+    cached: int = 0
     scored: int = 0
     decoded: int = 0
     naive: int = 0
@@ -64,7 +64,7 @@ class Scores:
 
     options: list[tuple[OptionScore, ...]]
     cost: Cost
-    prefix: Prefix
+    prefix: PrefixCache
     plan: str
 
 
@@ -84,14 +84,14 @@ def score(
     lm: LM,
     questions: Sequence[Request],
     *,
-    reuse: Prefix = EMPTY,
+    prefix_cache: PrefixCache = EMPTY,
     plan: str = "auto",
     memory: float = 1.0,
     store: Path | None = None,
 ) -> Scores:
     """Score every option of every question, exactly as if each had been run alone.
 
-    ``reuse``: a `Prefix` from an earlier `Scores`; as many of its leading tokens as fit are not computed again
+    ``reuse``: a `PrefixCache` from an earlier `Scores`; as many of its leading tokens as fit are not computed again
     (a k-shot curve with nested demonstrations pays for each demonstration once).
     ``plan``: ``trie`` shares prefix and branches; ``plain`` runs padded batches of whole sequences; ``auto`` takes
     ``trie`` where it is known to be exact for the model's architecture.
@@ -106,10 +106,10 @@ def score(
     started = time.perf_counter()
     encoded = [_encode(lm, question) for question in questions]
     if not encoded:
-        return Scores([], Cost(), reuse, plan)
+        return Scores([], Cost(), prefix_cache, plan)
     naive = sum(len(s) - 1 for e in encoded for s in e.sequences)  # the last token is only ever predicted
     if plan == "trie":
-        prefix, computed = _shared_prefix(lm, encoded, reuse, store)
+        prefix, computed = _shared_prefix(lm, encoded, prefix_cache, store)
         logprobs, scored = _score_tries(lm, prefix, encoded, memory)
         cost = Cost(computed, len(prefix) - computed, scored, naive=naive)
     else:
@@ -158,14 +158,16 @@ def _encode(lm: LM, question: Request) -> _Encoded:
     return _Encoded(sequences, start)
 
 
-def _shared_prefix(lm: LM, encoded: list[_Encoded], reuse: Prefix, store: Path | None) -> tuple[Prefix, int]:
+def _shared_prefix(
+    lm: LM, encoded: list[_Encoded], prefix_cache: PrefixCache, store: Path | None
+) -> tuple[PrefixCache, int]:
     """The tokens that all sequences begin with, less the last that predicts an option; and how many were computed."""
     first = encoded[0].sequences[0]
     length = min(min(cache.shared_length(first, s) for s in e.sequences) for e in encoded)
-    return prefilled(lm, first[: min(length, *(e.start - 1 for e in encoded))], reuse, store)
+    return prefilled(lm, first[: min(length, *(e.start - 1 for e in encoded))], prefix_cache, store)
 
 
-def _score_tries(lm: LM, prefix: Prefix, encoded: list[_Encoded], memory: float) -> tuple[list[float], int]:
+def _score_tries(lm: LM, prefix: PrefixCache, encoded: list[_Encoded], memory: float) -> tuple[list[float], int]:
     logprobs, scored = [], 0
     for group in _groups(lm, prefix, encoded, memory):
         trie, steps = Trie(), []
@@ -179,7 +181,9 @@ def _score_tries(lm: LM, prefix: Prefix, encoded: list[_Encoded], memory: float)
     return logprobs, scored
 
 
-def _sum_logprobs(lm: LM, prefix: Prefix, trie: Trie, steps: list[tuple[list[int], tuple[int, ...]]]) -> list[float]:
+def _sum_logprobs(
+    lm: LM, prefix: PrefixCache, trie: Trie, steps: list[tuple[list[int], tuple[int, ...]]]
+) -> list[float]:
     """Sum of log p over each step's (predicting nodes, predicted tokens)."""
     nodes = sorted({node for path, _ in steps for node in path})
     place = {node: i for i, node in enumerate(nodes)}
@@ -190,7 +194,7 @@ def _sum_logprobs(lm: LM, prefix: Prefix, trie: Trie, steps: list[tuple[list[int
     return [float(part.sum()) for part in logprobs.split([len(tokens) for _, tokens in steps])]
 
 
-def _groups(lm: LM, prefix: Prefix, encoded: list[_Encoded], memory: float) -> Iterator[list[_Encoded]]:
+def _groups(lm: LM, prefix: PrefixCache, encoded: list[_Encoded], memory: float) -> Iterator[list[_Encoded]]:
     """Runs of questions whose packed row keeps masks and logits within ``memory`` GiB."""
     budget = memory * 2**30
     vocabulary = lm.vocabulary

@@ -6,11 +6,11 @@ from typing import Protocol
 
 import pandas as pd
 
-from adaptlab.engine.cache import EMPTY, Prefix
+from adaptlab.engine.cache import EMPTY, PrefixCache
 from adaptlab.engine.generation import Completion
 from adaptlab.engine.scoring import Cost, OptionScore
-from adaptlab.methods.prompting import Answers
-from adaptlab.methods.writing import Answered
+from adaptlab.methods.prompting import OptionScores
+from adaptlab.methods.writing import Generations
 from adaptlab.tasks.records import Instruction, Labelled
 from adaptlab.tasks.sets import right
 
@@ -22,14 +22,14 @@ NORMALISE = {
 
 
 class Method(Protocol):
-    """Whatever answers items: a prompted model, a tuned one, a baseline. Labelled items get `Answers`, instructions
-    `Answered`."""
+    """Whatever answers items: a prompted model, a tuned one, a baseline. Labelled items get `OptionScores`, instructions
+    `Generations`."""
 
     name: str
     model: str
     shots: int
 
-    def answer(self, items: Sequence, reuse: Prefix = EMPTY) -> Answers | Answered: ...
+    def answer(self, items: Sequence, prefix_cache: PrefixCache = EMPTY) -> OptionScores | Generations: ...
 
 
 def evaluate(
@@ -39,9 +39,9 @@ def evaluate(
     study: str,
     seed: int,
     by: str = "sum",
-    reuse: Prefix = EMPTY,
+    prefix_cache: PrefixCache = EMPTY,
     **conditions,
-) -> tuple[pd.DataFrame, Prefix]:
+) -> tuple[pd.DataFrame, PrefixCache]:
     """Let ``method`` answer ``items``; return one row per item, and the prefix for a longer prompt to reuse.
 
     ``by``: options compete on their ``sum`` of log-probabilities, or on it per ``token`` or ``byte``; written answers
@@ -50,7 +50,7 @@ def evaluate(
     """
     if by not in NORMALISE:
         raise ValueError(f"by must be one of {list(NORMALISE)}, not {by!r}")
-    answers = method.answer(items, reuse=reuse)
+    answers = method.answer(items, prefix_cache=prefix_cache)
     shared = {
         "study": study,
         "model": method.model,
@@ -59,19 +59,19 @@ def evaluate(
         "seed": seed,
         **conditions,
     }
-    if isinstance(answers, Answered):
+    if isinstance(answers, Generations):
         pairs = zip(items, answers.completions, answers.gold, strict=True)
         rows = [shared | _written_row(*pair) for pair in pairs]
     else:
         rows = [shared | _row(item, options, by) for item, options in zip(items, answers.options, strict=True)]
     spent = {name: value / len(items) for name, value in _spent(answers.cost).items()}
-    return pd.DataFrame(rows).assign(**spent), answers.prefix
+    return pd.DataFrame(rows).assign(**spent), answers.prefix_cache
 
 
 def _spent(cost: Cost) -> dict[str, float]:
     return {
         "prefilled": cost.prefilled,
-        "cached": cost.reused,
+        "cached": cost.cached,
         "scored": cost.scored,
         "decoded": cost.decoded,
         "trained": cost.trained,

@@ -29,14 +29,14 @@ from adaptlab.tasks.records import Conversation, FieldError, check_choice, check
 READABLE = ("A", "B", "tie")
 VERDICTS = (*READABLE, "unreadable")
 COLUMNS = "item turn order_1 order_2 verdict consistent words_a words_b reply_1 reply_2".split()
-Answers = Mapping[str, Sequence[str]]  # item id -> one answer a turn
+OptionScores = Mapping[str, Sequence[str]]  # item id -> one answer a turn
 
 
 def compare(
     judge: Judge,
     items: Sequence[Conversation],
-    a: Answers,
-    b: Answers,
+    a: OptionScores,
+    b: OptionScores,
     *,
     store: str | Path | None = None,
     workers: int = 1,

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adaptlab.engine.cache import EMPTY, Prefix
+from adaptlab.engine.cache import EMPTY, PrefixCache
 from adaptlab.engine.generation import Completion
 from adaptlab.engine.scoring import Cost, OptionScore
-from adaptlab.methods.prompting import Answers
-from adaptlab.methods.writing import Answered
+from adaptlab.methods.prompting import OptionScores
+from adaptlab.methods.writing import Generations
 from adaptlab.tasks.records import Instruction, Labelled
 from adaptlab.tasks.sets import question
 
@@ -34,7 +34,7 @@ class NaiveBayes:
     def shots(self) -> int:
         return len(self.demonstrations)
 
-    def answer(self, items: Sequence[Labelled], reuse: Prefix = EMPTY) -> Answers:
+    def answer(self, items: Sequence[Labelled], prefix_cache: PrefixCache = EMPTY) -> OptionScores:
         """log p(class, words) up to a constant; no tokens are spent, so the cost is empty."""
         counts = {label: Counter() for label in self.labels}
         for demonstration in self.demonstrations:
@@ -48,7 +48,7 @@ class NaiveBayes:
             return math.log(prior) + sum(math.log((counts[label][w] + 1) / total) for w in words(text))
 
         options = [{label: OptionScore(logprob(label, i.text), 1, len(label)) for label in self.labels} for i in items]
-        return Answers(options, Cost())
+        return OptionScores(options, Cost())
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class WordForWord:
     def shots(self) -> int:
         return len(self.demonstrations)
 
-    def answer(self, items: Sequence[Instruction], reuse: Prefix = EMPTY) -> Answered:
+    def answer(self, items: Sequence[Instruction], prefix_cache: PrefixCache = EMPTY) -> Generations:
         """What the dictionary says; it has no probabilities, and no tokens are spent."""
         partner: dict[str, str] = {}
         for one in self.demonstrations:
@@ -73,4 +73,4 @@ class WordForWord:
             partner |= zip(asked, said, strict=True) if len(asked) == len(said) else ()
         texts = (" ".join(partner.get(word, "") for word in question(item).split()) for item in items)
         completions = [Completion(text, True, (0,)) for text in texts]
-        return Answered(completions, [OptionScore(math.nan, 1, 1)] * len(completions), Cost())
+        return Generations(completions, [OptionScore(math.nan, 1, 1)] * len(completions), Cost())

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from transformers import PreTrainedTokenizerBase
 
-from adaptlab.engine.cache import EMPTY, Prefix
+from adaptlab.engine.cache import EMPTY, PrefixCache
 from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Cost, OptionScore, Request, score
 from adaptlab.tasks.prompts import FORMATS
@@ -106,16 +106,16 @@ def demonstrate(
 
 
 @dataclass(frozen=True)
-class Answers:
+class OptionScores:
     """For every item, what each class scored; what that cost; and the prefix to reuse for a longer prompt."""
 
     options: list[dict[str, OptionScore]]
     cost: Cost
-    prefix: Prefix = EMPTY
+    prefix: PrefixCache = EMPTY
 
 
 @dataclass(frozen=True)
-class InContext:
+class Chooser:
     """A model that classifies from its prompt: an instruction, ``k`` demonstrations, the query."""
 
     lm: LM
@@ -140,19 +140,19 @@ class InContext:
         seam = FORMATS[self.style].seam if self.style in FORMATS else ""
         return Request(context, tuple(f"{seam}{name}" for name in self.called.values()))
 
-    def answer(self, items: Sequence[Labelled], reuse: Prefix = EMPTY) -> Answers:
-        """Score all classes for all items; ``reuse`` the prefix of a shorter prompt's `Answers`."""
-        scores = score(self.lm, [self.question(item.text) for item in items], reuse=reuse)
+    def answer(self, items: Sequence[Labelled], prefix_cache: PrefixCache = EMPTY) -> OptionScores:
+        """Score all classes for all items; ``reuse`` the prefix of a shorter prompt's `OptionScores`."""
+        scores = score(self.lm, [self.question(item.text) for item in items], prefix_cache=prefix_cache)
         options = [dict(zip(self.called, row, strict=True)) for row in scores.options]
-        return Answers(options, scores.cost, scores.prefix)
+        return OptionScores(options, scores.cost, scores.prefix_cache)
 
 
 @dataclass(frozen=True)
-class Selected(InContext):
+class Selected(Chooser):
     """A model that classifies each text behind demonstrations chosen for it: ``chosen`` holds them by text."""
 
     chosen: Mapping[str, tuple[Demonstration, ...]] = field(default_factory=dict)
 
     def question(self, text: str) -> Request:
         """The prompt for one text, with its own demonstrations."""
-        return InContext.question(replace(self, demonstrations=self.chosen[text]), text)
+        return Chooser.question(replace(self, demonstrations=self.chosen[text]), text)

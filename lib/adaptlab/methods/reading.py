@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adaptlab.engine.cache import EMPTY, Prefix
+from adaptlab.engine.cache import EMPTY, PrefixCache
 from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Request, score
-from adaptlab.methods.prompting import Answers
+from adaptlab.methods.prompting import OptionScores
 from adaptlab.tasks.worlds import Document, Item
 
 
@@ -37,10 +37,10 @@ class Reader:
         stem = " ".join(part for part in (pages, self.lead, item.stem) if part)
         return Request(stem, tuple(f" {option}" for option in item.options(self.pool)))
 
-    def answer(self, items: Sequence[Item], reuse: Prefix = EMPTY) -> Answers:
+    def answer(self, items: Sequence[Item], prefix_cache: PrefixCache = EMPTY) -> OptionScores:
         """Score the options of all items; the documents are read once."""
-        scores = score(self.lm, [self.question(item) for item in items], reuse=reuse)
+        scores = score(self.lm, [self.question(item) for item in items], prefix_cache=prefix_cache)
         options = [
             dict(zip(i.options(self.pool), row, strict=True)) for i, row in zip(items, scores.options, strict=True)
         ]
-        return Answers(options, scores.cost, scores.prefix)
+        return OptionScores(options, scores.cost, scores.prefix_cache)

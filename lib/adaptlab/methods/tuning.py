@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from adaptlab.engine.adapters import CHANGED, How, Lora, learner
-from adaptlab.engine.cache import EMPTY, Prefix
+from adaptlab.engine.cache import EMPTY, PrefixCache
 from adaptlab.engine.lm import LM
 from adaptlab.engine.packing import Example, lesson, losses
 from adaptlab.engine.training import Loss, Plan, Trained, name_of_loss, train
-from adaptlab.methods.writing import Answered, Writer
+from adaptlab.methods.writing import Generations, Generator
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, FieldError, Instruction
 from adaptlab.tasks.sets import question
@@ -63,20 +63,20 @@ class Tuned:
 
     def writer(self, style: str = "question", **more) -> "TunedWriter":
         """The tuned model at work, with no demonstrations in its prompt; ``shots`` tells how many it was trained on."""
-        return TunedWriter(self.lm, "", self.n, style, trained=self.trained, **more)
+        return TunedGenerator(self.lm, "", self.n, style, trained=self.trained, **more)
 
 
 @dataclass(frozen=True)
-class TunedWriter(Writer):
+class TunedGenerator(Generator):
     """A tuned model that writes answers; what its training took is a part of the cost."""
 
     trained: Trained = field(default_factory=lambda: Trained([]))
 
     name = "tuned"
 
-    def answer(self, items: Sequence[Instruction], reuse: Prefix = EMPTY) -> Answered:
+    def answer(self, items: Sequence[Instruction], prefix_cache: PrefixCache = EMPTY) -> Generations:
         """Write an answer to each item, and score the right one."""
-        found = super().answer(items, reuse)
+        found = super().answer(items, prefix_cache)
         seconds = found.cost.seconds + self.trained.seconds
         return replace(found, cost=replace(found.cost, trained=self.trained.tokens, seconds=seconds))
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from adaptlab.engine.generation import Completion, Decoding, continuations
-from adaptlab.methods.writing import Writer
+from adaptlab.methods.writing import Generator
 from adaptlab.tasks.instructions import FRAMES
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, Demonstration, Instruction, PromptFile, check_choice
@@ -51,7 +51,7 @@ def is_put(text: str, manner: str) -> bool:
     return bool(re.fullmatch(".+".join(map(re.escape, frame.split("{0}"))), text.strip(), re.DOTALL))
 
 
-def aligned(writer: Writer, file: PromptFile) -> Writer:
+def aligned(writer: Generator, file: PromptFile) -> Generator:
     """The writer behind a prompt file, the kit's or a published one."""
     shown = FORMATS[URIAL].turns(file.demonstrations)
     return replace(
@@ -64,7 +64,9 @@ def _heading_off(system: str) -> str:
     return system.removeprefix("# Instruction").strip("\n")
 
 
-def talk(writer: Writer, conversations: Sequence[Conversation], how: Decoding | None = None) -> list[list[Completion]]:
+def talk(
+    writer: Generator, conversations: Sequence[Conversation], how: Decoding | None = None
+) -> list[list[Completion]]:
     """Let the model answer every user turn of every conversation, its own answers to the turns before in the prompt.
 
     Answers lose the white space around them, as the published post-processing does; it also deletes every fence, which

@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from adaptlab.engine.cache import EMPTY, Prefix
+from adaptlab.engine.cache import EMPTY, PrefixCache
 from adaptlab.engine.generation import Completion, Decoding, continuations
 from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Cost, OptionScore, Request, score
@@ -16,17 +16,17 @@ MAX_NEW_TOKENS = 32  # tokens of an answer
 
 
 @dataclass(frozen=True)
-class Answered:
+class Generations:
     """For every item, what was written and what the right answer scored; what that cost; the prefix to reuse."""
 
     completions: list[Completion]
     gold: list[OptionScore]
     cost: Cost
-    prefix: Prefix = EMPTY
+    prefix: PrefixCache = EMPTY
 
 
 @dataclass(frozen=True)
-class Writer:
+class Generator:
     """A model that writes answers behind ``shown``, the text of its demonstrations.
 
     ``style``: the layout of the question, a key of `prompts.FORMATS`; ``instruction`` fills the layout's head.
@@ -58,19 +58,21 @@ class Writer:
         layout = FORMATS[self.style]
         return layout.opening(self.instruction) + self.shown + layout.asked(asked, self.instruction)
 
-    def answer(self, items: Sequence[Instruction], reuse: Prefix = EMPTY) -> Answered:
+    def answer(self, items: Sequence[Instruction], prefix_cache: PrefixCache = EMPTY) -> Generations:
         """Write an answer to each item, and score the right one; both share the prompt.
 
         What closes the answer is not scored: whether another turn follows or the text ends is not the model's to know.
         """
         layout, prompts = FORMATS[self.style], [self.prompt(question(item)) for item in items]
         golds = [f"{layout.seam}{item.output}" for item in items]
-        scores = score(self.lm, [Request(p, (gold,)) for p, gold in zip(prompts, golds, strict=True)], reuse=reuse)
+        scores = score(
+            self.lm, [Request(p, (gold,)) for p, gold in zip(prompts, golds, strict=True)], prefix_cache=prefix_cache
+        )
         gold = [row[0] for row in scores.options]
         if not self.writes:
-            return Answered([Completion("", False)] * len(items), gold, scores.cost, scores.prefix)
-        texts = continuations(self.lm, prompts, self.decoding, seed=self.seed, reuse=scores.prefix)
-        return Answered(texts.completions, gold, _sum(scores.cost, texts.cost), scores.prefix)
+            return Generations([Completion("", False)] * len(items), gold, scores.cost, scores.prefix_cache)
+        texts = continuations(self.lm, prompts, self.decoding, seed=self.seed, prefix_cache=scores.prefix_cache)
+        return Generations(texts.completions, gold, _sum(scores.cost, texts.cost), scores.prefix_cache)
 
 
 def _sum(first: Cost, second: Cost) -> Cost:

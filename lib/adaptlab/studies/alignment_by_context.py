@@ -13,7 +13,7 @@ from adaptlab.evidence.evaluate import evaluate
 from adaptlab.evidence.record import TOKENS
 from adaptlab.evidence.token_shift import Source, token_shift
 from adaptlab.methods import ablations, urial
-from adaptlab.methods.writing import Writer, draw_records
+from adaptlab.methods.writing import Generator, draw_records
 from adaptlab.studies.icl_scaling import IclStudy, by_place, icl_curve
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, LabelledSet
@@ -38,14 +38,14 @@ def by_shots(
             frames.append((free if frames else bare).assign(manner=manner, seed=seed))
         for k in sorted(set(shots) - {0}):
             writer = behind(lm, data, k, manner, seed)
-            frame, prefix = evaluate(writer, items, study="urial", seed=seed, reuse=prefix, manner=manner)
+            frame, prefix = evaluate(writer, items, study="urial", seed=seed, prefix_cache=prefix, manner=manner)
             frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
 
-def behind(lm: LM, data: OpenSet, k: int, manner: str, seed: int) -> Writer:
+def behind(lm: LM, data: OpenSet, k: int, manner: str, seed: int) -> Generator:
     """The model behind URIAL's page with ``k`` demonstrations."""
-    return replace(urial.aligned(Writer(lm), urial.demonstrations(data, k, manner, seed)), seed=seed)
+    return replace(urial.aligned(Generator(lm), urial.demonstrations(data, k, manner, seed)), seed=seed)
 
 
 def by_decoding(
@@ -58,7 +58,7 @@ def by_decoding(
         for temperature, penalty in grid:
             how = replace(writer.decoding, temperature=temperature, repetition_penalty=penalty)
             conditions = {"temperature": temperature, "repetition_penalty": penalty, "study": "decoding", "seed": seed}
-            frame, prefix = evaluate(replace(writer, how=how), data.test[:n], reuse=prefix, **conditions)
+            frame, prefix = evaluate(replace(writer, how=how), data.test[:n], prefix_cache=prefix, **conditions)
             frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
@@ -71,9 +71,9 @@ def by_quality(lm: LM, data: OpenSet, n: int, shots: Sequence[int], seeds: Seque
         prefix = EMPTY
         for k in sorted(shots):
             shown = demonstrate(layout, draw_records(data.pool, k, seed), data.pool, seed)
-            writer = Writer(lm, shown, k, data.style, writes=False)
+            writer = Generator(lm, shown, k, data.style, writes=False)
             conditions = {"study": "quality", "seed": seed, "quality": quality}
-            frame, prefix = evaluate(writer, data.test[:n], reuse=prefix, **conditions)
+            frame, prefix = evaluate(writer, data.test[:n], prefix_cache=prefix, **conditions)
             frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
@@ -113,7 +113,7 @@ def by_turn(
     return pd.concat([turn_rows(behind(lm, data, k, manner, seed), conversations, seed) for seed in seeds])
 
 
-def turn_rows(writer: Writer, conversations: Sequence[Conversation], seed: int, **conditions) -> Frame:
+def turn_rows(writer: Generator, conversations: Sequence[Conversation], seed: int, **conditions) -> Frame:
     """What a writer answers in each turn of the conversations, one row a turn, right if it gives the reference."""
     shared = {"study": "turns", "model": writer.model, "method": writer.name, "shots": writer.shots, "seed": seed}
     rows = []

@@ -14,7 +14,7 @@ from adaptlab.evidence.evaluate import evaluate
 from adaptlab.evidence.record import TOKENS
 from adaptlab.evidence.token_shift import Source, token_shift
 from adaptlab.methods.tuning import Recipe, Tuned, lessons, tune, turns
-from adaptlab.methods.writing import Writer, draw_records
+from adaptlab.methods.writing import Generator, draw_records
 from adaptlab.studies.alignment_by_context import turn_rows
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, Instruction
@@ -25,10 +25,10 @@ Frame = pd.DataFrame
 LIST = 3  # words of an answer that has a beginning, a middle and an end
 
 
-def shown(lm: LM, records: Sequence[Instruction | Conversation], style: str) -> Writer:
+def shown(lm: LM, records: Sequence[Instruction | Conversation], style: str) -> Generator:
     """The model behind a page that shows these records."""
     page = "".join(FORMATS[style].turns(turns(record)) for record in records)
-    return Writer(lm, page, len(records), style)
+    return Generator(lm, page, len(records), style)
 
 
 def tuned_on(lm: LM, records: Sequence[Instruction | Conversation], style: str, recipe: Recipe, seed: int) -> Tuned:
@@ -107,7 +107,7 @@ def distances(lm: LM, data: OpenSet, n: int, number: int, recipe: Recipe, seeds:
     mean over its answer's tokens of KL(adapted || base), in nats. The base reads the bare question. The token that ends
     an answer is left out, unless there is no other: lessons and pages end answers in different ways, which says nothing
     about the answer."""
-    bare = Writer(lm, style=data.style)
+    bare = Generator(lm, style=data.style)
     base = Source("bare", lm, _prompting(bare))
     frames = []
     for seed in seeds:
@@ -122,7 +122,7 @@ def distances(lm: LM, data: OpenSet, n: int, number: int, recipe: Recipe, seeds:
     return pd.concat(frames, ignore_index=True)
 
 
-def _prompting(writer: Writer) -> Callable[[Instruction], str]:
+def _prompting(writer: Generator) -> Callable[[Instruction], str]:
     return lambda item: writer.prompt(question(item))
 
 
@@ -135,7 +135,7 @@ def by_how(
     ``training``: seconds of all steps.
     """
     items = _first(data, n)
-    bare = evaluate(Writer(lm, style=data.style), items, study="how", seed=seeds[0])[0]
+    bare = evaluate(Generator(lm, style=data.style), items, study="how", seed=seeds[0])[0]
     frames = standing(bare.assign(how="none", learning=0, state=0.0, training=0.0), seeds)
     for seed in seeds:
         records = draw_records(data.pool, number, seed)
@@ -153,7 +153,7 @@ def shifts(aligned: Mapping[int, LM], base: LM, data: OpenSet, n: int) -> Frame:
     """Token-distribution shift between tuned copies of a model, one a seed, and itself; both read the bare question.
     Asked are the first ``n`` requests whose right answer is a list: a yes or a count has no middle."""
     lists = [item for item in data.test if len(item.output.split()) >= LIST][:n]
-    bare = Writer(base, style=data.style)
+    bare = Generator(base, style=data.style)
     before = Source(base.name, base, _prompting(bare))
     frames = []
     for seed, lm in aligned.items():

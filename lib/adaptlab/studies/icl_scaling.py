@@ -12,8 +12,8 @@ from adaptlab.engine.lm import LM
 from adaptlab.evidence.evaluate import Method, evaluate
 from adaptlab.methods.ablations import ABLATIONS
 from adaptlab.methods.baselines import NaiveBayes, WordForWord
-from adaptlab.methods.prompting import CHAT, LABELLINGS, SHIFTED, InContext, demonstrate, draw, names
-from adaptlab.methods.writing import Writer, draw_records
+from adaptlab.methods.prompting import CHAT, LABELLINGS, SHIFTED, Chooser, demonstrate, draw, names
+from adaptlab.methods.writing import Generator, draw_records
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Instruction, Labelled, LabelledSet
 from adaptlab.tasks.sets import OpenSet, question
@@ -95,7 +95,7 @@ def icl_curve(lm: LM, data: LabelledSet | OpenSet, study: IclStudy) -> pd.DataFr
         for k in sorted(study.shots):
             method = method_of(lm, data, study, cell, k)
             frame, prefix = evaluate(
-                method, test, study=study.name, seed=cell.seed, reuse=prefix, task=data.name, **conditions
+                method, test, study=study.name, seed=cell.seed, prefix_cache=prefix, task=data.name, **conditions
             )
             frames.append(frame)
     return pd.concat(frames, ignore_index=True)
@@ -144,8 +144,8 @@ def _text(item: Labelled | Instruction) -> str:
     return item.text if isinstance(item, Labelled) else f"{question(item)} {item.output}"
 
 
-def _tokens(lm: LM, method: InContext | Writer, item: Labelled | Instruction) -> int:
-    if isinstance(method, InContext):
+def _tokens(lm: LM, method: Chooser | Generator, item: Labelled | Instruction) -> int:
+    if isinstance(method, Chooser):
         asked = method.question(item.text)
         return max(len(lm.encode(asked.context + option)) for option in asked.options)
     prompt = method.prompt(question(item))
@@ -158,22 +158,22 @@ def _pool_suffices(data: LabelledSet | OpenSet, study: IclStudy) -> None:
     (draw if isinstance(data, LabelledSet) else draw_records)(data.pool, max(study.shots), seed=0)
 
 
-def method_of(lm: LM, data: LabelledSet | OpenSet, study: IclStudy, cell: Cell, k: int) -> InContext | Writer:
+def method_of(lm: LM, data: LabelledSet | OpenSet, study: IclStudy, cell: Cell, k: int) -> Chooser | Generator:
     """The prompted model of one line of the study with ``k`` demonstrations."""
     if isinstance(data, LabelledSet):
         return in_context(lm, data, cell, k)
     records = reordered(draw_records(data.pool, k, cell.seed), cell.order)
     shown = ABLATIONS[cell.shown](FORMATS[cell.style], records, data.pool, cell.seed)
-    return Writer(lm, shown, k, cell.style, writes=study.writes)
+    return Generator(lm, shown, k, cell.style, writes=study.writes)
 
 
-def in_context(lm: LM, data: LabelledSet, cell: Cell, k: int) -> InContext:
+def in_context(lm: LM, data: LabelledSet, cell: Cell, k: int) -> Chooser:
     """The model that sorts behind ``k`` demonstrations of labelled data."""
     called = names(data.labels, cell.shown, cell.seed)
     listed = sorted(called.values())
     instruction = data.instruction.replace("{names}", f"{', '.join(listed[:-1])} or {listed[-1]}")
     demonstrations = demonstrate(draw(data.pool, k, cell.seed), called, cell.shown, cell.seed)
-    return InContext(lm, instruction, tuple(reordered(demonstrations, cell.order)), called, cell.style)
+    return Chooser(lm, instruction, tuple(reordered(demonstrations, cell.order)), called, cell.style)
 
 
 def reordered(drawn: Sequence, order: int) -> list:

@@ -12,7 +12,7 @@ from adaptlab.engine.packing import Example, lesson
 from adaptlab.engine.scoring import Request, score
 from adaptlab.methods.tuning import Recipe, lessons, tune
 from adaptlab.methods.urial import is_put, put
-from adaptlab.methods.writing import Writer
+from adaptlab.methods.writing import Generator
 from adaptlab.tasks.instructions import CLUSTERS
 from adaptlab.tasks.knowledge import Fact, cloze, relation, world
 from adaptlab.tasks.records import Instruction
@@ -71,7 +71,7 @@ def requests(words: str, split: str, n: int, seed: int, manner: str = "plain") -
     return [replace(record, output=put(record, manner)) for record in records]
 
 
-def in_manner(writer: Writer, items: Sequence[Instruction]) -> list[bool]:
+def in_manner(writer: Generator, items: Sequence[Instruction]) -> list[bool]:
     """Whether each answer that the model writes is in `MANNER`, whatever it says."""
     completions = continuations(
         writer.lm, [writer.prompt(question(item)) for item in items], writer.decoding
@@ -94,7 +94,7 @@ def two_goals(
             marks = {what: world.asked(model, of) for what, of in asked.items()}
             frames.append(_marked(marks, taught=name, shots=shots, seed=seed))
         records = requests(words, "train", max(numbers), seed, MANNER)
-        writers = {0: Writer(lm)}
+        writers = {0: Generator(lm)}
         for k in numbers:
             writers[k] = tune(lm, lessons(lm, records[:k]), manner.seeded(seed)).writer()
         for k, writer in writers.items():
@@ -140,7 +140,7 @@ def imitated(
         longer = replace(facts.plan, steps=2 * facts.plan.steps, epochs=2 * facts.plan.epochs)
         master = tune(teacher, both, replace(facts, plan=longer).seeded(seed)).lm
         asked = requests(words, "train", number, seed=50 + seed)
-        copied = written_by(Writer(master), asked)
+        copied = written_by(Generator(master), asked)
         endings = continuations(master, [f"{FACTS} {fact.stem}" for fact in world.taught], ENDING).completions
         target = [
             told(student, fact, f"{one.text}.") for fact, one in zip(world.taught, endings, strict=True) if one.text
@@ -152,12 +152,12 @@ def imitated(
             "target": tune(student, target, facts.seeded(seed)).lm,
         }
         for name, model in models.items():
-            marks = {"manner": in_manner(Writer(model), items), "facts": world.asked(model, world.taught)}
+            marks = {"manner": in_manner(Generator(model), items), "facts": world.asked(model, world.taught)}
             frames.append(_marked(marks, taught=name, seed=seed))
     return pd.concat(frames, ignore_index=True).assign(study="imitation", model=student.name)
 
 
-def written_by(writer: Writer, asked: Sequence[Instruction]) -> list[Instruction]:
+def written_by(writer: Generator, asked: Sequence[Instruction]) -> list[Instruction]:
     """What a model writes to requests, as records; answers that do not end, or are blank, are left out."""
     texts = continuations(writer.lm, [writer.prompt(question(one)) for one in asked], writer.decoding).completions
     pairs = zip(asked, texts, strict=True)

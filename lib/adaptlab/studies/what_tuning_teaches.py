@@ -9,7 +9,7 @@ from adaptlab.engine.generation import Decoding, continuations
 from adaptlab.engine.lm import LM
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods.tuning import Recipe, lessons, tune
-from adaptlab.methods.writing import Writer
+from adaptlab.methods.writing import Generator
 from adaptlab.studies.fine_tuning import standing
 from adaptlab.tasks.instructions import CLUSTERS
 from adaptlab.tasks.notes import FORMS, TRAITS, Defined, defined
@@ -43,7 +43,7 @@ def by_format(
         for taught, records in sets.items():
             writer = tune(lm, lessons(lm, records), recipe.seeded(seed)).writer()
             frames.append(evaluate(writer, items, study="format", seed=seed, taught=taught)[0])
-    bare = evaluate(Writer(lm), items, study="format", seed=seeds[0], taught="nothing")[0]
+    bare = evaluate(Generator(lm), items, study="format", seed=seeds[0], taught="nothing")[0]
     return exact(pd.concat([*standing(bare, seeds), *frames], ignore_index=True))
 
 
@@ -74,7 +74,7 @@ def by_kinds(
     if not all(1 <= count <= len(others) for count in kinds):
         raise ValueError(f"kinds must be between 1 and {len(others)}, as many as are not held out; found {list(kinds)}")
     items = unseen_items(words, held_out(unseen)[1], n)
-    frames = standing(evaluate(Writer(lm), items, study="kinds", seed=seeds[0], kinds=0)[0], seeds)
+    frames = standing(evaluate(Generator(lm), items, study="kinds", seed=seeds[0], kinds=0)[0], seeds)
     for seed in seeds:
         order = random.Random(f"kinds {seed}").sample(others, max(kinds))
         for count in kinds:
@@ -92,7 +92,7 @@ def by_chains(lm: LM, words: str, number: int, n: int, recipe: Recipe, seeds: Se
     """
     rng = random.Random("chains")
     problems, other = [arithmetic(rng, "test", STEPS) for _ in range(n)], unseen_items(words, list(CLUSTERS), n)
-    frames = standing(_asked(Writer(lm), problems, other).assign(taught="nothing"), seeds)
+    frames = standing(_asked(Generator(lm), problems, other).assign(taught="nothing"), seeds)
     for seed in seeds:
         draw = random.Random(f"chains {seed}")
         drawn = [arithmetic(draw, "train", STEPS) for _ in range(number)]
@@ -106,7 +106,7 @@ def by_chains(lm: LM, words: str, number: int, n: int, recipe: Recipe, seeds: Se
     return pd.concat(frames, ignore_index=True).assign(study="chains", model=lm.name)
 
 
-def _asked(writer: Writer, problems: Sequence[Problem], other: Sequence[Instruction]) -> Frame:
+def _asked(writer: Generator, problems: Sequence[Problem], other: Sequence[Instruction]) -> Frame:
     """What a model answers to problems in each way of asking, and to requests; items are named by their place."""
     frames = [_answers(writer, problems, asked).assign(asked=asked) for asked in ("plain", *ASKED)]
     rows = evaluate(writer, other, study="chains", seed=0)[0][["output", "correct"]]
@@ -120,7 +120,7 @@ def _solved(problem: Problem, asked: str) -> Instruction:
     return Instruction(problem.question, problem.question + ASKED[asked], "", answer, asked)
 
 
-def _answers(writer: Writer, problems: Sequence[Problem], asked: str) -> Frame:
+def _answers(writer: Generator, problems: Sequence[Problem], asked: str) -> Frame:
     """One row for each problem; ``steps``: whether any step is written down."""
     prompts = [writer.prompt(problem.question + ASKED.get(asked, "")) for problem in problems]
     completions = continuations(writer.lm, prompts, Decoding(max_new_tokens=96)).completions
@@ -146,7 +146,7 @@ def by_definition(lm: LM, number: int, n: int, recipe: Recipe, seeds: Sequence[i
         rng = random.Random(f"definitions {seed}")
         traits = rng.sample(list(TRAITS), len(TRAITS))
         seen, items = defined(rng, number, traits[:2], "train"), defined(rng, n, traits[2:], "test")
-        frames.append(_sorted(Writer(lm), items, "original", seed).assign(taught="nothing"))
+        frames.append(_sorted(Generator(lm), items, "original", seed).assign(taught="nothing"))
         for form in FORMS:
             examples = lessons(lm, [one.asked(form) for one in seen])
             writer = tune(lm, examples, recipe.seeded(seed)).writer()
@@ -160,5 +160,5 @@ def by_definition(lm: LM, number: int, n: int, recipe: Recipe, seeds: Sequence[i
     return frame.assign(item="item " + (frame.groupby(["seed", "taught"]).cumcount() + 1).astype(str))
 
 
-def _sorted(writer: Writer, items: Sequence[Defined], form: str, seed: int) -> Frame:
+def _sorted(writer: Generator, items: Sequence[Defined], form: str, seed: int) -> Frame:
     return evaluate(writer, [one.asked(form) for one in items], study="definition", seed=seed)[0]
