@@ -71,7 +71,7 @@ def test_orders_permute_the_draw_and_nothing_else(llama):
         assert sorted(reordered(drawn, order)) == drawn != reordered(drawn, order)
     assert reordered(drawn, 1) != reordered(drawn, 2)
     one, other = (in_context(llama, SORTING, Cell("letters", "plain", 3, order), 4) for order in (0, 1))
-    assert sorted(one.demonstrations) == sorted(other.demonstrations) and one.called == other.called
+    assert sorted(one.demonstrations) == sorted(other.demonstrations) and one.label_names == other.label_names
 
 
 def spent_and_needed(lm, data: LabelledSet, study: IclStudy) -> tuple[float, int]:
@@ -96,13 +96,13 @@ def test_a_curve_costs_little_more_than_its_tree(llama):
 
 
 def test_a_curve_ends_where_a_prompt_would_not_fit(llama):
-    study = IclStudy([0, 4, 8, 10, 12], [0, 1], labellings=["words"], orders=[0, 1])
+    study = IclStudy([0, 4, 8, 10, 12], [0, 1], label_mappings=["words"], orders=[0, 1])
     kept, left_out = fitting(llama, SORTING, study)
     assert kept.shots == [k for k in study.shots if k not in left_out] and 0 < len(left_out) < 5
     assert sorted(left_out) == study.shots[-len(left_out) :]
     icl_curve(llama, SORTING, kept)
     with pytest.raises(ValueError, match="has room for 256"):
-        icl_curve(llama, SORTING, IclStudy(left_out, [0], labellings=["words"]))
+        icl_curve(llama, SORTING, IclStudy(left_out, [0], label_mappings=["words"]))
 
 
 @pytest.mark.parametrize("writes", [True, False])
@@ -201,7 +201,7 @@ def test_a_real_curve_costs_little_more_than_its_tree():
         lm = load("gemma-3-270m")
     except ModelNotFound as error:
         pytest.skip(str(error).splitlines()[0])
-    study = IclStudy([0, 1, 2, 4, 8, 16, 32, 64], [0, 1, 2, 3, 4], labellings=["letters"])
+    study = IclStudy([0, 1, 2, 4, 8, 16, 32, 64], [0, 1, 2, 3, 4], label_mappings=["letters"])
     spent, needed = spent_and_needed(lm, load_task("messages"), study)
     print(f"\ncomputed {spent:,.0f} tokens; the tree has {needed:,}: {spent / needed:.3f} times")
     assert needed <= spent <= 1.2 * needed

@@ -10,7 +10,7 @@ from adaptlab.engine.scoring import Cost, OptionScore, score
 from adaptlab.evidence import record
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods.baselines import NaiveBayes
-from adaptlab.methods.prompting import LABELLINGS, OptionScores, draw
+from adaptlab.methods.prompting import LABEL_MAPPINGS, OptionScores, draw
 from adaptlab.studies.icl_scaling import Cell, IclStudy, balanced, baseline_curve, icl_curve, in_context
 from adaptlab.tasks.records import Labelled, LabelledSet
 
@@ -62,13 +62,13 @@ def test_the_curve_is_complete_and_balanced(llama):
 
 def test_the_curve_equals_scoring_every_prompt_from_scratch(llama):
     frame = icl_curve(llama, DATA, STUDY)
-    for labelling in LABELLINGS:
+    for label_mapping in LABEL_MAPPINGS:
         for k in STUDY.shots:
-            method = in_context(llama, DATA, Cell(labelling, "plain", 1), k)
+            method = in_context(llama, DATA, Cell(label_mapping, "plain", 1), k)
             items = balanced(DATA.test, 6)
             plain = score(llama, [method.question(i.text) for i in items], plan="plain")
             gold = [row[LABELS.index(i.label)].logprob for row, i in zip(plain.options, items, strict=True)]
-            rows = frame[(frame.labels == labelling) & (frame.shots == k) & (frame.seed == 1)]
+            rows = frame[(frame.labels == label_mapping) & (frame.shots == k) & (frame.seed == 1)]
             assert list(rows.gold_logprob) == pytest.approx(gold, abs=1e-4)
 
 
@@ -120,7 +120,7 @@ def test_the_accounts_add_up(llama):
     frame = icl_curve(llama, DATA, STUDY)
     bill = record.cost(frame)
     rows = bill.payload["rows"]
-    assert [r["labels"] for r in rows] == list(LABELLINGS)
+    assert [r["labels"] for r in rows] == list(LABEL_MAPPINGS)
     for token in record.TOKENS:
         assert sum(r[token] for r in rows) == pytest.approx(frame[token].sum(), abs=0.01)
     assert "seconds" not in bill.text

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptlab.methods.prompting import CHAT, FORMATS, Chooser, demonstrate, draw, names, render
+from adaptlab.methods.prompting import CHAT, FORMATS, Chooser, demonstrate, draw, name_labels, render
 from adaptlab.tasks.records import Demonstration
 from adaptlab.tasks.sets import load_messages
 from conftest import tiny_tokenizer
@@ -34,29 +34,29 @@ def test_draws_differ_between_seeds_and_stop_at_the_pool():
 
 @given(k=ks, more=ks, seed=seeds, kind=st.sampled_from(["letters", "words"]))
 def test_shuffling_loses_the_pairing_and_nothing_else(k, more, seed, kind):
-    items, called = draw(DATA.pool, max(k, more), seed), names(DATA.labels, kind, seed)
-    right, shuffled = (demonstrate(items, called, prefix + kind, seed) for prefix in ("", "shuffled-"))
-    assert [called[item.label] for item in items] == [d.answer for d in right]
+    items, label_names = draw(DATA.pool, max(k, more), seed), name_labels(DATA.labels, kind, seed)
+    right, shuffled = (demonstrate(items, label_names, prefix + kind, seed) for prefix in ("", "shuffled-"))
+    assert [label_names[item.label] for item in items] == [d.answer for d in right]
     assert [d.query for d in right] == [d.query for d in shuffled]
-    assert demonstrate(items[:k], called, f"shuffled-{kind}", seed) == shuffled[:k], "nested"
+    assert demonstrate(items[:k], label_names, f"shuffled-{kind}", seed) == shuffled[:k], "nested"
     for whole in range(0, len(items) - 3, 4):
-        assert sorted(d.answer for d in shuffled[whole : whole + 4]) == sorted(called.values()), "balanced"
+        assert sorted(d.answer for d in shuffled[whole : whole + 4]) == sorted(label_names.values()), "balanced"
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 64])
 def test_shuffled_labels_are_right_about_as_often_as_chance(k):
     agree = []
     for seed in range(1000):
-        items, called = draw(DATA.pool, k, seed), names(DATA.labels, "letters", seed)
-        pairs = zip(items, demonstrate(items, called, "shuffled-letters", seed), strict=True)
-        agree += [d.answer == called[i.label] for i, d in pairs]
+        items, label_names = draw(DATA.pool, k, seed), name_labels(DATA.labels, "letters", seed)
+        pairs = zip(items, demonstrate(items, label_names, "shuffled-letters", seed), strict=True)
+        agree += [d.answer == label_names[i.label] for i, d in pairs]
     assert 0.21 < sum(agree) / len(agree) < 0.29
 
 
 @given(seed=seeds)
 def test_letters_are_dealt_out_once_each(seed):
-    assert sorted(names(DATA.labels, "letters", seed).values()) == ["A", "B", "C", "D"]
-    assert names(DATA.labels, "words", seed) == {label: label for label in DATA.labels}
+    assert sorted(name_labels(DATA.labels, "letters", seed).values()) == ["A", "B", "C", "D"]
+    assert name_labels(DATA.labels, "words", seed) == {label: label for label in DATA.labels}
 
 
 @pytest.mark.parametrize("style", FORMATS)
@@ -115,16 +115,16 @@ def test_unknown_choices_list_the_known():
     with pytest.raises(ValueError, match=r"plain.*urial.*alpaca.*chat.*'xml'"):
         render("xml", "Sort.", (), "q", None)
     with pytest.raises(ValueError, match=r"letters.*shuffled-words.*'numbers'"):
-        names(DATA.labels, "numbers", 0)
+        name_labels(DATA.labels, "numbers", 0)
 
 
 def test_a_question_offers_every_class_by_its_name(llama):
-    called = names(DATA.labels, "letters", 0)
-    method = Chooser(llama, "Sort.", DEMOS, called)
+    label_names = name_labels(DATA.labels, "letters", 0)
+    method = Chooser(llama, "Sort.", DEMOS, label_names)
     question = method.question("late again")
-    assert question.options == tuple(f" {name}" for name in called.values())
+    assert question.options == tuple(f" {name}" for name in label_names.values())
     assert question.context.endswith("Message: late again\nDesk:")
-    assert Chooser(llama, "Sort.", DEMOS, called, "urial").question("x").options == tuple(called.values())
+    assert Chooser(llama, "Sort.", DEMOS, label_names, "urial").question("x").options == tuple(label_names.values())
 
 
 def test_an_instruction_may_hold_the_mark_of_the_query():

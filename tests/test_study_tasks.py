@@ -73,9 +73,9 @@ TRUE = {
 @given(st.data())
 def test_no_consequence_is_false_in_any_model_of_its_premises(data):
     """Soundness: whatever sets the nouns stand for, true premises have true consequences."""
-    names = "abc"
-    sets = {name: data.draw(st.frozensets(st.integers(0, 3))) for name in names}
-    forms = [Fact(form, x, y) for form in TRUE for x in names for y in names if x != y]
+    name_labels = "abc"
+    sets = {name: data.draw(st.frozensets(st.integers(0, 3))) for name in name_labels}
+    forms = [Fact(form, x, y) for form in TRUE for x in name_labels for y in name_labels if x != y]
     premises = [fact for fact in forms if TRUE[fact.form](sets[fact.a], sets[fact.b])]
     for fact in knowledge.consequences(premises):
         assert fact.a == fact.b or TRUE[fact.form](sets[fact.a], sets[fact.b]), fact.sentence

@@ -13,7 +13,7 @@ from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Demonstration, Labelled
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-LABELLINGS = ("letters", "words", "shuffled-letters", "shuffled-words")
+LABEL_MAPPINGS = ("letters", "words", "shuffled-letters", "shuffled-words")
 SHIFTED = ("shifted-letters", "shifted-words")
 
 
@@ -75,18 +75,18 @@ def draw(pool: Sequence[Labelled], k: int, seed: int) -> list[Labelled]:
     return drawn[:k]
 
 
-def names(labels: Sequence[str], labelling: str, seed: int) -> dict[str, str]:
+def name_labels(labels: Sequence[str], label_mapping: str, seed: int) -> dict[str, str]:
     """What each class is called in the prompt: its own word, or a letter that a seed hands out."""
-    if labelling not in LABELLINGS + SHIFTED:
-        raise ValueError(f"labels must be among {LABELLINGS + SHIFTED}, not {labelling!r}")
-    if labelling.endswith("words"):
+    if label_mapping not in LABEL_MAPPINGS + SHIFTED:
+        raise ValueError(f"labels must be among {LABEL_MAPPINGS + SHIFTED}, not {label_mapping!r}")
+    if label_mapping.endswith("words"):
         return {label: label for label in labels}
     letters = random.Random(f"letters {seed}").sample(LETTERS[: len(labels)], len(labels))
     return dict(zip(labels, letters, strict=True))
 
 
 def demonstrate(
-    items: Sequence[Labelled], called: dict[str, str], labelling: str, seed: int
+    items: Sequence[Labelled], label_names: dict[str, str], label_mapping: str, seed: int
 ) -> tuple[Demonstration, ...]:
     """Items with their classes' names; for a ``shuffled-`` labelling, names are permuted within each round.
 
@@ -95,12 +95,12 @@ def demonstrate(
     text, as answers do in `ablations.shifted`: hardly any stays right, but lists are not nested. Min et al. 2022
     (arXiv 2202.12837) draw names at random instead, which also changes how often each occurs.
     """
-    answers = [called[item.label] for item in items]
-    if labelling.startswith("shuffled"):
-        rng, every = random.Random(f"shuffle {seed}"), list(called.values())
+    answers = [label_names[item.label] for item in items]
+    if label_mapping.startswith("shuffled"):
+        rng, every = random.Random(f"shuffle {seed}"), list(label_names.values())
         rounds = -(-len(items) // len(every))
         answers = [name for _ in range(rounds) for name in rng.sample(every, len(every))][: len(items)]
-    elif labelling.startswith("shifted"):
+    elif label_mapping.startswith("shifted"):
         answers = answers[-1:] + answers[:-1]
     return tuple(Demonstration(item.text, answer) for item, answer in zip(items, answers, strict=True))
 
@@ -121,7 +121,7 @@ class Chooser:
     lm: LM
     instruction: str
     demonstrations: tuple[Demonstration, ...]
-    called: dict[str, str]
+    label_names: dict[str, str]
     style: str = "plain"
 
     name = "in-context"
@@ -138,12 +138,12 @@ class Chooser:
         """The prompt for one text, with the classes' names as options."""
         context = render(self.style, self.instruction, self.demonstrations, text, self.lm.tokenizer)
         seam = FORMATS[self.style].seam if self.style in FORMATS else ""
-        return Request(context, tuple(f"{seam}{name}" for name in self.called.values()))
+        return Request(context, tuple(f"{seam}{name}" for name in self.label_names.values()))
 
     def answer(self, items: Sequence[Labelled], prefix_cache: PrefixCache = EMPTY) -> OptionScores:
         """Score all classes for all items; ``reuse`` the prefix of a shorter prompt's `OptionScores`."""
         scores = score(self.lm, [self.question(item.text) for item in items], prefix_cache=prefix_cache)
-        options = [dict(zip(self.called, row, strict=True)) for row in scores.options]
+        options = [dict(zip(self.label_names, row, strict=True)) for row in scores.options]
         return OptionScores(options, scores.cost, scores.prefix_cache)
 
 

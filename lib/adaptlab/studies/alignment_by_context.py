@@ -85,7 +85,7 @@ def by_answers(
     correct labels against shifted ones. Items of both tasks are named by their place, to be compared in one claim."""
     requests = icl_curve(lm, data, IclStudy([k], seeds, n, answers=kinds, writes=False))
     labels = {"words": "correct", "shifted-words": "shifted"}
-    sorted_ = icl_curve(lm, sorting, IclStudy([k], seeds, n, labellings=list(labels)))
+    sorted_ = icl_curve(lm, sorting, IclStudy([k], seeds, n, label_mappings=list(labels)))
     sorted_["answers"] = sorted_["labels"].map(labels)
     return by_place([requests.assign(task="requests"), sorted_.assign(task="sorting")])
 

@@ -12,7 +12,7 @@ from adaptlab.engine.lm import LM
 from adaptlab.evidence.evaluate import Method, evaluate
 from adaptlab.methods.ablations import ABLATIONS
 from adaptlab.methods.baselines import NaiveBayes, WordForWord
-from adaptlab.methods.prompting import CHAT, LABELLINGS, SHIFTED, Chooser, demonstrate, draw, names
+from adaptlab.methods.prompting import CHAT, LABEL_MAPPINGS, SHIFTED, Chooser, demonstrate, draw, name_labels
 from adaptlab.methods.writing import Generator, draw_records
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Instruction, Labelled, LabelledSet
@@ -28,14 +28,14 @@ class IclStudy:
     ``shots``: numbers of demonstrations; ``seeds``: draws of them; ``items``: how many test items (balanced, the same
     for every setting), 0 for all; ``orders``: 0 is the order of the draw, any other number a permutation of it;
     ``styles``: prompt formats, the data's own if none is named. Labelled data: ``labellings`` are what the classes are
-    called (`prompting.LABELLINGS`). Written answers: ``answers`` are what demonstrations hold (`ablations.ABLATIONS`),
+    called (`prompting.LABEL_MAPPINGS`). Written answers: ``answers`` are what demonstrations hold (`ablations.ABLATIONS`),
     and ``writes`` False scores the right answer without writing one.
     """
 
     shots: Sequence[int]
     seeds: Sequence[int]
     items: int = 0
-    labellings: Sequence[str] = LABELLINGS
+    label_mappings: Sequence[str] = LABEL_MAPPINGS
     answers: Sequence[str] = ("correct",)
     styles: Sequence[str] = ()
     orders: Sequence[int] = (0,)
@@ -51,7 +51,7 @@ class IclStudy:
             raise ValueError(f"shots and items cannot be negative; found shots={list(self.shots)}, items={self.items}")
         for values, allowed in (
             (self.styles, [*FORMATS, CHAT]),
-            (self.labellings, LABELLINGS + SHIFTED),
+            (self.label_mappings, LABEL_MAPPINGS + SHIFTED),
             (self.answers, ABLATIONS),
         ):
             for value in values:
@@ -71,7 +71,7 @@ class Cell:
 
 def cells(data: LabelledSet | OpenSet, study: IclStudy) -> list[Cell]:
     """Every line of the study on these data."""
-    shown = study.labellings if isinstance(data, LabelledSet) else study.answers
+    shown = study.label_mappings if isinstance(data, LabelledSet) else study.answers
     if isinstance(data, OpenSet) and CHAT in study.styles:
         raise ValueError(f"written answers come in the formats {list(FORMATS)}; 'chat' is for labelled data")
     styles = study.styles or (data.style if isinstance(data, OpenSet) else "plain",)
@@ -169,11 +169,11 @@ def method_of(lm: LM, data: LabelledSet | OpenSet, study: IclStudy, cell: Cell, 
 
 def in_context(lm: LM, data: LabelledSet, cell: Cell, k: int) -> Chooser:
     """The model that sorts behind ``k`` demonstrations of labelled data."""
-    called = names(data.labels, cell.shown, cell.seed)
-    listed = sorted(called.values())
+    label_names = name_labels(data.labels, cell.shown, cell.seed)
+    listed = sorted(label_names.values())
     instruction = data.instruction.replace("{names}", f"{', '.join(listed[:-1])} or {listed[-1]}")
-    demonstrations = demonstrate(draw(data.pool, k, cell.seed), called, cell.shown, cell.seed)
-    return Chooser(lm, instruction, tuple(reordered(demonstrations, cell.order)), called, cell.style)
+    demonstrations = demonstrate(draw(data.pool, k, cell.seed), label_names, cell.shown, cell.seed)
+    return Chooser(lm, instruction, tuple(reordered(demonstrations, cell.order)), label_names, cell.style)
 
 
 def reordered(drawn: Sequence, order: int) -> list:

@@ -28,7 +28,7 @@ def selection_curve(
     shots: Sequence[int],
     seeds: Sequence[int],
     items: int = 0,
-    labelling: str = "letters",
+    label_mapping: str = "letters",
     ways: Sequence[str] = tuple(WAYS),
 ) -> pd.DataFrame:
     """Accuracy against shots for every way to choose demonstrations; column ``way``.
@@ -42,16 +42,16 @@ def selection_curve(
             raise ValueError(f"ways must be among {list(WAYS)}, not {way!r}")
         for seed in seeds if way in DRAWN else seeds[:1]:
             for k in sorted(shots):
-                method = _selected(lm, data, way, labelling, seed, k, test)
-                frames.append(evaluate(method, test, study="selection", seed=seed, way=way, labels=labelling)[0])
+                method = _selected(lm, data, way, label_mapping, seed, k, test)
+                frames.append(evaluate(method, test, study="selection", seed=seed, way=way, labels=label_mapping)[0])
     return pd.concat(frames, ignore_index=True)
 
 
 def _selected(
-    lm: LM, data: LabelledSet, way: str, labelling: str, seed: int, k: int, test: Sequence[Labelled]
+    lm: LM, data: LabelledSet, way: str, label_mapping: str, seed: int, k: int, test: Sequence[Labelled]
 ) -> Selected:
-    plain = in_context(lm, data, Cell(labelling, "plain", seed), 0)
+    plain = in_context(lm, data, Cell(label_mapping, "plain", seed), 0)
     places = WAYS[way](lm, [item.text for item in data.pool], [item.text for item in test], k, seed)
-    shown = (demonstrate([data.pool[i] for i in row], plain.called, labelling, seed) for row in places)
+    shown = (demonstrate([data.pool[i] for i in row], plain.label_names, label_mapping, seed) for row in places)
     chosen = {item.text: row for item, row in zip(test, shown, strict=True)}
-    return Selected(lm, plain.instruction, chosen[test[0].text], plain.called, plain.style, chosen)
+    return Selected(lm, plain.instruction, chosen[test[0].text], plain.label_names, plain.style, chosen)
