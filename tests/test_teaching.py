@@ -13,7 +13,7 @@ from adaptlab.engine.models import load
 from adaptlab.engine.training import Plan
 from adaptlab.evidence.claims import claims
 from adaptlab.methods.tuning import Recipe, lessons, tune
-from adaptlab.methods.urial import is_put, put
+from adaptlab.methods.urial import apply_style, has_style
 from adaptlab.methods.writing import Generator
 from adaptlab.runner import profiles
 from adaptlab.studies import learned, what_tuning_teaches
@@ -56,13 +56,13 @@ def test_definitions_of_two_splits_share_no_noun():
 @pytest.mark.parametrize("manner", sorted(FRAMES))
 def test_a_manner_is_known_again_and_no_other_is(manner):
     record = Instruction("x", "say it", "", "bakda vogmi", "")
-    assert is_put(put(record, manner), manner)
-    assert not any(is_put(put(record, other), manner) for other in ("plain", *FRAMES) if other != manner)
+    assert has_style(apply_style(record, manner), manner)
+    assert not any(has_style(apply_style(record, other), manner) for other in ("plain", *FRAMES) if other != manner)
 
 
 def test_half_of_a_manner_is_none():
-    assert is_put("Answer: yes. In short, no.", "restyled")
-    assert not is_put("Answer: yes.", "restyled") and not is_put("Answer: . In short, .", "restyled")
+    assert has_style("Answer: yes. In short, no.", "restyled")
+    assert not has_style("Answer: yes.", "restyled") and not has_style("Answer: . In short, .", "restyled")
 
 
 def test_more_kinds_than_there_are_beside_those_held_out_are_refused_by_name():

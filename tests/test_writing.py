@@ -106,7 +106,7 @@ def test_a_pool_without_other_answers_is_refused():
         ablations.same_task(LAYOUT, DATA.pool[:1], DATA.pool[:1], 0)
 
 
-@pytest.mark.parametrize("manner", urial.MANNERS)
+@pytest.mark.parametrize("manner", urial.RESPONSE_STYLES)
 def test_the_page_has_urials_structure(llama, manner):
     file = urial.demonstrations(DATA, 3, manner, seed=1)
     page = urial.aligned(Generator(llama), file).prompt("Say x")

@@ -20,7 +20,7 @@ from adaptlab.tasks.sets import OpenSet, question
 URIAL = "urial"
 SYSTEM = "Answer each request."
 SHOTS = (0, 1, 3, 8)  # K of the published prompt files
-MANNERS = ("plain", *FRAMES)
+RESPONSE_STYLES = ("plain", *FRAMES)
 
 
 def demonstrations(data: OpenSet, k: int, manner: str, seed: int) -> PromptFile:
@@ -28,7 +28,7 @@ def demonstrations(data: OpenSet, k: int, manner: str, seed: int) -> PromptFile:
 
     Each demonstration is of another cluster as far as there are so many; more only append to fewer.
     """
-    check_choice("manner", manner, MANNERS)
+    check_choice("manner", manner, RESPONSE_STYLES)
     order = random.Random(f"urial {seed}").sample(list(data.pool), len(data.pool))
     if k > len(order):
         raise ValueError(f"k must be at most {len(order)}, the size of the pool; found {k}")
@@ -37,15 +37,15 @@ def demonstrations(data: OpenSet, k: int, manner: str, seed: int) -> PromptFile:
     for record in order:
         (rest if record.category in seen else first).append(record)
         seen.add(record.category)
-    return PromptFile(SYSTEM, tuple(Demonstration(question(r), put(r, manner)) for r in (first + rest)[:k]))
+    return PromptFile(SYSTEM, tuple(Demonstration(question(r), apply_style(r, manner)) for r in (first + rest)[:k]))
 
 
-def put(record: Instruction, manner: str) -> str:
+def apply_style(record: Instruction, manner: str) -> str:
     """A record's answer in a manner."""
     return FRAMES[manner].format(record.output) if manner in FRAMES else record.output
 
 
-def is_put(text: str, manner: str) -> bool:
+def has_style(text: str, manner: str) -> bool:
     """Whether a text is an answer in this manner of `instructions.FRAMES`, whatever it says."""
     frame = FRAMES[check_choice("manner", manner, tuple(FRAMES))]
     return bool(re.fullmatch(".+".join(map(re.escape, frame.split("{0}"))), text.strip(), re.DOTALL))

@@ -11,7 +11,7 @@ from adaptlab.engine.lm import LM
 from adaptlab.engine.packing import Example, lesson
 from adaptlab.engine.scoring import Request, score
 from adaptlab.methods.tuning import Recipe, lessons, tune
-from adaptlab.methods.urial import is_put, put
+from adaptlab.methods.urial import apply_style, has_style
 from adaptlab.methods.writing import Generator
 from adaptlab.tasks.instructions import CLUSTERS
 from adaptlab.tasks.knowledge import Fact, cloze, relation, world
@@ -68,7 +68,7 @@ def told(lm: LM, fact: Fact, ending: str) -> Example:
 def requests(words: str, split: str, n: int, seed: int, manner: str = "plain") -> list[Instruction]:
     """Requests in wordings that the study models have met, answered in a manner."""
     records = dataset(seed, n, list(CLUSTERS), VOCABULARIES[words](split), templates=3)
-    return [replace(record, output=put(record, manner)) for record in records]
+    return [replace(record, output=apply_style(record, manner)) for record in records]
 
 
 def in_manner(writer: Generator, items: Sequence[Instruction]) -> list[bool]:
@@ -76,7 +76,7 @@ def in_manner(writer: Generator, items: Sequence[Instruction]) -> list[bool]:
     completions = continuations(
         writer.lm, [writer.prompt(question(item)) for item in items], writer.decoding
     ).completions
-    return [one.stopped and is_put(one.text, MANNER) for one in completions]
+    return [one.stopped and has_style(one.text, MANNER) for one in completions]
 
 
 def two_goals(
