@@ -16,7 +16,7 @@ from adaptlab.engine.lm import LM, ModelNotFound
 from adaptlab.engine.models import digest, load
 from adaptlab.engine.packing import losses
 from adaptlab.engine.training import Plan, train
-from adaptlab.methods.tuning import Recipe, lessons, tune
+from adaptlab.methods.tuning import Recipe, build_examples, tune
 from adaptlab.tasks.records import Instruction
 from conftest import tiny_lm
 from test_training import apart, drawn, weights
@@ -241,7 +241,9 @@ def test_adapters_that_are_no_safetensors_are_refused(tmp_path, base):
 
 def test_adapters_of_changed_weights_cannot_be_saved_under_the_old_name(tmp_path):
     study = load("study", device="cpu")
-    changed = tune(study, lessons(study, [Instruction("r", "say it", "", "it", "")]), Recipe(Full(), Plan(epochs=1))).lm
+    changed = tune(
+        study, build_examples(study, [Instruction("r", "say it", "", "it", "")]), Recipe(Full(), Plan(epochs=1))
+    ).lm
     with pytest.raises(ValueError, match="belong to a changed study"):
         adapters.save(learner(changed, Lora(rank=1), seed=0), tmp_path / "adapter", {})
     assert not (tmp_path / "adapter").exists()

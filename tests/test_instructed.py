@@ -20,7 +20,7 @@ from adaptlab.engine.models import load
 from adaptlab.engine.training import Plan
 from adaptlab.runner.cli import app
 from adaptlab.studymodel import abilities, instructed, make
-from adaptlab.studymodel.instructed import followed, lessons, texts
+from adaptlab.studymodel.instructed import build_examples, followed, texts
 from adaptlab.studymodel.publish import ABILITIES, CARD, TRAINING
 from adaptlab.studymodel.recipes import TUNINGS, Recipe, Tuning
 from adaptlab.tasks import instructions, reasoning
@@ -104,7 +104,7 @@ def test_what_is_read_is_a_prompt_and_what_is_trained_is_the_answer_with_its_end
     """In both layouts; in that of the chat template, texts are what the template writes."""
     base, dialogues = lm(BASE), 0
     words = instructed.talking(base)
-    examples = iter(lessons(base, TINY))
+    examples = iter(build_examples(base, TINY))
     for turns in texts(TINY, "train"):
         messages = []
         for query, answer in turns:

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
-from adaptlab.engine.packing import lesson
-from adaptlab.methods.tuning import lessons
+from adaptlab.engine.packing import tokenize_with_mask
+from adaptlab.methods.tuning import build_examples
 from adaptlab.studies.xray import checks, tokens, xray
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, Instruction, Message
@@ -32,7 +32,7 @@ def said(lm: LM, example) -> str:
 @pytest.mark.parametrize("style", sorted(FORMATS))
 def test_a_lesson_is_the_page_with_its_answer_and_an_end(lm, style):
     record = RECORDS[2]
-    (example,) = lessons(lm, [record], style)
+    (example,) = build_examples(lm, [record], style)
     layout = FORMATS[style]
     page = layout.page("", [], question(record)) + layout.seam + record.output
     assert list(example.ids) == [*lm.encode(page), lm.tokenizer.eos_token_id]
@@ -40,7 +40,7 @@ def test_a_lesson_is_the_page_with_its_answer_and_an_end(lm, style):
 
 
 def test_of_a_conversation_all_answers_are_trained_and_what_closes_them(lm):
-    (example,) = lessons(lm, [TALK], "question")
+    (example,) = build_examples(lm, [TALK], "question")
     assert lm.tokenizer.decode(example.ids) == "Question: one\nAnswer: two\n\nQuestion: and\nAnswer: four<eos>"
     assert said(lm, example) == " two\n\n four<eos>"
 
@@ -48,7 +48,7 @@ def test_of_a_conversation_all_answers_are_trained_and_what_closes_them(lm):
 @pytest.mark.parametrize("name", ["llama", "study"])
 def test_whole_texts_can_be_trained_but_for_their_first_token(name):
     model = load("study") if name == "study" else tiny_lm(name)
-    (example,) = lessons(model, [RECORDS[0]], whole=True)
+    (example,) = build_examples(model, [RECORDS[0]], whole=True)
     assert example.weight == len(example) - 1
 
 
@@ -59,7 +59,7 @@ def test_tokens_are_those_of_the_whole_text(parts):
     model = _cached()
     parts = [("begin ", False), *parts, (" end", True)]
     try:
-        example = lesson(model, parts)
+        example = tokenize_with_mask(model, parts)
     except ValueError as error:
         assert "takes in a part" in str(error)
         return
@@ -74,23 +74,23 @@ def _cached(kept=[]):  # noqa: B006 (one tokenizer for all examples)
 
 def test_a_token_across_the_seam_is_refused(lm):
     with pytest.raises(ValueError, match="takes in a part that is trained and one that is not"):
-        lesson(lm, [("the red ho", False), ("use", True)])
+        tokenize_with_mask(lm, [("the red ho", False), ("use", True)])
 
 
 def test_a_text_that_does_not_fit_is_refused(lm):
     with pytest.raises(ValueError, match="does not fit into the 256 of llama"):
-        lesson(lm, [("a b " * 300, False), (" c", True)])
+        tokenize_with_mask(lm, [("a b " * 300, False), (" c", True)])
 
 
 def test_a_tokenizer_without_an_end_is_refused(lm):
     tokenizer = tiny_lm("llama").tokenizer
     tokenizer.eos_token = None
     with pytest.raises(ValueError, match="names no end token"):
-        lesson(LM("endless", lm.model, tokenizer, "x"), [("one", False), (" two", True)])
+        tokenize_with_mask(LM("endless", lm.model, tokenizer, "x"), [("one", False), (" two", True)])
 
 
 def test_the_picture_counts_every_token_once(lm):
-    examples = lessons(lm, RECORDS)
+    examples = build_examples(lm, RECORDS)
     table = tokens(lm, examples, room=64)
     real = table[table.segment > 0]
     assert len(real) == sum(map(len, examples))
@@ -101,24 +101,27 @@ def test_the_picture_counts_every_token_once(lm):
 
 
 def test_the_picture_escapes_what_texts_hold(lm):
-    html = xray(lm, lessons(lm, [Instruction("x", "<script>alert(1)</script>", "", "<b>", "")])).html
+    html = xray(lm, build_examples(lm, [Instruction("x", "<script>alert(1)</script>", "", "<b>", "")])).html
     assert "<script>" not in html and "&lt;" in html
 
 
 def test_checks_find_each_mistake(lm):
-    good = lessons(lm, RECORDS)
+    good = build_examples(lm, RECORDS)
     answers = [record.output for record in RECORDS]
     assert (checks(lm, good, answers).holds == 5).all()
-    endless = [lesson(lm, FORMATS["question"].lesson([(question(r), r.output)]), ends=False) for r in RECORDS]
+    endless = [
+        tokenize_with_mask(lm, FORMATS["question"].training_parts([(question(r), r.output)]), ends=False)
+        for r in RECORDS
+    ]
     assert checks(lm, endless, answers).set_index("check").holds["the end token is there, last, and trained"] == 0
-    found = checks(lm, lessons(lm, RECORDS, whole=True), answers).set_index("check")
+    found = checks(lm, build_examples(lm, RECORDS, whole=True), answers).set_index("check")
     assert found.holds["what is trained is the answer and nothing else"] == 0
     assert found["fails at"]["what is trained is the answer and nothing else"] == [0, 1, 2, 3, 4]
 
 
 def test_two_beginnings_are_found():
     lm = load("study")
-    (example,) = lessons(lm, load_open("requests").pool[:1])
-    doubled = lesson(lm, [("<bos>one", False), (" two", True)])
+    (example,) = build_examples(lm, load_open("requests").pool[:1])
+    doubled = tokenize_with_mask(lm, [("<bos>one", False), (" two", True)])
     found = checks(lm, [example, doubled], [load_open("requests").pool[0].output, "two"]).set_index("check")
     assert found["fails at"]["there is one beginning at most"] == [1]

@@ -5,22 +5,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptlab.engine.packing import Example, losses, pack
+from adaptlab.engine.packing import TrainingExample, losses, pack
 from conftest import ARCHITECTURES, tiny_lm
 
 TEXTS = ["the red house stands by the river", "option two", "message: my order is late\ndesk: delivery", "a b c d"]
 
 
-def examples(lm) -> list[Example]:
+def examples(lm) -> list[TrainingExample]:
     """Texts whose second half is trained."""
     made = []
     for text in TEXTS:
         ids = tuple(lm.encode(text))
-        made.append(Example(ids, tuple(2 * place >= len(ids) for place in range(len(ids)))))
+        made.append(TrainingExample(ids, tuple(2 * place >= len(ids) for place in range(len(ids)))))
     return made
 
 
-def with_labels(lm, example: Example) -> torch.Tensor:
+def with_labels(lm, example: TrainingExample) -> torch.Tensor:
     """The loss of transformers itself, as a sum."""
     ids = torch.tensor([example.ids])
     labels = torch.where(torch.tensor([example.trained]), ids, -100)
@@ -97,4 +97,4 @@ def test_an_example_longer_than_a_row_is_refused():
 )
 def test_examples_that_teach_nothing_are_refused(ids, trained, message):
     with pytest.raises(ValueError, match=message):
-        Example(ids, trained)
+        TrainingExample(ids, trained)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adaptlab.engine import packing, preference
-from adaptlab.engine.packing import Example, lesson
+from adaptlab.engine.packing import TrainingExample, tokenize_with_mask
 from adaptlab.engine.preference import Dpo, Pair, referenced
 from adaptlab.engine.training import Plan, train
 from conftest import tiny_lm
@@ -21,13 +21,16 @@ def prompts() -> list[str]:
     return [f"Question: {asked}\nAnswer:" for asked in ASKED]
 
 
-def two(lm) -> list[tuple[Example, Example]]:
+def two(lm) -> list[tuple[TrainingExample, TrainingExample]]:
     """Both answers to every prompt, each ending with the end token."""
     answered = zip(prompts(), CHOSEN, REJECTED, strict=True)
-    return [tuple(lesson(lm, [(prompt, False), (one, True)]) for one in answers) for prompt, *answers in answered]
+    return [
+        tuple(tokenize_with_mask(lm, [(prompt, False), (one, True)]) for one in answers)
+        for prompt, *answers in answered
+    ]
 
 
-def log_p(model, text: Example) -> float:
+def log_p(model, text: TrainingExample) -> float:
     """Of the trained tokens, by a pass of transformers' own."""
     ids = torch.tensor([text.ids])
     with torch.no_grad():
@@ -35,7 +38,7 @@ def log_p(model, text: Example) -> float:
     return sum(float(told[place - 1, text.ids[place]]) for place in text.places)
 
 
-def margin(model, chosen: Example, rejected: Example) -> float:
+def margin(model, chosen: TrainingExample, rejected: TrainingExample) -> float:
     return log_p(model, chosen) - log_p(model, rejected)
 
 

@@ -12,7 +12,7 @@ from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
 from adaptlab.engine.training import Plan
 from adaptlab.evidence.claims import claims
-from adaptlab.methods.tuning import Recipe, lessons, tune
+from adaptlab.methods.tuning import Recipe, build_examples, tune
 from adaptlab.methods.urial import apply_style, has_style
 from adaptlab.methods.writing import Generator
 from adaptlab.runner import profiles
@@ -147,7 +147,9 @@ def test_every_profile_has_nouns_for_its_facts(profile):
 def test_a_model_with_adapters_can_be_taught_and_can_teach(how, tmp_path):
     """What a notebook does with the folder of adapters that it is given as its model."""
     small = Recipe(how, Plan(steps=2))
-    tuned = tune(study(), lessons(study(), learned.requests("study", "train", 2, 0)), Recipe(Lora(2, 4), Plan(steps=1)))
+    tuned = tune(
+        study(), build_examples(study(), learned.requests("study", "train", 2, 0)), Recipe(Lora(2, 4), Plan(steps=1))
+    )
     adapters.save(tuned.lm, tmp_path / "mine", {})
     lm = load(str(tmp_path / "mine"), device="cpu")
     frame = learned.imitated(lm, load("study-s", device="cpu"), "study", 4, 4, small, small, [0])

@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock
 
 from adaptlab.engine.checkpoints import CannotResume
-from adaptlab.engine.packing import Example, losses
+from adaptlab.engine.packing import TrainingExample, losses
 from adaptlab.engine.training import LOG, Plan, Trained, train
 from conftest import tiny_lm
 
@@ -21,11 +21,11 @@ PLAN = Plan(epochs=3, batch=4, lr=1e-4, warm_up=0.3, weight_decay=0.1, seed=5)
 LONG = Plan(epochs=40, batch=2, lr=1e-3, seed=3)
 
 
-def drawn(n: int, seed: int = 0) -> list[Example]:
+def drawn(n: int, seed: int = 0) -> list[TrainingExample]:
     """Random tokens of several lengths, the second half of each trained."""
     rng = random.Random(seed)
     texts = [[rng.randrange(2, 260) for _ in range(rng.randrange(3, 15))] for _ in range(n)]
-    return [Example(tuple(ids), tuple(2 * place >= len(ids) for place in range(len(ids)))) for ids in texts]
+    return [TrainingExample(tuple(ids), tuple(2 * place >= len(ids) for place in range(len(ids)))) for ids in texts]
 
 
 def weights(model) -> dict[str, torch.Tensor]:
@@ -197,9 +197,9 @@ def test_a_log_that_lost_lines_is_refused_and_a_torn_line_is_dropped(tmp_path, u
         run(folder)
 
 
-def ending(token: int) -> list[Example]:
+def ending(token: int) -> list[TrainingExample]:
     """Four beginnings, and the one token that follows all of them."""
-    return [Example((5, 6, 7 + n, token), (False, False, False, True)) for n in range(4)]
+    return [TrainingExample((5, 6, 7 + n, token), (False, False, False, True)) for n in range(4)]
 
 
 def contrary(seed: int, plan: Plan, folder: Path | None = None, loss=losses) -> tuple[list[dict], list[float], dict]:

@@ -13,7 +13,7 @@ from adaptlab.engine.models import load
 from adaptlab.engine.training import Plan
 from adaptlab.evidence.claims import claim
 from adaptlab.evidence.evaluate import evaluate
-from adaptlab.methods.tuning import Recipe, lessons, tune
+from adaptlab.methods.tuning import Recipe, build_examples, tune
 from adaptlab.methods.writing import Generator, draw_records
 from adaptlab.studies import fine_tuning
 from adaptlab.tasks.sets import load_open
@@ -29,26 +29,26 @@ def study() -> LM:
 
 def test_a_tuned_model_answers_plainly_what_it_was_tuned_to_answer_plainly():
     """The study model puts half of its answers into some frame; four plain ones are enough to end that."""
-    tuned = tune(study(), lessons(study(), DATA.pool[:4]), QUICK)
+    tuned = tune(study(), build_examples(study(), DATA.pool[:4]), QUICK)
     before, after = (evaluate(w, DATA.test, study="t", seed=0)[0] for w in (Generator(study()), tuned.writer()))
     plain = [(frame.output.str.strip() == frame.gold).mean() for frame in (before, after)]
     assert plain[1] > plain[0] + 0.25
     assert (after.method == "tuned").all() and (after.shots == 4).all() and (after.model == "study").all()
-    assert after.trained.sum() == pytest.approx(8 * sum(map(len, lessons(study(), DATA.pool[:4]))))
+    assert after.trained.sum() == pytest.approx(8 * sum(map(len, build_examples(study(), DATA.pool[:4]))))
     assert after.seconds.sum() > tuned.trained.seconds
 
 
 @pytest.mark.parametrize("how", [Full(), Full(1), Lora(2, 4), Lora(2, 4, 1)])
 def test_the_model_stays_as_it_was(how):
     before = {name: p.detach().clone() for name, p in study().model.named_parameters()}
-    tuned = tune(study(), lessons(study(), DATA.pool[:2]), Recipe(how, Plan(epochs=1, lr=0.01)))
+    tuned = tune(study(), build_examples(study(), DATA.pool[:2]), Recipe(how, Plan(epochs=1, lr=0.01)))
     for name, parameter in study().model.named_parameters():
         assert torch.equal(parameter, before[name]), name
     assert tuned.lm.digest != study().digest, "a prefix kept for one of them must not serve the other"
 
 
 def test_one_seed_is_one_model_and_another_is_another():
-    examples = lessons(study(), DATA.pool[:6])
+    examples = build_examples(study(), DATA.pool[:6])
     runs = [tune(study(), examples, Recipe(Lora(2, 4), Plan(epochs=1)).seeded(seed)) for seed in (3, 3, 4)]
     answers = [run.writer(writes=False).answer(DATA.test[:3]).gold for run in runs]
     assert answers[0] == answers[1] != answers[2]
@@ -56,7 +56,7 @@ def test_one_seed_is_one_model_and_another_is_another():
 
 
 def test_adapters_named_as_a_model_give_the_answers_of_the_tuned_model(tmp_path):
-    tuned = tune(study(), lessons(study(), DATA.pool[:4]), Recipe(Lora(4, 8), Plan(epochs=2, lr=0.003)))
+    tuned = tune(study(), build_examples(study(), DATA.pool[:4]), Recipe(Lora(4, 8), Plan(epochs=2, lr=0.003)))
     adapters.save(tuned.lm, tmp_path / "mine", {"examples": tuned.n})
     again = load(str(tmp_path / "mine"))
     assert again.name == str(tmp_path / "mine") and again.digest != study().digest

@@ -35,9 +35,9 @@ from adaptlab.engine.adapters import Adapted, Lora, learner
 from adaptlab.engine.lm import LM
 from adaptlab.engine.machine import has_bf16
 from adaptlab.engine.models import load
-from adaptlab.engine.packing import Example
+from adaptlab.engine.packing import TrainingExample
 from adaptlab.engine.training import Plan, train
-from adaptlab.methods.tuning import lessons
+from adaptlab.methods.tuning import build_examples
 from adaptlab.tasks.sets import load_open
 
 CPU = torch.device("cpu")
@@ -62,14 +62,14 @@ class Run:
     order: tuple[int, ...]
 
 
-def examples_of(lm: LM, n: int) -> list[Example]:
+def examples_of(lm: LM, n: int) -> list[TrainingExample]:
     """Requests to do something with a list; answers and end tokens are trained."""
-    return lessons(lm, load_open("requests", "english", pool=n, test=1).pool)
+    return build_examples(lm, load_open("requests", "english", pool=n, test=1).pool)
 
 
-def ours(copy: Adapted, examples: Sequence[Example], plan: Plan) -> tuple[Callable, list[Example]]:
+def ours(copy: Adapted, examples: Sequence[TrainingExample], plan: Plan) -> tuple[Callable, list[TrainingExample]]:
     """A run to be timed, and a list in which it notes what it meets."""
-    seen: list[Example] = []
+    seen: list[TrainingExample] = []
 
     def loss(model, part):
         seen.extend(part)
@@ -78,7 +78,7 @@ def ours(copy: Adapted, examples: Sequence[Example], plan: Plan) -> tuple[Callab
     return (lambda: train(copy.model, examples, plan, loss=loss)), seen
 
 
-def theirs(copy: Adapted, examples: Sequence[Example], plan: Plan, settings: dict, folder: str) -> Callable:
+def theirs(copy: Adapted, examples: Sequence[TrainingExample], plan: Plan, settings: dict, folder: str) -> Callable:
     """A run of TRL; it meets the examples in the order given, unless it packs them."""
     packed = {"max_length": plan.batch * sum(map(len, examples)) // len(examples), "per_device_train_batch_size": 1}
     config = {
@@ -104,7 +104,7 @@ def theirs(copy: Adapted, examples: Sequence[Example], plan: Plan, settings: dic
 
 
 @torch.no_grad()
-def mean_loss(copy: Adapted, examples: Sequence[Example]) -> float:
+def mean_loss(copy: Adapted, examples: Sequence[TrainingExample]) -> float:
     """Over the trained tokens of all examples, in float32 and nats."""
     copy.model.eval()
     parts = [examples[i : i + 32] for i in range(0, len(examples), 32)]
@@ -166,7 +166,7 @@ def product_rate(dtype: torch.dtype, size: int = 2048) -> float:
     return 2 * size**3 / min(times)
 
 
-def operations(lm: LM, how: Lora, examples: Sequence[Example]) -> float:
+def operations(lm: LM, how: Lora, examples: Sequence[TrainingExample]) -> float:
     """Useful floating-point operations a token: forward, and backward through activations, for frozen weights; those
     of their own gradients as well for adapters; the head at trained tokens alone. Attention is left out."""
     model = learner(lm, how, seed=0).model
@@ -186,7 +186,7 @@ def show(title: str, runs: dict[str, Run], tokens: int, last: Run) -> None:
         print(f"  {name:22}{clock}{processor}{tokens / run.seconds:10.0f}{run.loss:9.4f}")
 
 
-def beside_trl(args: argparse.Namespace, lm: LM, examples: Sequence[Example]) -> None:
+def beside_trl(args: argparse.Namespace, lm: LM, examples: Sequence[TrainingExample]) -> None:
     how, tokens = Lora(rank=8, alpha=16), sum(map(len, examples))
     mine = alone(args, how, PLAN)
     runs = {name: alone(args, how, PLAN, settings, order=mine.order) for name, settings in TRL.items()}

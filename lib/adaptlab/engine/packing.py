@@ -22,7 +22,7 @@ ROOM = 96
 
 
 @dataclass(frozen=True)
-class Example:
+class TrainingExample:
     """Token ids, and which of them are trained: predicted, with a loss, from those before."""
 
     ids: tuple[int, ...]
@@ -79,7 +79,7 @@ def pack(lengths: Sequence[int], room: int) -> list[list[int]]:
         number += 1
 
 
-def losses(model: PreTrainedModel, examples: Sequence[Example], *, room: int = ROOM) -> torch.Tensor:
+def losses(model: PreTrainedModel, examples: Sequence[TrainingExample], *, room: int = ROOM) -> torch.Tensor:
     """For each example the sum of -log p over its trained tokens, in nats, with gradients: [examples].
 
     ``room``: tokens of a packed row, or as many as the longest example has; 0 gives every example a row of its own.
@@ -111,7 +111,7 @@ def _nll(logits: torch.Tensor, tokens: Sequence[int]) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits.float(), wanted, reduction="none")
 
 
-def lesson(lm: LM, parts: Sequence[tuple[str, bool]], ends: bool = True) -> Example:
+def tokenize_with_mask(lm: LM, parts: Sequence[tuple[str, bool]], ends: bool = True) -> TrainingExample:
     """A text in parts, (text, whether it is trained), tokenised as one, so that it is read as it will be written.
 
     ``ends`` appends the end token, trained with the last part: a model that never learned where to end runs on. The
@@ -138,4 +138,4 @@ def lesson(lm: LM, parts: Sequence[tuple[str, bool]], ends: bool = True) -> Exam
         trained.append(parts[-1][1])
     if len(ids) > lm.context_length:
         raise ValueError(f"a text of {len(ids)} tokens does not fit into the {lm.context_length} of {lm.name}")
-    return Example(tuple(ids), (False, *trained[1:]))  # nothing stands before the first, to predict it from
+    return TrainingExample(tuple(ids), (False, *trained[1:]))  # nothing stands before the first, to predict it from

@@ -11,7 +11,7 @@ from itertools import chain
 import torch
 from transformers import PreTrainedModel
 
-from adaptlab.engine.packing import Example, losses
+from adaptlab.engine.packing import TrainingExample, losses
 from adaptlab.engine.training import PASS
 
 
@@ -23,8 +23,8 @@ class Pair:
     ValueError where the two are the same: nothing could tell them apart.
     """
 
-    chosen: Example
-    rejected: Example
+    chosen: TrainingExample
+    rejected: TrainingExample
     reference: float
 
     def __post_init__(self) -> None:
@@ -41,7 +41,7 @@ class Pair:
 
 
 @torch.no_grad()
-def referenced(model: PreTrainedModel, pairs: Sequence[tuple[Example, Example]]) -> list[Pair]:
+def referenced(model: PreTrainedModel, pairs: Sequence[tuple[TrainingExample, TrainingExample]]) -> list[Pair]:
     """Each (chosen, rejected) as a `Pair` whose reference is ``model`` as it is now: call this before training.
 
     A text that stands in several pairs is read once. Raises ValueError as `Pair` does.

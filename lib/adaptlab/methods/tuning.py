@@ -13,7 +13,7 @@ from pathlib import Path
 from adaptlab.engine.adapters import CHANGED, How, Lora, learner
 from adaptlab.engine.cache import EMPTY, PrefixCache
 from adaptlab.engine.lm import LM
-from adaptlab.engine.packing import Example, lesson, losses
+from adaptlab.engine.packing import TrainingExample, losses, tokenize_with_mask
 from adaptlab.engine.training import Loss, Plan, Trained, name_of_loss, train
 from adaptlab.methods.writing import Generations, Generator
 from adaptlab.tasks.prompts import FORMATS
@@ -21,14 +21,14 @@ from adaptlab.tasks.records import Conversation, FieldError, Instruction
 from adaptlab.tasks.sets import question
 
 
-def lessons(
+def build_examples(
     lm: LM, records: Sequence[Instruction | Conversation], style: str = "question", *, whole: bool = False
-) -> list[Example]:
+) -> list[TrainingExample]:
     """Each record as a text to train on: what is asked, and behind it the answer, which ends the text.
 
     In a conversation every answer is trained, what closes it included. ``whole``: train what is asked as well.
     """
-    return [lesson(lm, FORMATS[style].lesson(turns(record), whole=whole)) for record in records]
+    return [tokenize_with_mask(lm, FORMATS[style].training_parts(turns(record), whole=whole)) for record in records]
 
 
 def turns(record: Instruction | Conversation) -> list[tuple[str, str]]:
@@ -83,11 +83,11 @@ class TunedGenerator(Generator):
 
 def tune(
     lm: LM,
-    examples: Sequence[Example],
+    examples: Sequence[TrainingExample],
     recipe: Recipe,
     *,
     loss: Loss = losses,
-    held_out: Sequence[Example] = (),
+    held_out: Sequence[TrainingExample] = (),
     folder: Path | None = None,
     bar: bool | None = None,
 ) -> Tuned:

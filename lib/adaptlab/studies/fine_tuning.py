@@ -13,7 +13,7 @@ from adaptlab.engine.training import Plan
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.evidence.record import TOKENS
 from adaptlab.evidence.token_shift import Source, token_shift
-from adaptlab.methods.tuning import Recipe, Tuned, lessons, tune, turns
+from adaptlab.methods.tuning import Recipe, Tuned, build_examples, tune, turns
 from adaptlab.methods.writing import Generator, draw_records
 from adaptlab.studies.alignment_by_context import turn_rows
 from adaptlab.tasks.prompts import FORMATS
@@ -33,7 +33,7 @@ def shown(lm: LM, records: Sequence[Instruction | Conversation], style: str) -> 
 
 def tuned_on(lm: LM, records: Sequence[Instruction | Conversation], style: str, recipe: Recipe, seed: int) -> Tuned:
     """The model tuned on these records."""
-    return tune(lm, lessons(lm, records, style), recipe.seeded(seed))
+    return tune(lm, build_examples(lm, records, style), recipe.seeded(seed))
 
 
 def by_number(

@@ -8,9 +8,9 @@ import pandas as pd
 
 from adaptlab.engine.generation import Decoding, continuations
 from adaptlab.engine.lm import LM
-from adaptlab.engine.packing import Example, lesson
+from adaptlab.engine.packing import TrainingExample, tokenize_with_mask
 from adaptlab.engine.scoring import Request, score
-from adaptlab.methods.tuning import Recipe, lessons, tune
+from adaptlab.methods.tuning import Recipe, build_examples, tune
 from adaptlab.methods.urial import apply_style, has_style
 from adaptlab.methods.writing import Generator
 from adaptlab.tasks.instructions import CLUSTERS
@@ -54,15 +54,15 @@ def _reversed(fact: Fact) -> Fact:
     return fact.reversed
 
 
-def stated(lm: LM, facts: Sequence[Fact]) -> list[Example]:
+def stated(lm: LM, facts: Sequence[Fact]) -> list[TrainingExample]:
     """Facts to learn, each a text of its own, trained whole: were its last noun alone the target, it would be no wonder
     that the first one cannot be told from it."""
-    return [lesson(lm, [(FACTS, False), (f" {fact.sentence}.", True)]) for fact in facts]
+    return [tokenize_with_mask(lm, [(FACTS, False), (f" {fact.sentence}.", True)]) for fact in facts]
 
 
-def told(lm: LM, fact: Fact, ending: str) -> Example:
+def told(lm: LM, fact: Fact, ending: str) -> TrainingExample:
     """The beginning of a fact with an ending, which is trained."""
-    return lesson(lm, [(f"{FACTS} {fact.stem}", False), (ending, True)])
+    return tokenize_with_mask(lm, [(f"{FACTS} {fact.stem}", False), (ending, True)])
 
 
 def requests(words: str, split: str, n: int, seed: int, manner: str = "plain") -> list[Instruction]:
@@ -96,7 +96,7 @@ def two_goals(
         records = requests(words, "train", max(numbers), seed, MANNER)
         writers = {0: Generator(lm)}
         for k in numbers:
-            writers[k] = tune(lm, lessons(lm, records[:k]), manner.seeded(seed)).writer()
+            writers[k] = tune(lm, build_examples(lm, records[:k]), manner.seeded(seed)).writer()
         for k, writer in writers.items():
             marks = {"manner": in_manner(writer, items)}
             frames.append(_marked(marks, taught="manner" if k else "nothing", shots=k, seed=seed))
@@ -136,7 +136,7 @@ def imitated(
     frames = []
     for seed in seeds:
         world, items = Knowledge.drawn(n, seed), requests(words, "test", n, seed=100 + seed)
-        both = [*stated(teacher, world.taught), *lessons(teacher, requests(words, "train", n, seed, MANNER))]
+        both = [*stated(teacher, world.taught), *build_examples(teacher, requests(words, "train", n, seed, MANNER))]
         longer = replace(facts.plan, steps=2 * facts.plan.steps, epochs=2 * facts.plan.epochs)
         master = tune(teacher, both, replace(facts, plan=longer).seeded(seed)).lm
         asked = requests(words, "train", number, seed=50 + seed)
@@ -148,7 +148,7 @@ def imitated(
         models = {
             "teacher": master,
             "nothing": student,
-            "imitation": tune(student, lessons(student, copied), manner.seeded(seed)).lm,
+            "imitation": tune(student, build_examples(student, copied), manner.seeded(seed)).lm,
             "target": tune(student, target, facts.seeded(seed)).lm,
         }
         for name, model in models.items():

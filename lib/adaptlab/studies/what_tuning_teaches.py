@@ -8,7 +8,7 @@ import pandas as pd
 from adaptlab.engine.generation import Decoding, continuations
 from adaptlab.engine.lm import LM
 from adaptlab.evidence.evaluate import evaluate
-from adaptlab.methods.tuning import Recipe, lessons, tune
+from adaptlab.methods.tuning import Recipe, build_examples, tune
 from adaptlab.methods.writing import Generator
 from adaptlab.studies.fine_tuning import standing
 from adaptlab.tasks.instructions import CLUSTERS
@@ -41,7 +41,7 @@ def by_format(
         wording = random.Random(f"wording {seed}").randrange(TEMPLATES)
         sets["one wording"] = dataset(seed, number, train, vocabulary, templates=[wording])
         for taught, records in sets.items():
-            writer = tune(lm, lessons(lm, records), recipe.seeded(seed)).writer()
+            writer = tune(lm, build_examples(lm, records), recipe.seeded(seed)).writer()
             frames.append(evaluate(writer, items, study="format", seed=seed, taught=taught)[0])
     bare = evaluate(Generator(lm), items, study="format", seed=seeds[0], taught="nothing")[0]
     return exact(pd.concat([*standing(bare, seeds), *frames], ignore_index=True))
@@ -80,7 +80,7 @@ def by_kinds(
         for count in kinds:
             clusters = [cluster for kind in order[:count] for cluster in KINDS[kind]]
             records = dataset(seed, number, clusters, VOCABULARIES[words]("train"))
-            writer = tune(lm, lessons(lm, records), recipe.seeded(seed)).writer()
+            writer = tune(lm, build_examples(lm, records), recipe.seeded(seed)).writer()
             frames.append(evaluate(writer, items, study="kinds", seed=seed, kinds=count)[0])
     return exact(pd.concat(frames, ignore_index=True))
 
@@ -101,7 +101,9 @@ def by_chains(lm: LM, words: str, number: int, n: int, recipe: Recipe, seeds: Se
             "steps": [_solved(p, "steps") for p in drawn],
             "both": [_solved(p, ("answer only", "steps")[i % 2]) for i, p in enumerate(drawn)],
         }
-        writers = {name: tune(lm, lessons(lm, rows), recipe.seeded(seed)).writer() for name, rows in sets.items()}
+        writers = {
+            name: tune(lm, build_examples(lm, rows), recipe.seeded(seed)).writer() for name, rows in sets.items()
+        }
         frames += [_asked(writer, problems, other).assign(seed=seed, taught=name) for name, writer in writers.items()]
     return pd.concat(frames, ignore_index=True).assign(study="chains", model=lm.name)
 
@@ -148,7 +150,7 @@ def by_definition(lm: LM, number: int, n: int, recipe: Recipe, seeds: Sequence[i
         seen, items = defined(rng, number, traits[:2], "train"), defined(rng, n, traits[2:], "test")
         frames.append(_sorted(Generator(lm), items, "original", seed).assign(taught="nothing"))
         for form in FORMS:
-            examples = lessons(lm, [one.asked(form) for one in seen])
+            examples = build_examples(lm, [one.asked(form) for one in seen])
             writer = tune(lm, examples, recipe.seeded(seed)).writer()
             frames.append(_sorted(writer, items, form, seed).assign(taught=form))
         guesses = [rng.choice(one.answers) for one in items]

@@ -10,7 +10,7 @@ from html import escape
 import pandas as pd
 
 from adaptlab.engine.lm import LM
-from adaptlab.engine.packing import ROOM, Example, pack
+from adaptlab.engine.packing import ROOM, TrainingExample, pack
 from adaptlab.evidence.record import Record
 
 TRAINED, READ, PADDING = "trained", "read only", "padding"
@@ -22,7 +22,7 @@ _LOOK = {
 }
 
 
-def tokens(lm: LM, examples: Sequence[Example], room: int = ROOM) -> pd.DataFrame:
+def tokens(lm: LM, examples: Sequence[TrainingExample], room: int = ROOM) -> pd.DataFrame:
     """Examples as they are packed: one row for each token, with its ``row``, its ``segment`` (which example of the row,
     from 1; 0 is padding), its ``position`` in the example, its ``text`` and its ``role``."""
     lengths = [len(example) for example in examples]
@@ -40,7 +40,7 @@ def tokens(lm: LM, examples: Sequence[Example], room: int = ROOM) -> pd.DataFram
     return pd.DataFrame(found, columns=["row", "segment", "position", "text", "role"])
 
 
-def xray(lm: LM, examples: Sequence[Example], room: int = ROOM) -> Record:
+def xray(lm: LM, examples: Sequence[TrainingExample], room: int = ROOM) -> Record:
     """The packed rows as a picture; its text counts what is in them."""
     table = tokens(lm, examples, room)
     counts = table.groupby(["row", "role"]).size().unstack(fill_value=0).reindex(columns=[TRAINED, READ, PADDING])
@@ -65,7 +65,7 @@ def _box(text: str, role: str) -> str:
     return f'<span title="{role}" style="{_BOX}{_LOOK[role]}">{shown}</span>'
 
 
-def checks(lm: LM, examples: Sequence[Example], answers: Sequence[str]) -> pd.DataFrame:
+def checks(lm: LM, examples: Sequence[TrainingExample], answers: Sequence[str]) -> pd.DataFrame:
     """The assertions that every set of training texts should pass; ``answers``: what each text is meant to teach.
 
     Returns one row a check: in how many of how many texts it holds, and the places of those where it does not.

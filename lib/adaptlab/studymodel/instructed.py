@@ -16,7 +16,7 @@ from adaptlab.engine.adapters import Full, learner
 from adaptlab.engine.generation import generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load, prepare
-from adaptlab.engine.packing import Example, lesson
+from adaptlab.engine.packing import TrainingExample, tokenize_with_mask
 from adaptlab.engine.training import train
 from adaptlab.studymodel import corpus, tokenizer
 from adaptlab.studymodel.abilities import LAYOUT, Ability, measure
@@ -53,7 +53,7 @@ def texts(tuning: Tuning, split: str) -> list[Turns]:
     return rng.sample(found, len(found))
 
 
-def lessons(lm: LM, tuning: Tuning, split: str = "train") -> list[Example]:
+def build_examples(lm: LM, tuning: Tuning, split: str = "train") -> list[TrainingExample]:
     """One example for each answer: the page on which it is asked for, which is read, and the answer with EOS, which is
     trained. What closes an earlier answer is not: it would teach to go on where all the others teach to end."""
     examples = []
@@ -61,7 +61,7 @@ def lessons(lm: LM, tuning: Tuning, split: str = "train") -> list[Example]:
         layout = LAYOUTS[place % len(LAYOUTS)]
         for number, (query, answer) in enumerate(turns):
             page = layout.page("", turns[:number], query)
-            examples.append(lesson(lm, [(page, False), (f"{layout.seam}{answer}", True)]))
+            examples.append(tokenize_with_mask(lm, [(page, False), (f"{layout.seam}{answer}", True)]))
     return examples
 
 
@@ -103,8 +103,8 @@ def make_instructed(tuning: Tuning, folder: Path, out: Path, device: str = "auto
     """
     check_place(out)
     base = load(tuning.base, device, dtype="float32")
-    tuned, examples = learner(base, Full(), tuning.plan.seed), lessons(base, tuning)
-    held_out = lessons(base, tuning.held_out, "probe")
+    tuned, examples = learner(base, Full(), tuning.plan.seed), build_examples(base, tuning)
+    held_out = build_examples(base, tuning.held_out, "probe")
     trained = train(tuned.model, examples, tuning.plan, held_out=held_out, folder=folder)
     before = _shares(prepare(tuning.base)) | {one.name: one.share for one in followed(base, n)}
     write(

@@ -17,7 +17,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 from adaptlab.engine.lm import LM
 from adaptlab.engine.machine import name_of
 from adaptlab.engine.models import load
-from adaptlab.engine.packing import Example
+from adaptlab.engine.packing import TrainingExample
 from adaptlab.engine.training import Trained
 from adaptlab.studymodel import corpus
 from adaptlab.studymodel.abilities import Ability, measure
@@ -150,7 +150,7 @@ above. {CLOSING}"""
 def tuned_card(
     tuning: Tuning,
     base: LM,
-    examples: Sequence[Example],
+    examples: Sequence[TrainingExample],
     trained: Trained,
     measured: Sequence[Ability],
     before: Mapping[str, float],
@@ -189,7 +189,7 @@ base have read. It was tuned on pages of one turn or two; what it does behind mo
 {CLOSING}"""
 
 
-def _tuned_from(tuning: Tuning, base: LM, examples: Sequence[Example], trained: Trained) -> str:
+def _tuned_from(tuning: Tuning, base: LM, examples: Sequence[TrainingExample], trained: Trained) -> str:
     plan, last = tuning.plan, trained.log[-1]
     told = [line["held_out"] for line in trained.log if "held_out" in line]
     kinds = f"{tuning.requests:,} requests, {tuning.conversations:,} conversations, {tuning.problems:,} problems"
@@ -211,7 +211,7 @@ def _tuned_from(tuning: Tuning, base: LM, examples: Sequence[Example], trained: 
     )
 
 
-def _marked(lm: LM, one: Example) -> str:
+def _marked(lm: LM, one: TrainingExample) -> str:
     """An example to read, with brackets around what is trained."""
     start = one.places[0]
     return f"{lm.tokenizer.decode(one.ids[:start])}[{lm.tokenizer.decode(one.ids[start:])}]"

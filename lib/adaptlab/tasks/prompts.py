@@ -35,7 +35,7 @@ class PromptFormat:
         pairs = ((self.asked(query, instruction), answer) for query, answer in answered)
         return "".join(f"{asked}{self.seam}{answer}{self.end}" for asked, answer in pairs)
 
-    def lesson(
+    def training_parts(
         self, answered: Iterable[tuple[str, str]], instruction: str = "", whole: bool = False
     ) -> list[tuple[str, bool]]:
         """A page of answered turns to train on, in parts: (text, whether it is trained). Trained are the answers, with
