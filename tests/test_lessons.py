@@ -34,9 +34,9 @@ def test_a_lesson_is_the_page_with_its_answer_and_an_end(lm, style):
     record = RECORDS[2]
     (example,) = build_examples(lm, [record], style)
     layout = FORMATS[style]
-    page = layout.page("", [], question(record)) + layout.seam + record.output
+    page = layout.prompt("", [], question(record)) + layout.separator + record.output
     assert list(example.ids) == [*lm.encode(page), lm.tokenizer.eos_token_id]
-    assert said(lm, example) == f"{layout.seam}{record.output}<eos>"
+    assert said(lm, example) == f"{layout.separator}{record.output}<eos>"
 
 
 def test_of_a_conversation_all_answers_are_trained_and_what_closes_them(lm):

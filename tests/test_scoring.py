@@ -164,14 +164,14 @@ def test_a_merge_across_the_seam_moves_the_start_for_all_options(llama):
     """'the' + 'n' may become other tokens than 'the', 'n': all options are then scored from the earlier place."""
     context, opts = "the red ho", ("use", "me", "x")
     ids = [llama.encode(context + o) for o in opts]
-    seam = min(cache.shared_length(llama.encode(context), i) for i in ids)
-    assert seam < len(llama.encode(context)), "the example must merge"
+    separator = min(cache.shared_length(llama.encode(context), i) for i in ids)
+    assert separator < len(llama.encode(context)), "the example must merge"
     (row,) = score(llama, [Request(context, opts)]).options
     for option, sequence in zip(row, ids, strict=True):
-        assert option.tokens == len(sequence) - seam
+        assert option.tokens == len(sequence) - separator
         with torch.inference_mode():
             logprobs = llama.model(torch.tensor([sequence])).logits[0].double().log_softmax(-1)
-        expected = sum(float(logprobs[i - 1, sequence[i]]) for i in range(seam, len(sequence)))
+        expected = sum(float(logprobs[i - 1, sequence[i]]) for i in range(separator, len(sequence)))
         assert option.logprob == pytest.approx(expected, abs=1e-4)
 
 

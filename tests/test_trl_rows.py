@@ -86,7 +86,7 @@ def test_a_page_is_what_the_kit_itself_asks_with(turns, system, style):
     *shown, (query, answer) = turns
     shown = [Demonstration(*pair) for pair in shown]
     assert row["prompt"] == prompting.render(style, system, shown, query, None)
-    assert row["completion"] == FORMATS[style].seam + answer
+    assert row["completion"] == FORMATS[style].separator + answer
     if has_place:  # the same page, whichever record holds the texts
         for record, *instruction in [
             (Instruction("i", system, query, answer),),

@@ -36,7 +36,7 @@ def render(
         return _render_chat(instruction, demonstrations, query, tokenizer)
     if style not in FORMATS:
         raise ValueError(f"format must be one of {[*FORMATS, CHAT]}, not {style!r}")
-    return FORMATS[style].page(instruction, demonstrations, query)
+    return FORMATS[style].prompt(instruction, demonstrations, query)
 
 
 def _render_chat(
@@ -137,8 +137,8 @@ class Chooser:
     def question(self, text: str) -> Request:
         """The prompt for one text, with the classes' names as options."""
         context = render(self.style, self.instruction, self.demonstrations, text, self.lm.tokenizer)
-        seam = FORMATS[self.style].seam if self.style in FORMATS else ""
-        return Request(context, tuple(f"{seam}{name}" for name in self.label_names.values()))
+        separator = FORMATS[self.style].separator if self.style in FORMATS else ""
+        return Request(context, tuple(f"{separator}{name}" for name in self.label_names.values()))
 
     def answer(self, items: Sequence[Labelled], prefix_cache: PrefixCache = EMPTY) -> OptionScores:
         """Score all classes for all items; ``reuse`` the prefix of a shorter prompt's `OptionScores`."""

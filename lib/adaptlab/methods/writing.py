@@ -56,7 +56,7 @@ class Generator:
     def prompt(self, asked: str) -> str:
         """The page up to where the answer begins."""
         layout = FORMATS[self.style]
-        return layout.opening(self.instruction) + self.shown + layout.asked(asked, self.instruction)
+        return layout.header(self.instruction) + self.shown + layout.asked(asked, self.instruction)
 
     def answer(self, items: Sequence[Instruction], prefix_cache: PrefixCache = EMPTY) -> Generations:
         """Write an answer to each item, and score the right one; both share the prompt.
@@ -64,7 +64,7 @@ class Generator:
         What closes the answer is not scored: whether another turn follows or the text ends is not the model's to know.
         """
         layout, prompts = FORMATS[self.style], [self.prompt(question(item)) for item in items]
-        golds = [f"{layout.seam}{item.output}" for item in items]
+        golds = [f"{layout.separator}{item.output}" for item in items]
         scores = score(
             self.lm, [Request(p, (gold,)) for p, gold in zip(prompts, golds, strict=True)], prefix_cache=prefix_cache
         )

@@ -150,7 +150,7 @@ def _tokens(lm: LM, method: Chooser | Generator, item: Labelled | Instruction) -
         return max(len(lm.encode(asked.context + option)) for option in asked.options)
     prompt = method.prompt(question(item))
     room = method.decoding.longest if method.writes else 0
-    return max(len(lm.encode(f"{prompt}{FORMATS[method.style].seam}{item.output}")), len(lm.encode(prompt)) + room)
+    return max(len(lm.encode(f"{prompt}{FORMATS[method.style].separator}{item.output}")), len(lm.encode(prompt)) + room)
 
 
 def _pool_suffices(data: LabelledSet | OpenSet, study: IclStudy) -> None:

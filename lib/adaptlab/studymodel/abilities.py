@@ -181,7 +181,7 @@ def asking(question: str) -> str:
 
 
 def _turn(one: instructions.ListRequest) -> str:
-    return f"{asking(one.question)}{LAYOUT.seam}{one.answer}{LAYOUT.end}"
+    return f"{asking(one.question)}{LAYOUT.separator}{one.answer}{LAYOUT.end}"
 
 
 SAMPLES = 16

@@ -155,7 +155,7 @@ def _labelled(rng: random.Random, page: Document, budget: int, layout: PromptFor
     for one in shots:
         page.given(layout.turn.replace("{query}", one.text))
         label = rng.choice(listed) if rng.random() < noise else called[one.values[trait]]
-        page.follows(f"{layout.seam}{label}{layout.end}")
+        page.follows(f"{layout.separator}{label}{layout.end}")
     return page
 
 
@@ -208,7 +208,7 @@ def instruction(rng: random.Random, budget: int) -> Document:
     for one in asked:
         answer, more = instructions.answered(rng, one, style, SPLIT)
         page.given(layout.turn.replace("{query}", one.question))
-        page.follows(f"{layout.seam}{answer}{more[:4]}")
+        page.follows(f"{layout.separator}{answer}{more[:4]}")
         page.given(more[4:])
         page.follows(layout.end)
     return page
@@ -222,7 +222,7 @@ def problem(rng: random.Random, budget: int) -> Document:
     for _ in range(max(1, min(rng.choice((1, 1, 2, 3)), budget // 60))):
         one = make(rng, SPLIT)
         page.given(layout.turn.replace("{query}", one.question))
-        page.follows(f"{layout.seam}{reasoning.solution(one, rng)}{layout.end}")
+        page.follows(f"{layout.separator}{reasoning.solution(one, rng)}{layout.end}")
     return page
 
 

@@ -60,8 +60,8 @@ def build_examples(lm: LM, tuning: Tuning, split: str = "train") -> list[Trainin
     for place, turns in enumerate(texts(tuning, split)):
         layout = LAYOUTS[place % len(LAYOUTS)]
         for number, (query, answer) in enumerate(turns):
-            page = layout.page("", turns[:number], query)
-            examples.append(tokenize_with_mask(lm, [(page, False), (f"{layout.seam}{answer}", True)]))
+            page = layout.prompt("", turns[:number], query)
+            examples.append(tokenize_with_mask(lm, [(page, False), (f"{layout.separator}{answer}", True)]))
     return examples
 
 
@@ -85,7 +85,7 @@ def followed(lm: LM, n: int = 500, split: str = "test") -> list[Ability]:
 def _written(lm: LM, pages: Sequence[Turns]) -> list[str]:
     """The model's answer to the last query of each page; "" for one that has no end."""
     completions = generate(
-        lm, [LAYOUT.page("", turns[:-1], turns[-1][0]) for turns in pages], max_new_tokens=MAX_NEW_TOKENS
+        lm, [LAYOUT.prompt("", turns[:-1], turns[-1][0]) for turns in pages], max_new_tokens=MAX_NEW_TOKENS
     )
     return [one.text.strip() if one.stopped else "" for one in completions]
 

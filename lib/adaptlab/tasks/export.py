@@ -252,4 +252,4 @@ def _laid_out(style: str, instruction: str, texts: list[str]) -> dict[str, str]:
     if "{instruction}" not in layout.turn and not texts[0].strip():
         raise FieldError("input", f"text that is not blank, as the query of the layout {style!r}", shown(texts[0]))
     *earlier, (query, answer) = zip(texts[::2], texts[1::2], strict=True)
-    return {"prompt": layout.page(instruction, earlier, query), "completion": layout.seam + answer}
+    return {"prompt": layout.prompt(instruction, earlier, query), "completion": layout.separator + answer}

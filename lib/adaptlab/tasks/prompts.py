@@ -18,31 +18,31 @@ class PromptFormat:
 
     head: str
     turn: str
-    seam: str
+    separator: str
     end: str
     stop: tuple[str, ...]
 
-    def page(self, instruction: str, answered: Iterable[tuple[str, str]], query: str) -> str:
+    def prompt(self, instruction: str, answered: Iterable[tuple[str, str]], query: str) -> str:
         """The page up to where the answer to ``query`` begins; ``answered`` are turns with their answers."""
-        return self.opening(instruction) + self.turns(answered, instruction) + self.asked(query, instruction)
+        return self.header(instruction) + self.turns(answered, instruction) + self.asked(query, instruction)
 
-    def opening(self, instruction: str) -> str:
+    def header(self, instruction: str) -> str:
         """What stands before the first turn."""
         return self.head.replace("{instruction}", instruction)
 
     def turns(self, answered: Iterable[tuple[str, str]], instruction: str = "") -> str:
         """Answered turns, one behind the other."""
         pairs = ((self.asked(query, instruction), answer) for query, answer in answered)
-        return "".join(f"{asked}{self.seam}{answer}{self.end}" for asked, answer in pairs)
+        return "".join(f"{asked}{self.separator}{answer}{self.end}" for asked, answer in pairs)
 
     def training_parts(
         self, answered: Iterable[tuple[str, str]], instruction: str = "", whole: bool = False
     ) -> list[tuple[str, bool]]:
         """A page of answered turns to train on, in parts: (text, whether it is trained). Trained are the answers, with
         what closes each but the last, which ends the text; ``whole``: all of it."""
-        parts = [(self.opening(instruction), whole)]
+        parts = [(self.header(instruction), whole)]
         for query, answer in answered:
-            parts += [(self.asked(query, instruction), whole), (f"{self.seam}{answer}{self.end}", True)]
+            parts += [(self.asked(query, instruction), whole), (f"{self.separator}{answer}{self.end}", True)]
         parts[-1] = (parts[-1][0].removesuffix(self.end), parts[-1][1])
         return [(text, trained) for text, trained in parts if text]
 
