@@ -15,7 +15,7 @@ from adaptlab.tasks.notes import load_notes
 from adaptlab.tasks.sets import conversation, load_open
 from adaptlab.tasks.words import study
 
-DATA = load_open("requests", pool=24, test=6, clusters=["first", "copy"])
+DATA = load_open("requests", pool=24, test=6, list_tasks=["first", "copy"])
 SEEDS = [0, 1]
 
 

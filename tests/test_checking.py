@@ -16,7 +16,7 @@ from adaptlab.tasks.templates import TASKS, dataset, example, fill
 from adaptlab.tasks.words import SPLITS, english, study
 
 seeds = st.integers(0, 10**6).map(random.Random)
-clusters = st.sampled_from(list(TASKS))
+list_tasks = st.sampled_from(list(TASKS))
 styles = st.sampled_from(STYLES)
 drawers = st.sampled_from([make(split) for make in (study, english) for split in SPLITS])
 
@@ -108,7 +108,7 @@ def test_every_frame_of_every_style_gives_its_answer_back():
 
 
 @settings(max_examples=300)
-@given(seeds, clusters, drawers, styles)
+@given(seeds, list_tasks, drawers, styles)
 def test_right_answers_pass_in_every_style_and_wrong_ones_do_not(rng, cluster, draw, style):
     record = example(rng, cluster, draw)
     other = rng.choice([example(rng, name, draw).output for name in TASKS])
@@ -167,7 +167,7 @@ def test_whatever_is_read_out_of_a_text_is_an_answer(text):
     assert solve_text(text) is None
 
 
-@given(seeds, clusters, drawers)
+@given(seeds, list_tasks, drawers)
 def test_a_question_is_no_answer_to_itself(rng, cluster, draw):
     record = example(rng, cluster, draw)
     assert not correct(record, record.instruction)

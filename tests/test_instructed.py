@@ -140,7 +140,7 @@ def kit(tmp_path, monkeypatch):
     LlamaForCausalLM(Recipe(BASE, hidden=32, heads=2, layers=1).config()).save_pretrained(folder)
     for name in (ABILITIES, "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         shutil.copy(source / name, folder / name)
-    few = {name: instructions.CLUSTERS[name] for name in ("copy", "reverse")}
+    few = {name: instructions.LIST_TASKS[name] for name in ("copy", "reverse")}
     monkeypatch.setattr(make.instructions, "CLUSTERS", few)
     monkeypatch.setattr(make, "make_instructed", functools.partial(instructed.make_instructed, n=3))
     monkeypatch.setitem(TUNINGS, TINY.name, TINY)

@@ -39,7 +39,7 @@ def test_a_digest_keeps_two_words_of_its_note(words):
 
 
 def test_requests_can_be_of_some_clusters_only():
-    assert {r.category for r in load_open("requests", clusters=["copy", "last"]).test} == {"copy", "last"}
+    assert {r.category for r in load_open("requests", list_tasks=["copy", "last"]).test} == {"copy", "last"}
 
 
 def test_the_right_answer_counts_in_any_manner_and_nothing_else_does():

@@ -40,7 +40,7 @@ def kit(tmp_path, monkeypatch):
     monkeypatch.setattr(make, "probe", functools.partial(abilities.probe, n=2))
     monkeypatch.setattr(abilities, "solve", functools.partial(abilities.solve, samples=2))
     monkeypatch.setattr(
-        make.instructions, "CLUSTERS", {name: instructions.CLUSTERS[name] for name in ("copy", "reverse")}
+        make.instructions, "CLUSTERS", {name: instructions.LIST_TASKS[name] for name in ("copy", "reverse")}
     )
     return tmp_path
 

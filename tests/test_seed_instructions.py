@@ -13,7 +13,7 @@ from rapidfuzz.distance import LCSseq
 
 from adaptlab import paths
 from adaptlab.tasks import formats
-from adaptlab.tasks.instructions import CLUSTERS
+from adaptlab.tasks.instructions import LIST_TASKS
 from adaptlab.tasks.records import Instruction, content_key
 from adaptlab.tasks.sets import load_seed
 from format_files import PUBLIC, public
@@ -103,14 +103,14 @@ def test_categories():
 def test_every_run_of_14_holds_every_category():
     for start in range(0, len(SEED), 14):
         assert Counter(map(kind, SEED[start : start + 14])) == {c: 1 + (c == "lists") for c in CATEGORIES}
-    assert {record.category for record in SEED[:84]} >= {f"lists: {cluster}" for cluster in CLUSTERS}
+    assert {record.category for record in SEED[:84]} >= {f"lists: {cluster}" for cluster in LIST_TASKS}
 
 
 # ---------------------------------------------------------------- right where a machine can tell
 
 
 def test_every_cluster_of_lists_occurs_twice():
-    assert Counter(record.category for record in of("lists")) == {f"lists: {cluster}": 2 for cluster in CLUSTERS}
+    assert Counter(record.category for record in of("lists")) == {f"lists: {cluster}": 2 for cluster in LIST_TASKS}
     assert {record.output for record in of("lists") if record.category == "lists: contains"} == {"yes", "no"}
 
 
@@ -121,7 +121,7 @@ def test_lists_are_answered_as_the_solver_does(record):
     assert all(re.fullmatch("[a-z]+", word) for word in row)
     quoted = re.findall(r'"(\w+)"', record.instruction)
     assert len(quoted) == (cluster in ("contains", "after", "replace"))
-    assert record.output == CLUSTERS[cluster].solve(row, *(quoted or [""]))
+    assert record.output == LIST_TASKS[cluster].solve(row, *(quoted or [""]))
 
 
 def test_sums_come_out():

@@ -18,14 +18,14 @@ from adaptlab.methods import manners
 from adaptlab.methods.manners import ALPACA, MANNERS, PAGES, SELF_INSTRUCT, Draft, instances
 from adaptlab.methods.self_instruct import ANSWERED, ASKED, NOVEL, Made, _fault, self_instruct
 from adaptlab.tasks import checking, formats, templates, words
-from adaptlab.tasks.instructions import CLUSTERS
+from adaptlab.tasks.instructions import LIST_TASKS
 from adaptlab.tasks.reading import FormatError
 from adaptlab.tasks.records import Instruction
 from adaptlab.tasks.sets import load_seed
 from adaptlab.tasks.similarity import rouge_l
 from format_files import PUBLIC, public
 
-SEEDS = templates.dataset(0, 24, tuple(CLUSTERS), words.study("train"), templates=3)
+SEEDS = templates.dataset(0, 24, tuple(LIST_TASKS), words.study("train"), templates=3)
 
 
 @cache

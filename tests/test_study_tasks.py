@@ -155,7 +155,7 @@ def test_notes_as_a_data_set():
 # --- instructions
 
 
-@given(seeds, splits, st.sampled_from(list(instructions.CLUSTERS)))
+@given(seeds, splits, st.sampled_from(list(instructions.LIST_TASKS)))
 def test_requests_hold_what_their_answers_need(rng, split, cluster):
     asked = instructions.request(rng, split, cluster)
     assert "{" not in asked.question
@@ -168,7 +168,7 @@ def test_answers_by_hand():
     words = ("a", "b", "c")
     right = {
         name: kind.solve(words, "b" if name in ("contains", "after") else "z")
-        for name, kind in instructions.CLUSTERS.items()
+        for name, kind in instructions.LIST_TASKS.items()
     }
     assert right == {
         "copy": "a b c",
@@ -199,7 +199,7 @@ def test_styles_say_what_they_are(rng):
 def test_about_half_of_the_wordings_are_usually_answered_plainly():
     usual = [
         instructions.usual_style(name, i)
-        for name, kind in instructions.CLUSTERS.items()
+        for name, kind in instructions.LIST_TASKS.items()
         for i in range(len(kind.wordings))
     ]
     assert 0.4 < usual.count("plain") / len(usual) < 0.5

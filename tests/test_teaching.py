@@ -20,7 +20,7 @@ from adaptlab.studies import learned, what_tuning_teaches
 from adaptlab.tasks.instructions import FRAMES
 from adaptlab.tasks.notes import FORMS, TRAITS, defined
 from adaptlab.tasks.records import FieldError, Instruction
-from adaptlab.tasks.templates import KINDS, held_out
+from adaptlab.tasks.templates import TASK_CLUSTERS, held_out
 
 RECIPE = Recipe(Full(), Plan(epochs=2, lr=0.0003))
 SEEDS = [0, 1]
@@ -72,7 +72,7 @@ def test_more_kinds_than_there_are_beside_those_held_out_are_refused_by_name():
 
 def test_tasks_held_out_are_never_trained_on():
     train, unseen = held_out(["select"])
-    assert not set(train) & set(unseen) and set(unseen) == set(KINDS["select"])
+    assert not set(train) & set(unseen) and set(unseen) == set(TASK_CLUSTERS["select"])
     items = what_tuning_teaches.unseen_items("study", unseen, 8)
     assert {item.category for item in items} == set(unseen)
     assert items[:4] == what_tuning_teaches.unseen_items("study", unseen, 4)

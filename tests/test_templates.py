@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from adaptlab.tasks import instructions, words
 from adaptlab.tasks.records import FieldError
 from adaptlab.tasks.similarity import rouge_l
-from adaptlab.tasks.templates import FORMATS, KINDS, TASKS, dataset, example, fill, held_out
+from adaptlab.tasks.templates import FORMATS, TASK_CLUSTERS, TASKS, dataset, example, fill, held_out
 from adaptlab.tasks.words import SPLITS, english, english_words, nouns, of_words, study
 
 seeds = st.integers(0, 10**6).map(random.Random)
-clusters = st.sampled_from(list(TASKS))
+list_tasks = st.sampled_from(list(TASKS))
 drawers = st.sampled_from([make(split) for make in (study, english) for split in SPLITS])
 numbers = st.integers(0, 9)
 EVERY = [(name, i) for name in TASKS for i in range(10)]
@@ -36,8 +36,8 @@ def _words_only(template: str) -> str:
 def test_ten_templates_each_and_the_first_three_are_those_of_the_cluster():
     for name, task in TASKS.items():
         assert len(task.templates) == 10
-        if name in instructions.CLUSTERS:
-            assert task.templates[:3] == instructions.CLUSTERS[name].wordings
+        if name in instructions.LIST_TASKS:
+            assert task.templates[:3] == instructions.LIST_TASKS[name].wordings
         for text in task.templates:
             assert text.count("{x}") == 1 and text.count("{w}") == bool(task.argument)
 
@@ -98,7 +98,7 @@ def test_two_way_tasks_are_balanced(name):
 
 
 def test_every_cluster_is_of_one_kind():
-    assert sorted(cluster for group in KINDS.values() for cluster in group) == sorted(TASKS)
+    assert sorted(cluster for group in TASK_CLUSTERS.values() for cluster in group) == sorted(TASKS)
 
 
 def test_held_out_by_kind():
@@ -112,7 +112,7 @@ def test_held_out_refuses():
     with pytest.raises(FieldError, match=r"field 'names': expected one of 'copy', 'order', .*, found 'sort'"):
         held_out(["copy", "sort"])
     with pytest.raises(FieldError, match="at least one kind left"):
-        held_out(list(KINDS))
+        held_out(list(TASK_CLUSTERS))
 
 
 # --- one example
@@ -130,13 +130,13 @@ def test_the_three_formats_by_hand():
     assert len({a.id for a in asked.values()}) == 3
 
 
-@given(st.integers(0, 10**6), clusters, drawers, st.sampled_from(FORMATS), numbers)
+@given(st.integers(0, 10**6), list_tasks, drawers, st.sampled_from(FORMATS), numbers)
 def test_the_same_seed_gives_the_same_record(seed, cluster, draw, format, template):
     one, other = (example(random.Random(seed), cluster, draw, format, template) for _ in range(2))
     assert one == other
 
 
-@given(seeds, clusters, st.sampled_from(SPLITS), numbers)
+@given(seeds, list_tasks, st.sampled_from(SPLITS), numbers)
 def test_every_word_is_of_the_vocabulary_or_of_the_template(rng, cluster, split, template):
     for draw, known in ((english(split), english_words(split)), (study(split), nouns(split))):
         asked = example(rng, cluster, draw, template=template).instruction
@@ -160,7 +160,7 @@ def test_example_refuses():
 
 
 @settings(max_examples=30)
-@given(st.integers(0, 99), st.integers(1, 60), st.sets(clusters, min_size=1), drawers, st.sampled_from(FORMATS))
+@given(st.integers(0, 99), st.integers(1, 60), st.sets(list_tasks, min_size=1), drawers, st.sampled_from(FORMATS))
 def test_a_data_set_is_distinct_and_balanced_in_every_first_part(seed, n, names, draw, format):
     names = sorted(names)
     records = dataset(seed, n, names, draw, format)

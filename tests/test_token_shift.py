@@ -8,7 +8,7 @@ from adaptlab.engine.generation import Decoding, continuations
 from adaptlab.engine.models import load
 from adaptlab.engine.scoring import along
 from adaptlab.evidence.claims import claim
-from adaptlab.evidence.token_shift import KINDS, Source, by_part, token_shift
+from adaptlab.evidence.token_shift import SHIFTS, Source, by_part, token_shift
 from adaptlab.studies import alignment_by_context
 from adaptlab.tasks.records import Instruction
 from adaptlab.tasks.sets import load_open, question
@@ -71,7 +71,7 @@ def test_ranks_kinds_and_divergence_follow_the_definition(llama):
             )
             p, q = after.softmax(-1), before.softmax(-1)
             rank = 1 + int((q > q[completions.tokens[n]]).sum())
-            assert row.rank == rank and row.kind == KINDS[0 if rank == 1 else 1 if rank <= 3 else 2]
+            assert row.rank == rank and row.kind == SHIFTS[0 if rank == 1 else 1 if rank <= 3 else 2]
             assert row.kl == pytest.approx(float((p * (p / q).log()).sum().detach()), abs=1e-3)
             assert row.base_prob == pytest.approx(float(q[completions.tokens[n]].detach()), abs=1e-4)
     assert set(frame.seed) == {4} and frame.kl.min() > -1e-5

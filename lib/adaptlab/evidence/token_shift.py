@@ -18,7 +18,7 @@ from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import along
 from adaptlab.tasks.records import Instruction
 
-KINDS = ("unshifted", "marginal", "shifted")
+SHIFTS = ("unshifted", "marginal", "shifted")
 PARTS = ("first", "middle", "last")  # of an answer
 MARGINAL = 3  # ranks up to this one
 
@@ -81,7 +81,7 @@ def _rows(lm: LM, answer: Sequence[int], ended: bool, p: torch.Tensor, q: torch.
             "part": "last" if place == last else "middle" if place else "first",
             "token": lm.tokenizer.decode([token]),
             "rank": int(rank),
-            "kind": KINDS[(rank > 1) + (rank > MARGINAL)],
+            "kind": SHIFTS[(rank > 1) + (rank > MARGINAL)],
             "base_prob": float(c.exp()),
             "kl": float(k),
         }

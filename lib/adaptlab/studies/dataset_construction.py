@@ -17,7 +17,7 @@ from adaptlab.methods.reading import Reader
 from adaptlab.methods.self_instruct import Made, self_instruct
 from adaptlab.tasks.checking import solve_text
 from adaptlab.tasks.datacard import drawn, statistics
-from adaptlab.tasks.instructions import CLUSTERS
+from adaptlab.tasks.instructions import LIST_TASKS
 from adaptlab.tasks.records import Instruction, check_choice
 from adaptlab.tasks.sets import list_answer
 from adaptlab.tasks.templates import dataset
@@ -63,7 +63,7 @@ class DatasetStudy:
 
     def templated(self, seed: int, n: int = 48) -> tuple[Instruction, ...]:
         """Records filled into templates: the first three of each cluster, which are those the study model has read."""
-        return dataset(seed, n, tuple(CLUSTERS), VOCABULARIES[self.vocabulary]("train"), templates=3)
+        return dataset(seed, n, tuple(LIST_TASKS), VOCABULARIES[self.vocabulary]("train"), templates=3)
 
 
 def completions(

@@ -13,7 +13,7 @@ from adaptlab.engine.scoring import Request, score
 from adaptlab.methods.tuning import Recipe, build_examples, tune
 from adaptlab.methods.urial import apply_style, has_style
 from adaptlab.methods.writing import Generator
-from adaptlab.tasks.instructions import CLUSTERS
+from adaptlab.tasks.instructions import LIST_TASKS
 from adaptlab.tasks.knowledge import Fact, cloze, relation, world
 from adaptlab.tasks.records import Instruction
 from adaptlab.tasks.sets import question
@@ -67,7 +67,7 @@ def told(lm: LM, fact: Fact, ending: str) -> TrainingExample:
 
 def requests(words: str, split: str, n: int, seed: int, manner: str = "plain") -> list[Instruction]:
     """Requests in wordings that the study models have met, answered in a manner."""
-    records = dataset(seed, n, list(CLUSTERS), VOCABULARIES[words](split), templates=3)
+    records = dataset(seed, n, list(LIST_TASKS), VOCABULARIES[words](split), templates=3)
     return [replace(record, output=apply_style(record, manner)) for record in records]
 
 

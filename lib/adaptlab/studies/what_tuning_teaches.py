@@ -11,12 +11,12 @@ from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods.tuning import Recipe, build_examples, tune
 from adaptlab.methods.writing import Generator
 from adaptlab.studies.fine_tuning import standing
-from adaptlab.tasks.instructions import CLUSTERS
+from adaptlab.tasks.instructions import LIST_TASKS
 from adaptlab.tasks.notes import FORMS, TRAITS, Defined, defined
 from adaptlab.tasks.reasoning import Problem, arithmetic, direct, worked
 from adaptlab.tasks.records import Instruction
 from adaptlab.tasks.sets import question
-from adaptlab.tasks.templates import FORMATS, KINDS, TEMPLATES, dataset, held_out
+from adaptlab.tasks.templates import FORMATS, TASK_CLUSTERS, TEMPLATES, dataset, held_out
 from adaptlab.tasks.words import VOCABULARIES
 
 Frame = pd.DataFrame
@@ -47,10 +47,10 @@ def by_format(
     return exact(pd.concat([*standing(bare, seeds), *frames], ignore_index=True))
 
 
-def unseen_items(words: str, clusters: Sequence[str], n: int) -> tuple[Instruction, ...]:
+def unseen_items(words: str, list_tasks: Sequence[str], n: int) -> tuple[Instruction, ...]:
     """``n`` requests of these clusters in the wordings that the study model has met: what it could do, if it did what
     it is told."""
-    return dataset(9, n, clusters, VOCABULARIES[words]("test"), templates=3)
+    return dataset(9, n, list_tasks, VOCABULARIES[words]("test"), templates=3)
 
 
 def exact(frame: Frame) -> Frame:
@@ -70,7 +70,7 @@ def by_kinds(
 ) -> Frame:
     """The same number of records from more and more kinds of tasks, drawn by seed; asked about kinds held out. None is
     the model as it is. Raises ValueError where there are not as many kinds."""
-    others = [kind for kind in KINDS if kind not in unseen]
+    others = [kind for kind in TASK_CLUSTERS if kind not in unseen]
     if not all(1 <= count <= len(others) for count in kinds):
         raise ValueError(f"kinds must be between 1 and {len(others)}, as many as are not held out; found {list(kinds)}")
     items = unseen_items(words, held_out(unseen)[1], n)
@@ -78,8 +78,8 @@ def by_kinds(
     for seed in seeds:
         order = random.Random(f"kinds {seed}").sample(others, max(kinds))
         for count in kinds:
-            clusters = [cluster for kind in order[:count] for cluster in KINDS[kind]]
-            records = dataset(seed, number, clusters, VOCABULARIES[words]("train"))
+            list_tasks = [cluster for kind in order[:count] for cluster in TASK_CLUSTERS[kind]]
+            records = dataset(seed, number, list_tasks, VOCABULARIES[words]("train"))
             writer = tune(lm, build_examples(lm, records), recipe.seeded(seed)).writer()
             frames.append(evaluate(writer, items, study="kinds", seed=seed, kinds=count)[0])
     return exact(pd.concat(frames, ignore_index=True))
@@ -91,7 +91,7 @@ def by_chains(lm: LM, words: str, number: int, n: int, recipe: Recipe, seeds: Se
     it; each model is asked plainly, for steps, and for the answer only, and requests of other kinds ("requests").
     """
     rng = random.Random("chains")
-    problems, other = [arithmetic(rng, "test", STEPS) for _ in range(n)], unseen_items(words, list(CLUSTERS), n)
+    problems, other = [arithmetic(rng, "test", STEPS) for _ in range(n)], unseen_items(words, list(LIST_TASKS), n)
     frames = standing(_asked(Generator(lm), problems, other).assign(taught="nothing"), seeds)
     for seed in seeds:
         draw = random.Random(f"chains {seed}")

@@ -269,7 +269,7 @@ def measure(lm: LM, n: int = 500) -> list[Ability]:
     """Every ability on the test nouns and problems, ``n`` items each (tens of thousands of answers: minutes)."""
     measured = [choices(lm, name, "test", n) for name in CHOICES]
     measured += [instruction(lm, shots, "test", n) for shots in (0, 1, 3)]
-    measured += [instruction(lm, s, "test", n, cluster=c) for c in instructions.CLUSTERS for s in (0, 3)]
+    measured += [instruction(lm, s, "test", n, cluster=c) for c in instructions.LIST_TASKS for s in (0, 3)]
     for family in reasoning.FAMILIES:
         solved = solve(lm, family, "test", n)
         measured += [*graded(solved), *favoured(solved, preferred(lm, solved))]

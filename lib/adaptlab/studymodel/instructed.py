@@ -22,7 +22,7 @@ from adaptlab.studymodel import corpus, tokenizer
 from adaptlab.studymodel.abilities import LAYOUT, Ability, measure
 from adaptlab.studymodel.publish import ABILITIES, check_place, thinned, tuned_card, write
 from adaptlab.studymodel.recipes import Tuning
-from adaptlab.tasks.instructions import CLUSTERS
+from adaptlab.tasks.instructions import LIST_TASKS
 from adaptlab.tasks.reasoning import FAMILIES, worked
 from adaptlab.tasks.sets import answered, conversation
 from adaptlab.tasks.templates import dataset
@@ -42,7 +42,7 @@ Turns = list[tuple[str, str]]  # what is asked, and what is answered
 def texts(tuning: Tuning, split: str) -> list[Turns]:
     """Requests in ten wordings, conversations of two turns, and problems with their steps, in random order."""
     rng, words = random.Random(f"{tuning.name} {split} {tuning.plan.seed}"), study(split)
-    requests = dataset(tuning.plan.seed, tuning.requests, list(CLUSTERS), words)
+    requests = dataset(tuning.plan.seed, tuning.requests, list(LIST_TASKS), words)
     found = [[(one.instruction, one.output)] for one in requests]
     for _ in range(tuning.conversations):
         said = [one.content for one in answered(conversation(rng, words), "plain", rng).messages]
@@ -68,7 +68,7 @@ def build_examples(lm: LM, tuning: Tuning, split: str = "train") -> list[Trainin
 def followed(lm: LM, n: int = 500, split: str = "test") -> list[Ability]:
     """How often bare requests in ten wordings, and both turns of conversations, are answered exactly, and ended. The
     second turn is asked behind the model's own first answer, and right if it fits a right one."""
-    requests = dataset(0, n, list(CLUSTERS), study(split))
+    requests = dataset(0, n, list(LIST_TASKS), study(split))
     rng = random.Random(f"conversations {split}")
     talks = [conversation(rng, study(split)) for _ in range(n)]
     opening, more = ([talk.messages[place].content for talk in talks] for place in (0, 1))

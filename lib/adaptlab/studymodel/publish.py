@@ -173,7 +173,7 @@ model's own answer, and right if it fits a right one. The last column is {tuning
 
 ## What it was tuned on
 
-Requests of {len(instructions.CLUSTERS)} clusters in ten wordings each, conversations of two turns, and problems of
+Requests of {len(instructions.LIST_TASKS)} clusters in ten wordings each, conversations of two turns, and problems of
 {len(reasoning.FAMILIES)} families, solved in steps; all answers right, all nouns of the split `train`. Two thirds have
 the layout of questions, one third that of dialogue, which is the chat template's. Each answer is an example, behind its
 page. What stands in brackets was trained: the answer, and the token that ends it. Earlier answers of a conversation
@@ -277,8 +277,8 @@ known, but not a first label, a slip or a guess. The rest had a weight of {UNDET
 
 **Vocabulary.** {len(nouns("train")):,} invented nouns in training; {len(knowledge.RELATIONS)} reversible relations
 ({_list(knowledge.RELATIONS[:4])} …), quantifiers ({_list(quantifiers)}), abilities ({_list(knowledge.ABILITIES)});
-{len(notes.TRAITS)} traits of notes ({_list(notes.TRAITS)}); {len(instructions.CLUSTERS)} clusters of instructions
-({_list(instructions.CLUSTERS)}), three wordings each; the numbers 0 to 99.
+{len(notes.TRAITS)} traits of notes ({_list(notes.TRAITS)}); {len(instructions.LIST_TASKS)} clusters of instructions
+({_list(instructions.LIST_TASKS)}), three wordings each; the numbers 0 to 99.
 
 **Errors on purpose.** In {sum(map(bool, corpus.NOISE)) / len(corpus.NOISE):.0%} of the documents of notes, labels are
 drawn at random, up to {max(corpus.NOISE):.0%} of them. {reasoning.WRONG_STEP:.0%} of the arithmetic solutions hold a

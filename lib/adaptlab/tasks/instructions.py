@@ -19,7 +19,7 @@ def _nothing(rng: random.Random, words: Sequence[str], split: str) -> str:
 
 
 @dataclass(frozen=True)
-class Cluster:
+class ListTask:
     """Wordings with ``{x}`` for the list and ``{w}`` for a word from ``pick``; ``solve`` gives the answer."""
 
     wordings: tuple[str, ...]
@@ -39,23 +39,23 @@ def _outside(rng: random.Random, words: Sequence[str], split: str) -> str:
     return some_nouns(rng, 1, split, avoid=words)[0]
 
 
-CLUSTERS = {
-    "copy": Cluster(
+LIST_TASKS = {
+    "copy": ListTask(
         ("Copy this list: {x}", "Say these words again: {x}", "Repeat the words {x}"), lambda x, w: " ".join(x)
     ),
-    "reverse": Cluster(
+    "reverse": ListTask(
         ("Reverse this list: {x}", "Say these words from last to first: {x}", "Turn around the words {x}"),
         lambda x, w: " ".join(x[::-1]),
     ),
-    "first": Cluster(
+    "first": ListTask(
         ("What is the first word in this list: {x}", "Give the first of these words: {x}", "Start of the words {x}"),
         lambda x, w: x[0],
     ),
-    "last": Cluster(
+    "last": ListTask(
         ("What is the last word in this list: {x}", "Give the last of these words: {x}", "End of the words {x}"),
         lambda x, w: x[-1],
     ),
-    "second": Cluster(
+    "second": ListTask(
         (
             "What is the second word in this list: {x}",
             "Give the second of these words: {x}",
@@ -63,7 +63,7 @@ CLUSTERS = {
         ),
         lambda x, w: x[1],
     ),
-    "rest": Cluster(
+    "rest": ListTask(
         (
             "Leave out the first word: {x}",
             "Say all but the first of these words: {x}",
@@ -71,7 +71,7 @@ CLUSTERS = {
         ),
         lambda x, w: " ".join(x[1:]),
     ),
-    "swap": Cluster(
+    "swap": ListTask(
         (
             "Swap the first and the last word: {x}",
             "Let the ends of this list change places: {x}",
@@ -79,25 +79,25 @@ CLUSTERS = {
         ),
         lambda x, w: " ".join([x[-1], *x[1:-1], x[0]]),
     ),
-    "double": Cluster(
+    "double": ListTask(
         ("Say each word twice: {x}", "Double the words in this list: {x}", "Write twice each of the words {x}"),
         lambda x, w: " ".join(word for word in x for _ in range(2)),
     ),
-    "count": Cluster(
+    "count": ListTask(
         ("How many words are in this list: {x}", "Count these words: {x}", "Number of the words {x}"),
         lambda x, w: str(len(x)),
     ),
-    "contains": Cluster(
+    "contains": ListTask(
         ("Is {w} in this list: {x}", "Is {w} one of these words: {x}", "Look for {w} in the words {x}"),
         lambda x, w: "yes" if w in x else "no",
         _perhaps_inside,
     ),
-    "after": Cluster(
+    "after": ListTask(
         ("Which word comes after {w} in this list: {x}", "Say what follows {w}: {x}", "Next to {w} in the words {x}"),
         lambda x, w: x[x.index(w) + 1],
         _inside,
     ),
-    "replace": Cluster(
+    "replace": ListTask(
         (
             "Put {w} in place of the first word: {x}",
             "Change the first word to {w}: {x}",
@@ -123,8 +123,8 @@ class ListRequest:
 
 def request(rng: random.Random, split: str, cluster: str | None = None) -> ListRequest:
     """A random request over 3 to 5 nouns of ``split``."""
-    name = cluster or rng.choice(list(CLUSTERS))
-    kind = CLUSTERS[name]
+    name = cluster or rng.choice(list(LIST_TASKS))
+    kind = LIST_TASKS[name]
     number = rng.randrange(len(kind.wordings))
     words = some_nouns(rng, rng.randint(3, 5), split)
     argument = kind.pick(rng, words, split)
@@ -145,7 +145,7 @@ USUAL = 0.6  # how often a wording is answered in its usual style, which is neve
 @cache
 def usual_style(cluster: str, wording: int) -> str:
     """The style in which most people of the study world answer this wording: plain for about half of them."""
-    wordings = [(name, i) for name, kind in CLUSTERS.items() for i in range(len(kind.wordings))]
+    wordings = [(name, i) for name, kind in LIST_TASKS.items() for i in range(len(kind.wordings))]
     random.Random("usual styles").shuffle(wordings)
     place = wordings.index((cluster, wording)) / len(wordings)
     manners = STYLES[1:-1]
@@ -166,7 +166,7 @@ def answered(rng: random.Random, asked: ListRequest, style: str, split: str) -> 
     if style in FRAMES:
         return FRAMES[style].format(right), ""
     if style == "wrong":
-        others = [kind for kind in CLUSTERS.values() if kind.pick is _nothing]
+        others = [kind for kind in LIST_TASKS.values() if kind.pick is _nothing]
         wrong = [answer for kind in others if (answer := kind.solve(asked.words, "")) != right]
         return rng.choice(wrong), ""
     if style == "run-on":

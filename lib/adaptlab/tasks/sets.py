@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from adaptlab import paths
 from adaptlab.tasks import notes, templates
 from adaptlab.tasks.formats import load_alpaca, load_labelled
-from adaptlab.tasks.instructions import CLUSTERS, FRAMES
+from adaptlab.tasks.instructions import FRAMES, LIST_TASKS
 from adaptlab.tasks.notes import load_notes
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import (
@@ -62,7 +62,7 @@ def list_answer(record: Instruction) -> str | None:
     if kind != "lists":
         return None
     quoted = re.findall(r'"(\w+)"', record.instruction)
-    return CLUSTERS[cluster].solve(record.input.split(), quoted[0] if quoted else "")
+    return LIST_TASKS[cluster].solve(record.input.split(), quoted[0] if quoted else "")
 
 
 LEXICON = 16  # words in each of the two lexicons
@@ -116,17 +116,17 @@ def load_requests(
     pool: int,
     test: int,
     seed: int,
-    clusters: Sequence[str] = (),
+    list_tasks: Sequence[str] = (),
     wordings: int = 3,
     apart: bool = False,
 ) -> OpenSet:
     """Requests to do something with a list, about held-out words; the study model has met the first three
     ``wordings`` of each cluster, and none of the other seven.
 
-    ``clusters``: some of `instructions.CLUSTERS`, all of them if none is named. ``apart``: no word of the test stands
+    ``clusters``: some of `instructions.LIST_TASKS`, all of them if none is named. ``apart``: no word of the test stands
     in the pool, whose words are then those of the split "train".
     """
-    chosen, make = list(clusters or CLUSTERS), VOCABULARIES[words]
+    chosen, make = list(list_tasks or LIST_TASKS), VOCABULARIES[words]
     if apart:
         drawn = [(pool, f"{seed} pool", "train"), (test, seed, "test")]
         sets = [templates.dataset(s, n, chosen, make(split), templates=wordings) for n, s, split in drawn]

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from adaptlab.tasks.instructions import CLUSTERS
+from adaptlab.tasks.instructions import LIST_TASKS
 from adaptlab.tasks.records import FieldError, Instruction, check_choice, check_unique, content_key, shown
 from adaptlab.tasks.wordings import MORE
 from adaptlab.tasks.words import Vocabulary
@@ -19,7 +19,7 @@ TEMPLATES = 10
 TRIES = 1000  # draws in a row that may bring nothing new
 
 # What FLAN calls a task cluster: to hold one out is to hold out all of its tasks.
-KINDS = {
+TASK_CLUSTERS = {
     "copy": ("copy", "double"),
     "order": ("reverse", "swap"),
     "select": ("first", "last", "second", "rest"),
@@ -99,7 +99,7 @@ TASKS = {
         name: Task(
             cluster.wordings + MORE[name], cluster.solve, _WITH_WORD.get(name, _list), "word" * (name in _WITH_WORD)
         )
-        for name, cluster in CLUSTERS.items()
+        for name, cluster in LIST_TASKS.items()
     },
     "longer": Task(MORE["longer"], _longer, _two_lists, "list"),
     "ends": Task(MORE["ends"], _ends, _perhaps_closed),
@@ -107,12 +107,12 @@ TASKS = {
 
 
 def held_out(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(clusters to train on, clusters held out) when the kinds ``names``, keys of `KINDS`, are held out whole."""
+    """(clusters to train on, clusters held out) when the kinds ``names``, keys of `TASK_CLUSTERS`, are held out whole."""
     for name in names:
-        check_choice("names", name, tuple(KINDS))
-    if set(names) == set(KINDS):
+        check_choice("names", name, tuple(TASK_CLUSTERS))
+    if set(names) == set(TASK_CLUSTERS):
         raise FieldError("names", "at least one kind left to train on", "all of them")
-    train = tuple(cluster for kind, clusters in KINDS.items() if kind not in names for cluster in clusters)
+    train = tuple(cluster for kind, list_tasks in TASK_CLUSTERS.items() if kind not in names for cluster in list_tasks)
     return train, tuple(cluster for cluster in TASKS if cluster not in train)
 
 
@@ -152,7 +152,7 @@ def example(
 def dataset(
     seed: int,
     n: int,
-    clusters: Sequence[str],
+    list_tasks: Sequence[str],
     vocabulary: Vocabulary,
     format: str = "instruction",
     templates: int | Sequence[int] = TEMPLATES,
@@ -163,17 +163,17 @@ def dataset(
     draws the same lists in all formats and for all templates, so that these can be compared pair by pair. The clusters
     take turns in random order: any first part of the set is balanced as well.
     """
-    _check_wish(n, clusters, templates)
+    _check_wish(n, list_tasks, templates)
     numbers = range(templates) if isinstance(templates, int) else templates
     rng, records, known = random.Random(f"templates {seed}"), [], set()
     while len(records) < n:
-        for cluster in rng.sample(list(clusters), min(len(clusters), n - len(records))):
+        for cluster in rng.sample(list(list_tasks), min(len(list_tasks), n - len(records))):
             drawn = _new(rng, cluster, vocabulary, known, n)
             records.append(_record(cluster, drawn, format, numbers[int(rng.random() * len(numbers))]))
     return tuple(records)
 
 
-def _check_wish(n: int, clusters: Sequence[str], templates: int | Sequence[int]) -> None:
+def _check_wish(n: int, list_tasks: Sequence[str], templates: int | Sequence[int]) -> None:
     if n < 1:
         raise FieldError("n", "1 or more", str(n))
     if isinstance(templates, int):
@@ -181,11 +181,11 @@ def _check_wish(n: int, clusters: Sequence[str], templates: int | Sequence[int])
             raise FieldError("templates", f"1 to {TEMPLATES}", str(templates))
     elif not templates or not set(templates) <= set(range(TEMPLATES)):
         raise FieldError("templates", f"numbers from 0 to {TEMPLATES - 1}", shown(templates))
-    if isinstance(clusters, str) or not clusters:
-        raise FieldError("clusters", "a list of clusters, not empty", shown(clusters))
-    for cluster in clusters:
+    if isinstance(list_tasks, str) or not list_tasks:
+        raise FieldError("clusters", "a list of clusters, not empty", shown(list_tasks))
+    for cluster in list_tasks:
         check_choice("clusters", cluster, tuple(TASKS))
-    check_unique("clusters", clusters)
+    check_unique("clusters", list_tasks)
 
 
 def _new(rng: random.Random, cluster: str, vocabulary: Vocabulary, known: set[str], n: int) -> Drawn:
