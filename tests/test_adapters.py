@@ -11,19 +11,19 @@ import torch
 import transformers
 
 from adaptlab.engine import adapters
-from adaptlab.engine.adapters import Adapted, Full, Lora, learner
+from adaptlab.engine.adapters import Adapted, Full, Lora, prepare_for_training
 from adaptlab.engine.lm import LM, ModelNotFound
 from adaptlab.engine.models import digest, load
 from adaptlab.engine.packing import losses
-from adaptlab.engine.training import Plan, train
-from adaptlab.methods.tuning import Recipe, build_examples, tune
+from adaptlab.engine.training import TrainingConfig, train
+from adaptlab.methods.tuning import FinetuneConfig, build_examples, tune
 from adaptlab.tasks.records import Instruction
 from conftest import tiny_lm
 from test_training import apart, drawn, weights
 
 ARCHITECTURES = ["llama", "qwen3", "gpt2", "gemma3-sliding"]
 HOWS = [Full(), Full(layers=1), Lora(rank=2), Lora(rank=2, layers=1)]
-PLAN = Plan(epochs=2, batch=4, lr=1e-2)
+PLAN = TrainingConfig(epochs=2, batch=4, lr=1e-2)
 IDS = torch.tensor([[5, 6, 7, 8, 9]])
 
 each = pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -36,7 +36,7 @@ def logits(model) -> torch.Tensor:
 
 
 def taught(lm: LM, how, seed: int = 0) -> LM:
-    copy = learner(lm, how, seed)
+    copy = prepare_for_training(lm, how, seed)
     train(copy.model, drawn(8), PLAN)
     return copy
 
@@ -52,7 +52,7 @@ def is_to_learn(how, name: str) -> bool:
 def test_only_what_was_asked_for_learns_and_the_model_stays_as_it_is(architecture, how):
     lm = tiny_lm(architecture)
     before, said = weights(lm.model), logits(lm.model)
-    copy = learner(lm, how, seed=0)
+    copy = prepare_for_training(lm, how, seed=0)
     first = weights(copy.model)
     assert torch.equal(logits(copy.model), said)
     losses(copy.model, drawn(8)).sum().backward()
@@ -70,21 +70,21 @@ def test_only_what_was_asked_for_learns_and_the_model_stays_as_it_is(architectur
 @each
 def test_adapters_share_frozen_weights_and_stand_beside_every_map_but_the_head(architecture):
     lm = tiny_lm(architecture)
-    copy = learner(lm, Lora(rank=2), seed=0)
+    copy = prepare_for_training(lm, Lora(rank=2), seed=0)
     held = {p.data_ptr() for p in lm.model.parameters()}
     own = [p for p in copy.model.parameters() if p.data_ptr() not in held]
     assert all(p.requires_grad and 2 in p.shape for p in own)
     maps = [m for m in lm.model.base_model.modules() if hasattr(m, "weight") and m.weight.dim() == 2]
     maps = [m for m in maps if not isinstance(m, torch.nn.Embedding)]
     assert len(own) == 2 * len(maps) > 0
-    full = {p.data_ptr() for p in learner(lm, Full(), seed=0).model.parameters()}
+    full = {p.data_ptr() for p in prepare_for_training(lm, Full(), seed=0).model.parameters()}
     assert not full & held
 
 
 def test_the_seed_draws_the_first_adapters_and_nothing_else():
     lm = tiny_lm("llama")
     state = torch.get_rng_state()
-    one, again, other = (weights(learner(lm, Lora(rank=2), seed).model) for seed in (0, 0, 1))
+    one, again, other = (weights(prepare_for_training(lm, Lora(rank=2), seed).model) for seed in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(one[name], again[name]) for name in one)
     assert any(not torch.equal(one[name], other[name]) for name in one)
@@ -94,7 +94,7 @@ def test_the_seed_draws_the_first_adapters_and_nothing_else():
 @pytest.mark.parametrize("how", [Full, Lora])
 def test_layers_that_are_not_there_are_refused(how, layers):
     with pytest.raises(ValueError, match=rf"layers must be 0 \(all\) to 3 for llama; found {layers}"):
-        learner(tiny_lm("llama"), how(layers=layers), seed=0)
+        prepare_for_training(tiny_lm("llama"), how(layers=layers), seed=0)
 
 
 @pytest.mark.parametrize("wrong", [{"rank": 0}, {"alpha": 0}, {"rank": -1}])
@@ -156,7 +156,7 @@ def test_adapters_load_as_they_were_saved(tmp_path, base, unplugged, architectur
 
 def test_adapters_keep_the_name_of_their_model_and_no_hub_is_asked_about_it(tmp_path, unplugged):
     lm = replace(tiny_lm("llama"), name="someone/some-model")
-    adapters.save(learner(lm, Lora(rank=2), seed=0), tmp_path / "adapter", {})
+    adapters.save(prepare_for_training(lm, Lora(rank=2), seed=0), tmp_path / "adapter", {})
     facts = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     assert facts["base_model_name_or_path"] == "someone/some-model" and not unplugged
 
@@ -177,7 +177,7 @@ def test_a_folder_that_is_there_is_refused_and_left_alone(tmp_path, how):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes").write_text("dear diary")
     with pytest.raises(FileExistsError, match="mine exists; name a new folder"):
-        adapters.save(learner(tiny_lm("llama"), how, seed=0), tmp_path / "mine", {})
+        adapters.save(prepare_for_training(tiny_lm("llama"), how, seed=0), tmp_path / "mine", {})
     assert [path.name for path in tmp_path.rglob("*")] == ["mine", "notes"]
 
 
@@ -208,11 +208,11 @@ def test_adapters_without_a_model_to_stand_beside_are_refused(tmp_path, base):
 
 @pytest.mark.parametrize("how", [Full(), Lora(rank=1)], ids=str)
 def test_adapters_are_merged_before_anything_else_learns(tmp_path, how):
-    adapted = learner(tiny_lm("llama"), Lora(rank=2), seed=0)
+    adapted = prepare_for_training(tiny_lm("llama"), Lora(rank=2), seed=0)
     for name, parameter in adapted.model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
-    again = learner(adapted, how, seed=0)
+    again = prepare_for_training(adapted, how, seed=0)
     assert again.name == adapted.name and again.digest != adapted.digest
     assert torch.allclose(logits(again.model), logits(adapted.model), atol=1e-4)
     if isinstance(how, Lora):
@@ -227,13 +227,13 @@ def test_adapters_are_merged_before_anything_else_learns(tmp_path, how):
 def test_weights_that_learn_are_float32():
     lm = tiny_lm("llama")
     half = replace(lm, model=lm.model.to(torch.bfloat16))
-    assert learner(half, Full(), seed=0).dtype == torch.float32
+    assert prepare_for_training(half, Full(), seed=0).dtype == torch.float32
     assert half.dtype == torch.bfloat16
 
 
 def test_adapters_that_are_no_safetensors_are_refused(tmp_path, base):
     folder = tmp_path / "adapter"
-    adapters.save(learner(base("llama"), Lora(rank=2), seed=0), folder, {})
+    adapters.save(prepare_for_training(base("llama"), Lora(rank=2), seed=0), folder, {})
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
     with pytest.raises(ModelNotFound, match="safetensors or not at all"):
         load(str(folder), device="cpu")
@@ -242,14 +242,16 @@ def test_adapters_that_are_no_safetensors_are_refused(tmp_path, base):
 def test_adapters_of_changed_weights_cannot_be_saved_under_the_old_name(tmp_path):
     study = load("study", device="cpu")
     changed = tune(
-        study, build_examples(study, [Instruction("r", "say it", "", "it", "")]), Recipe(Full(), Plan(epochs=1))
+        study,
+        build_examples(study, [Instruction("r", "say it", "", "it", "")]),
+        FinetuneConfig(Full(), TrainingConfig(epochs=1)),
     ).lm
     with pytest.raises(ValueError, match="belong to a changed study"):
-        adapters.save(learner(changed, Lora(rank=1), seed=0), tmp_path / "adapter", {})
+        adapters.save(prepare_for_training(changed, Lora(rank=1), seed=0), tmp_path / "adapter", {})
     assert not (tmp_path / "adapter").exists()
 
 
 def test_a_learner_leaves_the_flags_of_the_original_alone():
     lm = tiny_lm("llama")
-    learner(lm, Lora(rank=2), seed=0)
+    prepare_for_training(lm, Lora(rank=2), seed=0)
     assert all(parameter.requires_grad for parameter in lm.model.parameters())

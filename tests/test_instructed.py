@@ -17,12 +17,12 @@ from adaptlab.engine import packing, training
 from adaptlab.engine.generation import Completion
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
-from adaptlab.engine.training import Plan
+from adaptlab.engine.training import TrainingConfig
 from adaptlab.runner.cli import app
 from adaptlab.studymodel import abilities, instructed, make
 from adaptlab.studymodel.instructed import build_examples, followed, texts
 from adaptlab.studymodel.publish import ABILITIES, CARD, TRAINING
-from adaptlab.studymodel.recipes import TUNINGS, Recipe, Tuning
+from adaptlab.studymodel.recipes import TUNINGS, ModelRecipe, Tuning
 from adaptlab.tasks import instructions, reasoning
 from adaptlab.tasks.styles import unstyled
 from adaptlab.tasks.words import FIRST, SECOND, nouns
@@ -30,8 +30,8 @@ from tiny import use
 
 BASE = "study"
 TUNING = TUNINGS["study-it"]
-PLAN = Plan(epochs=2, batch=4, lr=1e-3, patience=1, seed=3)
-TINY = Tuning("tiny-it", requests=20, conversations=10, problems=10, plan=PLAN)
+PLAN = TrainingConfig(epochs=2, batch=4, lr=1e-3, patience=1, seed=3)
+TINY = Tuning("tiny-it", requests=20, conversations=10, problems=10, training=PLAN)
 NOUN = re.compile(rf"\b(?:{'|'.join(FIRST)})(?:{'|'.join(SECOND)})\b")
 TEN, SECOND_TURN = "instruction, 0 shots, ten wordings", "two turns, the second"
 
@@ -56,7 +56,7 @@ def test_texts_are_as_many_of_each_kind_as_promised_and_a_seed_draws_them():
     assert len(taught()) == TUNING.requests + TUNING.conversations + TUNING.problems
     assert {len(turns) for turns in taught()} == {1, 2}
     assert texts(TINY, "train") == texts(TINY, "train")
-    other = Tuning("tiny-it", requests=20, conversations=10, problems=10, plan=Plan(seed=4))
+    other = Tuning("tiny-it", requests=20, conversations=10, problems=10, training=TrainingConfig(seed=4))
     assert not {str(t) for t in texts(TINY, "train")} & {str(t) for t in texts(other, "train")}
 
 
@@ -137,7 +137,7 @@ def kit(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
     torch.manual_seed(0)
     folder = tmp_path / "models" / BASE
-    LlamaForCausalLM(Recipe(BASE, hidden=32, heads=2, layers=1).config()).save_pretrained(folder)
+    LlamaForCausalLM(ModelRecipe(BASE, hidden=32, heads=2, layers=1).config()).save_pretrained(folder)
     for name in (ABILITIES, "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         shutil.copy(source / name, folder / name)
     few = {name: instructions.LIST_TASKS[name] for name in ("copy", "reverse")}

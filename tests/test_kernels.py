@@ -6,7 +6,7 @@ import peft
 import pytest
 import torch
 
-from adaptlab.engine.adapters import Lora, learner
+from adaptlab.engine.adapters import Lora, prepare_for_training
 from adaptlab.engine.kernels import for_training
 from adaptlab.engine.packing import losses
 from conftest import tiny_lm
@@ -23,7 +23,7 @@ def adapted(architecture: str, **more):
         config = peft.LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM", **more)
         model = peft.get_peft_model(lm.model, config).get_base_model()
     else:
-        model = learner(lm, Lora(rank=2), seed=0).model
+        model = prepare_for_training(lm, Lora(rank=2), seed=0).model
     torch.manual_seed(1)
     for p in learning(model).values():
         torch.nn.init.normal_(p, std=0.05)
@@ -80,7 +80,7 @@ def stopped():
 @pytest.mark.parametrize("architecture", ["llama", "gemma3-sliding"])
 def test_a_model_is_as_it_was_afterwards_even_where_training_was_stopped(architecture, low):
     lm = tiny_lm(architecture)
-    model = learner(lm, Lora(rank=2), seed=0).model
+    model = prepare_for_training(lm, Lora(rank=2), seed=0).model
     before = [(name, p, p.data_ptr(), p.detach().clone()) for name, p in model.named_parameters()]
     forwards = [part.forward for part in model.modules()]
     with stopped(), for_training(model, low):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptlab.engine.training import DECAYS, Plan, train
+from adaptlab.engine.training import DECAYS, TrainingConfig, train
 from conftest import tiny_lm
 from test_training import drawn
 
@@ -30,12 +30,12 @@ from test_training import drawn
 )
 def test_a_plan_refuses_what_makes_no_sense(name, value, allowed):
     with pytest.raises(ValueError, match=rf"^{name} must be {allowed}; found {value!r}$"):
-        Plan(**{name: value})
+        TrainingConfig(**{name: value})
 
 
 @given(steps=st.integers(1, 300), warm_up=st.floats(0, 1), decay=st.sampled_from(DECAYS))
 def test_the_rate_rises_to_its_peak_and_falls_to_nothing(steps, warm_up, decay):
-    shares = [Plan(warm_up=warm_up, decay=decay).share(step, steps) for step in range(steps + 1)]
+    shares = [TrainingConfig(warm_up=warm_up, decay=decay).lr_factor(step, steps) for step in range(steps + 1)]
     peak = shares.index(1.0)
     assert peak < steps and abs(peak + 1 - warm_up * steps) <= 1
     assert all(0 < share <= 1 for share in shares[:-1])
@@ -47,8 +47,8 @@ def test_the_rate_rises_to_its_peak_and_falls_to_nothing(steps, warm_up, decay):
 def test_runs_without_anything_to_do_are_refused():
     model = tiny_lm("llama").model
     with pytest.raises(ValueError, match="no items"):
-        train(model, [], Plan())
+        train(model, [], TrainingConfig())
     with pytest.raises(ValueError, match="patience needs held-out items"):
-        train(model, drawn(2), Plan(patience=1))
+        train(model, drawn(2), TrainingConfig(patience=1))
     with pytest.raises(ValueError, match="no parameter requires a gradient"):
-        train(model.requires_grad_(False), drawn(2), Plan())
+        train(model.requires_grad_(False), drawn(2), TrainingConfig())

@@ -9,7 +9,7 @@ import torch
 from adaptlab.engine import packing, preference
 from adaptlab.engine.packing import TrainingExample, tokenize_with_mask
 from adaptlab.engine.preference import Dpo, Pair, referenced
-from adaptlab.engine.training import Plan, train
+from adaptlab.engine.training import TrainingConfig, train
 from conftest import tiny_lm
 
 ASKED = ["Reverse: one two three", "Which house? The red or the blue one", "message: my order is late", "a b c"]
@@ -84,7 +84,7 @@ def test_training_takes_the_chosen_up_and_the_rejected_down():
     lm = tiny_lm("llama")
     pairs = referenced(lm.model, two(lm))
     before = [(log_p(lm.model, pair.chosen), log_p(lm.model, pair.rejected)) for pair in pairs]
-    done = train(lm.model, pairs, Plan(epochs=4, batch=2, lr=3e-4), loss=Dpo())
+    done = train(lm.model, pairs, TrainingConfig(epochs=4, batch=2, lr=3e-4), loss=Dpo())
     after = [(log_p(lm.model, pair.chosen), log_p(lm.model, pair.rejected)) for pair in pairs]
     up, down = zip(*((c - a, r - b) for (a, b), (c, r) in zip(before, after, strict=True)), strict=True)
     assert sum(up) > 0 > sum(down)

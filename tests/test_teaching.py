@@ -10,9 +10,9 @@ from adaptlab.engine import adapters
 from adaptlab.engine.adapters import Full, Lora
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
-from adaptlab.engine.training import Plan
+from adaptlab.engine.training import TrainingConfig
 from adaptlab.evidence.claims import claims
-from adaptlab.methods.tuning import Recipe, build_examples, tune
+from adaptlab.methods.tuning import FinetuneConfig, build_examples, tune
 from adaptlab.methods.urial import apply_style, has_style
 from adaptlab.methods.writing import Generator
 from adaptlab.runner import profiles
@@ -22,7 +22,7 @@ from adaptlab.tasks.notes import FORMS, TRAITS, defined
 from adaptlab.tasks.records import FieldError, Instruction
 from adaptlab.tasks.templates import TASK_CLUSTERS, held_out
 
-RECIPE = Recipe(Full(), Plan(epochs=2, lr=0.0003))
+RECIPE = FinetuneConfig(Full(), TrainingConfig(epochs=2, lr=0.0003))
 SEEDS = [0, 1]
 
 
@@ -67,7 +67,9 @@ def test_half_of_a_manner_is_none():
 
 def test_more_kinds_than_there_are_beside_those_held_out_are_refused_by_name():
     with pytest.raises(ValueError, match=r"kinds must be between 1 and 7, .*; found \[1, 8\]"):
-        what_tuning_teaches.by_kinds(study(), "study", ["select"], [1, 8], 4, 4, Recipe(Full(), Plan(steps=1)), [0])
+        what_tuning_teaches.by_kinds(
+            study(), "study", ["select"], [1, 8], 4, 4, FinetuneConfig(Full(), TrainingConfig(steps=1)), [0]
+        )
 
 
 def test_tasks_held_out_are_never_trained_on():
@@ -109,7 +111,7 @@ def test_kinds_hold_the_number_of_records_fixed():
 
 
 def test_chains_are_solved_by_the_untuned_model_and_lost_by_answers_alone():
-    recipe = Recipe(Full(), Plan(epochs=4, lr=0.0003))
+    recipe = FinetuneConfig(Full(), TrainingConfig(epochs=4, lr=0.0003))
     frame = what_tuning_teaches.by_chains(study(), "study", 48, 8, recipe, [0])
     share = frame.groupby(["taught", "asked"])[["correct", "steps"]].mean()
     assert share.correct["nothing", "plain"] > 0.8 and share.steps["nothing", "plain"] > 0.8
@@ -118,7 +120,7 @@ def test_chains_are_solved_by_the_untuned_model_and_lost_by_answers_alone():
 
 
 def test_a_guess_is_among_the_possible_answers_and_as_good_as_chance():
-    recipe = Recipe(Full(), Plan(epochs=1, lr=1e-9))
+    recipe = FinetuneConfig(Full(), TrainingConfig(epochs=1, lr=1e-9))
     frame = what_tuning_teaches.by_definition(study(), 4, 40, recipe, SEEDS)
     guess = frame[frame.taught == "guess"]
     assert 0.15 < guess.correct.mean() < 0.45
@@ -129,7 +131,7 @@ def test_a_guess_is_among_the_possible_answers_and_as_good_as_chance():
 
 
 def test_facts_that_are_trained_come_back_and_others_do_not():
-    facts = Recipe(Full(), Plan(epochs=20, lr=0.001))
+    facts = FinetuneConfig(Full(), TrainingConfig(epochs=20, lr=0.001))
     goal = learned.two_goals(study(), "study", [4], 12, RECIPE, facts, [0])
     share = learned.last(goal).groupby(["taught", "asked"]).correct.mean()
     assert share["facts", "trained facts"] > 0.8 > share["nothing", "trained facts"]
@@ -146,9 +148,11 @@ def test_every_profile_has_nouns_for_its_facts(profile):
 @pytest.mark.parametrize("how", [Full(), Lora(2, 4)], ids=str)
 def test_a_model_with_adapters_can_be_taught_and_can_teach(how, tmp_path):
     """What a notebook does with the folder of adapters that it is given as its model."""
-    small = Recipe(how, Plan(steps=2))
+    small = FinetuneConfig(how, TrainingConfig(steps=2))
     tuned = tune(
-        study(), build_examples(study(), learned.requests("study", "train", 2, 0)), Recipe(Lora(2, 4), Plan(steps=1))
+        study(),
+        build_examples(study(), learned.requests("study", "train", 2, 0)),
+        FinetuneConfig(Lora(2, 4), TrainingConfig(steps=1)),
     )
     adapters.save(tuned.lm, tmp_path / "mine", {})
     lm = load(str(tmp_path / "mine"), device="cpu")
@@ -166,8 +170,8 @@ def test_options_make_no_known_fact_true():
 
 
 def test_a_student_imitates_what_its_teacher_writes():
-    facts = Recipe(Full(), Plan(steps=60, lr=0.0005))
-    manner = Recipe(Full(), Plan(steps=12, lr=0.0005))
+    facts = FinetuneConfig(Full(), TrainingConfig(steps=60, lr=0.0005))
+    manner = FinetuneConfig(Full(), TrainingConfig(steps=12, lr=0.0005))
     frame = learned.imitated(study(), load("study-s", device="cpu"), "study", 16, 8, manner, facts, [0])
     share = frame.groupby(["taught", "asked"]).correct.mean()
     assert share["imitation", "manner"] > 0.5 > share["nothing", "manner"]

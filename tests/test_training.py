@@ -14,11 +14,11 @@ from filelock import FileLock
 
 from adaptlab.engine.checkpoints import CannotResume
 from adaptlab.engine.packing import TrainingExample, losses
-from adaptlab.engine.training import LOG, Plan, Trained, train
+from adaptlab.engine.training import LOG, Trained, TrainingConfig, train
 from conftest import tiny_lm
 
-PLAN = Plan(epochs=3, batch=4, lr=1e-4, warm_up=0.3, weight_decay=0.1, seed=5)
-LONG = Plan(epochs=40, batch=2, lr=1e-3, seed=3)
+PLAN = TrainingConfig(epochs=3, batch=4, lr=1e-4, warm_up=0.3, weight_decay=0.1, seed=5)
+LONG = TrainingConfig(epochs=40, batch=2, lr=1e-3, seed=3)
 
 
 def drawn(n: int, seed: int = 0) -> list[TrainingExample]:
@@ -47,7 +47,7 @@ def own_loss(model, batch) -> torch.Tensor:
     return model(ids, attention_mask=mask, labels=torch.where(trained, ids, -100)).loss
 
 
-def naive_step(model, moments: dict, number: int, rate: float, plan: Plan, batch) -> tuple[float, float]:
+def naive_step(model, moments: dict, number: int, rate: float, config: TrainingConfig, batch) -> tuple[float, float]:
     """AdamW by the book (Loshchilov and Hutter 2019, algorithm 2); the loss, and the gradient's norm."""
     loss = own_loss(model, batch)
     parameters = list(model.parameters())
@@ -55,11 +55,11 @@ def naive_step(model, moments: dict, number: int, rate: float, plan: Plan, batch
     norm = float(torch.cat([g.flatten() for g in gradients]).norm())
     with torch.no_grad():
         for p, gradient in zip(parameters, gradients, strict=True):
-            g = gradient * min(1.0, plan.clip / norm)
+            g = gradient * min(1.0, config.clip / norm)
             m, v = moments.get(p, (torch.zeros_like(p), torch.zeros_like(p)))
             m, v = moments[p] = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
             mean, square = m / (1 - 0.9 ** (number + 1)), v / (1 - 0.999 ** (number + 1))
-            p.copy_(p - rate * plan.weight_decay * p - rate * mean / (square.sqrt() + 1e-8))
+            p.copy_(p - rate * config.weight_decay * p - rate * mean / (square.sqrt() + 1e-8))
     return loss.item(), norm
 
 
@@ -202,15 +202,17 @@ def ending(token: int) -> list[TrainingExample]:
     return [TrainingExample((5, 6, 7 + n, token), (False, False, False, True)) for n in range(4)]
 
 
-def contrary(seed: int, plan: Plan, folder: Path | None = None, loss=losses) -> tuple[list[dict], list[float], dict]:
+def contrary(
+    seed: int, config: TrainingConfig, folder: Path | None = None, loss=losses
+) -> tuple[list[dict], list[float], dict]:
     """Train on one ending while another is held out: the log, the held-out losses, and the weights."""
     model = tiny_lm("llama", seed).model
-    done = train(model, ending(100), plan, loss=loss, held_out=ending(101), folder=folder, save_every=3)
+    done = train(model, ending(100), config, loss=loss, held_out=ending(101), folder=folder, save_every=3)
     told = [done.log[0]["before"], *(line["held_out"] for line in done.log if "held_out" in line)]
     return timeless(done), told, weights(model)
 
 
-RISING = Plan(epochs=10, batch=2, lr=1e-2, patience=3)
+RISING = TrainingConfig(epochs=10, batch=2, lr=1e-2, patience=3)
 DIPPING = replace(RISING, lr=1e-3, warm_up=0, decay="none")
 
 

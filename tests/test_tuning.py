@@ -10,15 +10,15 @@ from adaptlab.engine import adapters
 from adaptlab.engine.adapters import Full, Lora
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
-from adaptlab.engine.training import Plan
+from adaptlab.engine.training import TrainingConfig
 from adaptlab.evidence.claims import claim
 from adaptlab.evidence.evaluate import evaluate
-from adaptlab.methods.tuning import Recipe, build_examples, tune
+from adaptlab.methods.tuning import FinetuneConfig, build_examples, tune
 from adaptlab.methods.writing import Generator, draw_records
 from adaptlab.studies import fine_tuning
 from adaptlab.tasks.sets import load_open
 
-QUICK = Recipe(Full(), Plan(epochs=8, lr=0.0005))
+QUICK = FinetuneConfig(Full(), TrainingConfig(epochs=8, lr=0.0005))
 DATA = load_open("requests", seed=11, pool=40, test=12)
 
 
@@ -39,9 +39,11 @@ def test_a_tuned_model_answers_plainly_what_it_was_tuned_to_answer_plainly():
 
 
 @pytest.mark.parametrize("how", [Full(), Full(1), Lora(2, 4), Lora(2, 4, 1)])
-def test_the_model_stays_as_it_was(how):
+def test_the_model_stays_as_it_was(trainable):
     before = {name: p.detach().clone() for name, p in study().model.named_parameters()}
-    tuned = tune(study(), build_examples(study(), DATA.pool[:2]), Recipe(how, Plan(epochs=1, lr=0.01)))
+    tuned = tune(
+        study(), build_examples(study(), DATA.pool[:2]), FinetuneConfig(trainable, TrainingConfig(epochs=1, lr=0.01))
+    )
     for name, parameter in study().model.named_parameters():
         assert torch.equal(parameter, before[name]), name
     assert tuned.lm.digest != study().digest, "a prefix kept for one of them must not serve the other"
@@ -49,14 +51,18 @@ def test_the_model_stays_as_it_was(how):
 
 def test_one_seed_is_one_model_and_another_is_another():
     examples = build_examples(study(), DATA.pool[:6])
-    runs = [tune(study(), examples, Recipe(Lora(2, 4), Plan(epochs=1)).seeded(seed)) for seed in (3, 3, 4)]
+    runs = [
+        tune(study(), examples, FinetuneConfig(Lora(2, 4), TrainingConfig(epochs=1)).seeded(seed)) for seed in (3, 3, 4)
+    ]
     answers = [run.writer(writes=False).answer(DATA.test[:3]).gold for run in runs]
     assert answers[0] == answers[1] != answers[2]
     assert len({run.lm.digest for run in runs}) == 2
 
 
 def test_adapters_named_as_a_model_give_the_answers_of_the_tuned_model(tmp_path):
-    tuned = tune(study(), build_examples(study(), DATA.pool[:4]), Recipe(Lora(4, 8), Plan(epochs=2, lr=0.003)))
+    tuned = tune(
+        study(), build_examples(study(), DATA.pool[:4]), FinetuneConfig(Lora(4, 8), TrainingConfig(epochs=2, lr=0.003))
+    )
     adapters.save(tuned.lm, tmp_path / "mine", {"examples": tuned.n})
     again = load(str(tmp_path / "mine"))
     assert again.name == str(tmp_path / "mine") and again.digest != study().digest
@@ -93,14 +99,14 @@ def test_a_trained_token_counts_three_times(number):
 
 
 def test_distances_are_zero_for_a_model_that_learned_nothing():
-    nothing = Recipe(Lora(1, 2), Plan(epochs=1, lr=1e-12))
+    nothing = FinetuneConfig(Lora(1, 2), TrainingConfig(epochs=1, lr=1e-12))
     far = fine_tuning.distances(study(), DATA, 4, 2, nothing, [0])
     kl = far.groupby("method").kl.mean()
     assert kl["tuned"] == pytest.approx(0, abs=1e-5) and kl["in-context"] > 0.001
 
 
 def test_ways_to_train_are_told_apart_by_what_learns():
-    ways = fine_tuning.by_how(study(), DATA, 4, 4, {Full(): 0.0003, Lora(1, 2): 0.003}, Plan(epochs=1), [0])
+    ways = fine_tuning.by_how(study(), DATA, 4, 4, {Full(): 0.0003, Lora(1, 2): 0.003}, TrainingConfig(epochs=1), [0])
     facts = ways.groupby("how")[["learning", "state"]].first()
     assert facts.learning["full"] == study().model.num_parameters() > 100 * facts.learning["LoRA 1"]
     assert facts.state["full"] == pytest.approx(12 * facts.learning["full"] / 1e6)

@@ -31,17 +31,17 @@ import transformers
 import trl
 
 from adaptlab.engine import packing
-from adaptlab.engine.adapters import Adapted, Lora, learner
+from adaptlab.engine.adapters import Adapted, Lora, prepare_for_training
 from adaptlab.engine.lm import LM
 from adaptlab.engine.machine import has_bf16
 from adaptlab.engine.models import load
 from adaptlab.engine.packing import TrainingExample
-from adaptlab.engine.training import Plan, train
+from adaptlab.engine.training import TrainingConfig, train
 from adaptlab.methods.tuning import build_examples
 from adaptlab.tasks.sets import load_open
 
 CPU = torch.device("cpu")
-PLAN = Plan(epochs=1, batch=16, lr=1e-3, warm_up=0, bf16=True)
+PLAN = TrainingConfig(epochs=1, batch=16, lr=1e-3, warm_up=0, bf16=True)
 PACKED = {"gradient_checkpointing": False, "packing": True}
 TRL = {
     "TRL as it comes": {},
@@ -67,7 +67,9 @@ def examples_of(lm: LM, n: int) -> list[TrainingExample]:
     return build_examples(lm, load_open("requests", "english", pool=n, test=1).pool)
 
 
-def ours(copy: Adapted, examples: Sequence[TrainingExample], plan: Plan) -> tuple[Callable, list[TrainingExample]]:
+def ours(
+    copy: Adapted, examples: Sequence[TrainingExample], plan: TrainingConfig
+) -> tuple[Callable, list[TrainingExample]]:
     """A run to be timed, and a list in which it notes what it meets."""
     seen: list[TrainingExample] = []
 
@@ -78,7 +80,9 @@ def ours(copy: Adapted, examples: Sequence[TrainingExample], plan: Plan) -> tupl
     return (lambda: train(copy.model, examples, plan, loss=loss)), seen
 
 
-def theirs(copy: Adapted, examples: Sequence[TrainingExample], plan: Plan, settings: dict, folder: str) -> Callable:
+def theirs(
+    copy: Adapted, examples: Sequence[TrainingExample], plan: TrainingConfig, settings: dict, folder: str
+) -> Callable:
     """A run of TRL; it meets the examples in the order given, unless it packs them."""
     packed = {"max_length": plan.batch * sum(map(len, examples)) // len(examples), "per_device_train_batch_size": 1}
     config = {
@@ -112,14 +116,16 @@ def mean_loss(copy: Adapted, examples: Sequence[TrainingExample]) -> float:
     return total / sum(example.weight for example in examples)
 
 
-def measured(args: argparse.Namespace, how: Lora, plan: Plan, settings: dict | None, order: Sequence[int]) -> Run:
+def measured(
+    args: argparse.Namespace, how: Lora, plan: TrainingConfig, settings: dict | None, order: Sequence[int]
+) -> Run:
     """One training, in this process: ``settings`` of TRL, or ours without any."""
     torch.set_num_threads(args.threads)
     lm = load(args.model, device="cpu", dtype="float32")
     examples = examples_of(lm, args.examples)
     given = [examples[i] for i in order] or examples
     for some in (given[: plan.batch], given):
-        copy, seen = learner(lm, how, seed=0), []
+        copy, seen = prepare_for_training(lm, how, seed=0), []
         with tempfile.TemporaryDirectory() as folder:
             if settings is None:
                 run, seen = ours(copy, some, plan)
@@ -143,7 +149,7 @@ def quietly(*given) -> Run:
 def alone(
     args: argparse.Namespace,
     how: Lora,
-    plan: Plan,
+    plan: TrainingConfig,
     settings: dict | None = None,
     order: Sequence[int] = (),
 ) -> Run:
@@ -169,7 +175,7 @@ def product_rate(dtype: torch.dtype, size: int = 2048) -> float:
 def operations(lm: LM, how: Lora, examples: Sequence[TrainingExample]) -> float:
     """Useful floating-point operations a token: forward, and backward through activations, for frozen weights; those
     of their own gradients as well for adapters; the head at trained tokens alone. Attention is left out."""
-    model = learner(lm, how, seed=0).model
+    model = prepare_for_training(lm, how, seed=0).model
     head = model.get_output_embeddings().weight.numel()
     adapters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     frozen = sum(p.numel() for p in model.parameters()) - adapters - head

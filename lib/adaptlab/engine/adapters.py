@@ -23,7 +23,7 @@ from transformers.pytorch_utils import Conv1D
 from adaptlab.engine.lm import LM, RECORD, ModelNotFound
 
 ADAPTER = "default"  # PEFT's name for the one adapter of a model
-CHANGED = "changed"  # how the digest of weights begins that no name leads to
+MODIFIED = "changed"  # how the digest of weights begins that no name leads to
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Lora:
         return f"LoRA {self.rank}" + (f", top {self.layers} layers" if self.layers else "")
 
 
-How = Full | Lora
+Trainable = Full | Lora
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class Adapted(LM):
     ``beneath`` identifies the weights that they belong to."""
 
     adapter: PeftModel
-    beneath: str
+    base_digest: str
 
 
-def learner(lm: LM, how: How, seed: int) -> LM:
+def prepare_for_training(lm: LM, how: Trainable, seed: int) -> LM:
     """A copy of the model in which what ``how`` says can learn, and nothing else; ``lm`` stays as it is.
 
     A copy with adapters shares the frozen weights with ``lm``, and costs next to no memory. Of a model that has
@@ -133,7 +133,7 @@ def attached(base: LM, folder: Path, name: str, digest: str) -> Adapted:
 def merged(lm: Adapted) -> LM:
     """A copy of the model with the adapters added to its weights (in their own precision)."""
     model = copy.deepcopy(lm.adapter).merge_and_unload()
-    return LM(lm.name, model.eval(), lm.tokenizer, f"{CHANGED} {lm.digest}")
+    return LM(lm.name, model.eval(), lm.tokenizer, f"{MODIFIED} {lm.digest}")
 
 
 @contextmanager
@@ -172,7 +172,7 @@ def save(lm: LM, folder: Path, record: dict) -> None:
 
 def _check_beneath(lm: Adapted) -> None:
     """Adapters name their model; that name must not lead to other weights."""
-    if lm.beneath.startswith(CHANGED):
+    if lm.base_digest.startswith(MODIFIED):
         raise ValueError(
             f"these adapters belong to a changed {lm.name}: save that model first, and load it by its folder"
         )

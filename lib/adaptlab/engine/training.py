@@ -1,6 +1,6 @@
 """The one training loop: whatever of a model may learn, by whatever loss, from items that are met in a seeded order.
 
-Full weights, top layers and adapters are told apart by what requires a gradient (`adapters.learner`). The loss is a
+Full weights, top layers and adapters are told apart by what requires a gradient (`adapters.prepare_for_training`). The loss is a
 function: `packing.losses` for texts, `preference.Dpo` for pairs, any other of the same form. Dropout stays off, as
 results are to be repeated. A run with a folder can be killed anywhere and goes on with the same numbers.
 """
@@ -29,7 +29,7 @@ DECAYS = ("linear", "cosine", "none")
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingConfig:
     """How to train.
 
     ``epochs``: how often every item is met; or, unless it is 0, ``steps``: how many steps are taken, whatever the
@@ -68,7 +68,7 @@ class Plan:
             if not fits:
                 raise ValueError(f"{name} must be {allowed}; found {getattr(self, name)!r}")
 
-    def share(self, step: int, steps: int) -> float:
+    def lr_factor(self, step: int, steps: int) -> float:
         """The share of the peak learning rate at a step, from 0."""
         rising = math.ceil(self.warm_up * steps)
         if step < rising:
@@ -116,7 +116,7 @@ class Trained:
 def train(
     model: PreTrainedModel,
     items: Sequence[Item],
-    plan: Plan,
+    config: TrainingConfig,
     *,
     loss: Loss = text_losses,
     held_out: Sequence[Item] = (),
@@ -133,20 +133,20 @@ def train(
     """
     if not items:
         raise ValueError("there is nothing to learn from: no items")
-    if plan.patience and not held_out:
+    if config.patience and not held_out:
         raise ValueError("patience needs held-out items to look at")
-    run = _Run(model, items, plan, loss, held_out)
+    run = _Run(model, items, config, loss, held_out)
     keep_freed_memory()
     with checkpoints.alone_in(folder) if folder else nullcontext(), kernels.for_training(model, run.low):
         if folder:
             run.resume(folder)
         hidden = None if bar is None else not bar
         with tqdm(total=run.steps, initial=len(run.log), desc="training", leave=False, disable=hidden) as progress:
-            while not run.over:
+            while not run.done:
                 line = run.step()
                 progress.set_postfix_str(f"loss {line['loss']:.3f}, {line['tokens'] / line['seconds']:,.0f} tokens/s")
                 progress.update()
-                if folder and (len(run.log) % save_every == 0 or run.over):
+                if folder and (len(run.log) % save_every == 0 or run.done):
                     run.save(folder)
         run.finish()
     return Trained(run.log)
@@ -155,32 +155,38 @@ def train(
 class _Run:
     """A model in training: its optimizer, the log so far, and the best weights seen."""
 
-    def __init__(self, model: PreTrainedModel, items: Sequence, plan: Plan, loss: Loss, held_out: Sequence) -> None:
-        self.model, self.items, self.plan, self.loss, self.held_out = model, items, plan, loss, held_out
-        self.low = plan.bf16 and has_bf16(model.device)
+    def __init__(
+        self, model: PreTrainedModel, items: Sequence, config: TrainingConfig, loss: Loss, held_out: Sequence
+    ) -> None:
+        self.model, self.items, self.config, self.loss, self.held_out = model, items, config, loss, held_out
+        self.low = config.bf16 and has_bf16(model.device)
         self.learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not self.learning:
             raise ValueError("there is nothing to train: no parameter requires a gradient")
-        settings = {"lr": plan.lr, "weight_decay": plan.weight_decay, "fused": True}
+        settings = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
         self.optimizer = torch.optim.AdamW(self.learning.values(), **settings)
         self.optimizer.zero_grad()  # whatever an interrupted run left behind
-        self.per_epoch = math.ceil(len(items) / plan.batch)
-        self.steps = plan.steps or plan.epochs * self.per_epoch
+        self.per_epoch = math.ceil(len(items) / config.batch)
+        self.steps = config.steps or config.epochs * self.per_epoch
         self.log: list[dict] = []
-        self.best = {name: p.detach().clone() for name, p in self.learning.items()} if plan.patience else {}
+        self.best = {name: p.detach().clone() for name, p in self.learning.items()} if config.patience else {}
 
     @property
-    def told(self) -> list[float]:
+    def heldout_losses(self) -> list[float]:
         """Held-out losses so far: before the first step, and behind every epoch."""
         before = [line["before"] for line in self.log if "before" in line]
         return before + [line["held_out"] for line in self.log if "held_out" in line]
 
     @property
-    def over(self) -> bool:
+    def done(self) -> bool:
         """Whether the last step was taken, or the held-out loss has not fallen for long enough."""
-        told = self.told
-        rests = len(told) - 1 - told.index(min(told)) if told else 0
-        return len(self.log) == self.steps or (self.plan.patience > 0 and rests >= self.plan.patience)
+        heldout_losses = self.heldout_losses
+        epochs_without_improvement = (
+            len(heldout_losses) - 1 - heldout_losses.index(min(heldout_losses)) if heldout_losses else 0
+        )
+        return len(self.log) == self.steps or (
+            self.config.patience > 0 and epochs_without_improvement >= self.config.patience
+        )
 
     def step(self) -> dict:
         """Take one step; its line of the log."""
@@ -189,26 +195,26 @@ class _Run:
         if self.held_out and not number:
             line["before"] = self._mean(self.held_out)
         started = time.perf_counter()
-        rate = self.plan.lr * self.plan.share(number, self.steps)
+        rate = self.config.lr * self.config.lr_factor(number, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         line["loss"] = self._mean(batch, learn=True)
-        norm = torch.nn.utils.clip_grad_norm_(self.learning.values(), self.plan.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.learning.values(), self.config.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
         line |= {"lr": rate, "norm": float(norm), "seconds": time.perf_counter() - started}
         if self.held_out and ((number + 1) % self.per_epoch == 0 or number + 1 == self.steps):
             line["held_out"] = self._mean(self.held_out)
         self.log.append(line)
-        if "held_out" in line and line["held_out"] == min(self.told):
+        if "held_out" in line and line["held_out"] == min(self.heldout_losses):
             self._remember()
         return line
 
     def _batch(self, number: int) -> list:
         """The items of a step: every epoch takes all of them, in an order of its own."""
         epoch, place = divmod(number, self.per_epoch)
-        order = random.Random(f"order {self.plan.seed} {epoch}").sample(range(len(self.items)), len(self.items))
-        return [self.items[i] for i in order[place * self.plan.batch : (place + 1) * self.plan.batch]]
+        order = random.Random(f"order {self.config.seed} {epoch}").sample(range(len(self.items)), len(self.items))
+        return [self.items[i] for i in order[place * self.config.batch : (place + 1) * self.config.batch]]
 
     def _mean(self, items: Sequence, learn: bool = False) -> float:
         """The mean loss of items, its gradients added up if they are to learn from."""
@@ -267,7 +273,7 @@ class _Run:
     def _origin(self) -> str:
         """What a run is made of: the plan, the items, the loss, and the weights that it begins with."""
         named = name_of_loss(self.loss)
-        facts = f"{self.plan} {self.items} {self.held_out} {self.low} {list(self.learning)} {named}"
+        facts = f"{self.config} {self.items} {self.held_out} {self.low} {list(self.learning)} {named}"
         found = hashlib.sha256(facts.encode())
         for parameter in self.model.parameters():
             found.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy())

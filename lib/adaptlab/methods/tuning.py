@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from adaptlab.engine.adapters import CHANGED, How, Lora, learner
+from adaptlab.engine.adapters import MODIFIED, Lora, Trainable, prepare_for_training
 from adaptlab.engine.cache import EMPTY, PrefixCache
 from adaptlab.engine.lm import LM
 from adaptlab.engine.packing import TrainingExample, losses, tokenize_with_mask
-from adaptlab.engine.training import Loss, Plan, Trained, name_of_loss, train
+from adaptlab.engine.training import Loss, Trained, TrainingConfig, name_of_loss, train
 from adaptlab.methods.writing import Generations, Generator
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, FieldError, Instruction
@@ -42,15 +42,15 @@ def turns(record: Instruction | Conversation) -> list[tuple[str, str]]:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class FinetuneConfig:
     """What of a model learns, and how it is trained."""
 
-    how: How = field(default_factory=Lora)
-    plan: Plan = field(default_factory=Plan)
+    trainable: Trainable = field(default_factory=Lora)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def seeded(self, seed: int) -> "Recipe":
         """The same with another seed: of the order of examples, and of adapters' first weights."""
-        return replace(self, plan=replace(self.plan, seed=seed))
+        return replace(self, training=replace(self.training, seed=seed))
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class TunedGenerator(Generator):
 def tune(
     lm: LM,
     examples: Sequence[TrainingExample],
-    recipe: Recipe,
+    recipe: FinetuneConfig,
     *,
     loss: Loss = losses,
     held_out: Sequence[TrainingExample] = (),
@@ -96,8 +96,8 @@ def tune(
     ``loss``: that of `packing.losses`, unless another is named. ``folder``: where to go on
     from after a kill; ``bar``: whether to show progress (both as in `training.train`).
     """
-    copy = learner(lm, recipe.how, recipe.plan.seed)
-    trained = train(copy.model, examples, recipe.plan, loss=loss, held_out=held_out, folder=folder, bar=bar)
+    copy = prepare_for_training(lm, recipe.trainable, recipe.training.seed)
+    trained = train(copy.model, examples, recipe.training, loss=loss, held_out=held_out, folder=folder, bar=bar)
     facts = f"{lm.digest} {recipe} {examples} {held_out} {name_of_loss(loss)}"
-    named = f"{CHANGED} {hashlib.sha256(facts.encode()).hexdigest()}"
+    named = f"{MODIFIED} {hashlib.sha256(facts.encode()).hexdigest()}"
     return Tuned(replace(copy, digest=named), trained, len(examples))

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pandas as pd
 
-from adaptlab.engine.adapters import How
+from adaptlab.engine.adapters import Trainable
 from adaptlab.engine.lm import LM
-from adaptlab.engine.training import Plan
+from adaptlab.engine.training import TrainingConfig
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.evidence.record import TOKENS
 from adaptlab.evidence.token_shift import Source, token_shift
-from adaptlab.methods.tuning import Recipe, Tuned, build_examples, tune, turns
+from adaptlab.methods.tuning import FinetuneConfig, Tuned, build_examples, tune, turns
 from adaptlab.methods.writing import Generator, draw_records
 from adaptlab.studies.alignment_by_context import turn_rows
 from adaptlab.tasks.prompts import FORMATS
@@ -31,7 +31,9 @@ def shown(lm: LM, records: Sequence[Instruction | Conversation], style: str) -> 
     return Generator(lm, page, len(records), style)
 
 
-def tuned_on(lm: LM, records: Sequence[Instruction | Conversation], style: str, recipe: Recipe, seed: int) -> Tuned:
+def tuned_on(
+    lm: LM, records: Sequence[Instruction | Conversation], style: str, recipe: FinetuneConfig, seed: int
+) -> Tuned:
     """The model tuned on these records."""
     return tune(lm, build_examples(lm, records, style), recipe.seeded(seed))
 
@@ -42,7 +44,7 @@ def by_number(
     n: int,
     shots: Sequence[int],
     numbers: Sequence[int],
-    recipe: Recipe,
+    recipe: FinetuneConfig,
     seeds: Sequence[int],
 ) -> Frame:
     """``n`` items, answered with ``shots`` records in the prompt, and with ``numbers`` of records trained on.
@@ -87,7 +89,7 @@ def by_turn(
     talks: Sequence[Conversation],
     shots: Sequence[int],
     numbers: Sequence[int],
-    recipe: Recipe,
+    recipe: FinetuneConfig,
     seeds: Sequence[int],
     style: str = "question",
 ) -> Frame:
@@ -102,7 +104,7 @@ def by_turn(
     return pd.concat(frames, ignore_index=True)
 
 
-def distances(lm: LM, data: OpenSet, n: int, number: int, recipe: Recipe, seeds: Sequence[int]) -> Frame:
+def distances(lm: LM, data: OpenSet, n: int, number: int, recipe: FinetuneConfig, seeds: Sequence[int]) -> Frame:
     """How far the same ``number`` of records moves the model, shown and trained on: one row for each item, with the
     mean over its answer's tokens of KL(adapted || base), in nats. The base reads the bare question. The token that ends
     an answer is left out, unless there is no other: lessons and pages end answers in different ways, which says nothing
@@ -127,7 +129,13 @@ def _prompting(writer: Generator) -> Callable[[Instruction], str]:
 
 
 def by_how(
-    lm: LM, data: OpenSet, n: int, number: int, hows: Mapping[How, float], plan: Plan, seeds: Sequence[int]
+    lm: LM,
+    data: OpenSet,
+    n: int,
+    number: int,
+    hows: Mapping[Trainable, float],
+    training: TrainingConfig,
+    seeds: Sequence[int],
 ) -> Frame:
     """The same records learned in several ways, each with its own learning rate; and the model as it is ("none").
 
@@ -140,7 +148,7 @@ def by_how(
     for seed in seeds:
         records = draw_records(data.pool, number, seed)
         for how, lr in hows.items():
-            recipe = Recipe(how, replace(plan, lr=lr))
+            recipe = FinetuneConfig(how, replace(training, lr=lr))
             tuned = tuned_on(lm, records, data.style, recipe, seed)
             learned = sum(p.numel() for p in tuned.lm.model.parameters() if p.requires_grad)
             facts = {"how": str(how), "learning": learned, "state": 12 * learned / 1e6}

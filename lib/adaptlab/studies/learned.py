@@ -10,7 +10,7 @@ from adaptlab.engine.generation import Decoding, continuations
 from adaptlab.engine.lm import LM
 from adaptlab.engine.packing import TrainingExample, tokenize_with_mask
 from adaptlab.engine.scoring import Request, score
-from adaptlab.methods.tuning import Recipe, build_examples, tune
+from adaptlab.methods.tuning import FinetuneConfig, build_examples, tune
 from adaptlab.methods.urial import apply_style, has_style
 from adaptlab.methods.writing import Generator
 from adaptlab.tasks.instructions import LIST_TASKS
@@ -80,7 +80,13 @@ def in_manner(writer: Generator, items: Sequence[Instruction]) -> list[bool]:
 
 
 def two_goals(
-    lm: LM, words: str, numbers: Sequence[int], n: int, manner: Recipe, facts: Recipe, seeds: Sequence[int]
+    lm: LM,
+    words: str,
+    numbers: Sequence[int],
+    n: int,
+    manner: FinetuneConfig,
+    facts: FinetuneConfig,
+    seeds: Sequence[int],
 ) -> Frame:
     """A manner taught with ``numbers`` of restyled answers, and ``n`` facts; asked for the manner of new requests, and
     for facts: those trained on, others, and the first from their other end. ``shots``: examples trained on."""
@@ -125,8 +131,8 @@ def imitated(
     words: str,
     number: int,
     n: int,
-    manner: Recipe,
-    facts: Recipe,
+    manner: FinetuneConfig,
+    facts: FinetuneConfig,
     seeds: Sequence[int],
 ) -> Frame:
     """Imitation: a teacher that knows ``n`` facts and answers in `MANNER`, trained twice as long as others; a student
@@ -137,8 +143,8 @@ def imitated(
     for seed in seeds:
         world, items = Knowledge.drawn(n, seed), requests(words, "test", n, seed=100 + seed)
         both = [*stated(teacher, world.taught), *build_examples(teacher, requests(words, "train", n, seed, MANNER))]
-        longer = replace(facts.plan, steps=2 * facts.plan.steps, epochs=2 * facts.plan.epochs)
-        master = tune(teacher, both, replace(facts, plan=longer).seeded(seed)).lm
+        longer = replace(facts.training, steps=2 * facts.training.steps, epochs=2 * facts.training.epochs)
+        master = tune(teacher, both, replace(facts, training=longer).seeded(seed)).lm
         asked = requests(words, "train", number, seed=50 + seed)
         copied = written_by(Generator(master), asked)
         endings = continuations(master, [f"{FACTS} {fact.stem}" for fact in world.taught], ENDING).completions

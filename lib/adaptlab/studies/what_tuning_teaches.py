@@ -8,7 +8,7 @@ import pandas as pd
 from adaptlab.engine.generation import Decoding, continuations
 from adaptlab.engine.lm import LM
 from adaptlab.evidence.evaluate import evaluate
-from adaptlab.methods.tuning import Recipe, build_examples, tune
+from adaptlab.methods.tuning import FinetuneConfig, build_examples, tune
 from adaptlab.methods.writing import Generator
 from adaptlab.studies.fine_tuning import standing
 from adaptlab.tasks.instructions import LIST_TASKS
@@ -26,7 +26,7 @@ ASKED = {"steps": " Think step by step.", "answer only": " Give only the answer.
 
 
 def by_format(
-    lm: LM, words: str, unseen: Sequence[str], number: int, n: int, recipe: Recipe, seeds: Sequence[int]
+    lm: LM, words: str, unseen: Sequence[str], number: int, n: int, recipe: FinetuneConfig, seeds: Sequence[int]
 ) -> Frame:
     """FLAN's ablation (Wei et al. 2021, figure 8): the same lists trained on bare, with the task's name, and with
     instructions; all asked with instructions, about clusters of which none was trained on. And its ablation of
@@ -65,7 +65,7 @@ def by_kinds(
     kinds: Sequence[int],
     number: int,
     n: int,
-    recipe: Recipe,
+    recipe: FinetuneConfig,
     seeds: Sequence[int],
 ) -> Frame:
     """The same number of records from more and more kinds of tasks, drawn by seed; asked about kinds held out. None is
@@ -85,7 +85,7 @@ def by_kinds(
     return exact(pd.concat(frames, ignore_index=True))
 
 
-def by_chains(lm: LM, words: str, number: int, n: int, recipe: Recipe, seeds: Sequence[int]) -> Frame:
+def by_chains(lm: LM, words: str, number: int, n: int, recipe: FinetuneConfig, seeds: Sequence[int]) -> Frame:
     """Chains of thought in the training data and in the question (Chung et al. 2022, section 5): ``number`` problems of
     three steps with answers alone, with their steps, or half and half, each behind the phrase of `ASKED` that asks for
     it; each model is asked plainly, for steps, and for the answer only, and requests of other kinds ("requests").
@@ -138,7 +138,7 @@ def _answers(writer: Generator, problems: Sequence[Problem], asked: str) -> Fram
     return pd.DataFrame(rows)
 
 
-def by_definition(lm: LM, number: int, n: int, recipe: Recipe, seeds: Sequence[int]) -> Frame:
+def by_definition(lm: LM, number: int, n: int, recipe: FinetuneConfig, seeds: Sequence[int]) -> Frame:
     """After Kung & Peng: ``number`` records of two sorting tasks, each with a definition and an example in its text, in
     each of `definitions.FORMS`; answers are always right. Asked about the two other tasks in the form that was trained;
     which are trained, and what is asked, is the seed's draw. Beside them the model as it is, asked in the original

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from adaptlab.engine.adapters import Full, learner
+from adaptlab.engine.adapters import Full, prepare_for_training
 from adaptlab.engine.generation import generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load, prepare
@@ -41,8 +41,8 @@ Turns = list[tuple[str, str]]  # what is asked, and what is answered
 
 def texts(tuning: Tuning, split: str) -> list[Turns]:
     """Requests in ten wordings, conversations of two turns, and problems with their steps, in random order."""
-    rng, words = random.Random(f"{tuning.name} {split} {tuning.plan.seed}"), study(split)
-    requests = dataset(tuning.plan.seed, tuning.requests, list(LIST_TASKS), words)
+    rng, words = random.Random(f"{tuning.name} {split} {tuning.training.seed}"), study(split)
+    requests = dataset(tuning.training.seed, tuning.requests, list(LIST_TASKS), words)
     found = [[(one.instruction, one.output)] for one in requests]
     for _ in range(tuning.conversations):
         said = [one.content for one in answered(conversation(rng, words), "plain", rng).messages]
@@ -103,9 +103,9 @@ def make_instructed(tuning: Tuning, folder: Path, out: Path, device: str = "auto
     """
     check_place(out)
     base = load(tuning.base, device, dtype="float32")
-    tuned, examples = learner(base, Full(), tuning.plan.seed), build_examples(base, tuning)
+    tuned, examples = prepare_for_training(base, Full(), tuning.training.seed), build_examples(base, tuning)
     held_out = build_examples(base, tuning.held_out, "probe")
-    trained = train(tuned.model, examples, tuning.plan, held_out=held_out, folder=folder)
+    trained = train(tuned.model, examples, tuning.training, held_out=held_out, folder=folder)
     before = _shares(prepare(tuning.base)) | {one.name: one.share for one in followed(base, n)}
     write(
         out,

@@ -9,7 +9,7 @@ from adaptlab.studymodel.abilities import probe
 from adaptlab.studymodel.instructed import make_instructed
 from adaptlab.studymodel.pretrain import LOG, pretrain
 from adaptlab.studymodel.publish import check_place, publish
-from adaptlab.studymodel.recipes import RECIPES, TUNINGS, Recipe
+from adaptlab.studymodel.recipes import RECIPES, TUNINGS, ModelRecipe
 
 
 class UnknownRecipe(LookupError):
@@ -42,7 +42,7 @@ def make(name: str, steps: int | None = None, device: str = "auto", out: Path | 
     return folder
 
 
-def _raised(recipe: Recipe, work: Path, folder: Path, steps: int | None, device: str) -> Path:
+def _raised(recipe: ModelRecipe, work: Path, folder: Path, steps: int | None, device: str) -> Path:
     """A model from nothing, or as much of it as ``steps`` allow."""
     place = models.device_named(device)
     words = tokenizer.train()

@@ -24,7 +24,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 from adaptlab.engine import checkpoints
 from adaptlab.engine.machine import can_compile, has_bf16, keep_freed_memory, name_of, ordered_sums
 from adaptlab.studymodel.corpus import Document, document
-from adaptlab.studymodel.recipes import Phase, Recipe
+from adaptlab.studymodel.recipes import ModelRecipe, Phase
 
 UNDETERMINED = 0.05  # loss weight of a token that nothing before it determines
 
@@ -49,7 +49,7 @@ class Batch(NamedTuple):
     documents: np.ndarray
 
 
-def batch(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, step: int) -> Batch:
+def batch(recipe: ModelRecipe, tokenizer: PreTrainedTokenizerBase, step: int) -> Batch:
     """The batch of one step: whole documents, the longest first, each in the first row that has room for it."""
     phase = recipe.phase(step)
     rows = recipe.tokens // phase.row
@@ -99,7 +99,7 @@ STATE, LOG = "state.safetensors", "log.jsonl"
 class Trainer:
     """A model in training: weights, optimizers and the number of steps done."""
 
-    def __init__(self, recipe: Recipe, device: torch.device, fast: bool = True):
+    def __init__(self, recipe: ModelRecipe, device: torch.device, fast: bool = True):
         torch.manual_seed(recipe.seed)
         self.recipe, self.device, self.done = recipe, device, 0
         self.bf16 = has_bf16(device)
@@ -171,7 +171,7 @@ def schedule(step: int, steps: int) -> float:
 
 
 def pretrain(
-    recipe: Recipe,
+    recipe: ModelRecipe,
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     device: torch.device,
@@ -224,7 +224,7 @@ def _digest(batch: Batch) -> str:
     return hashlib.sha256(b"".join(part.tobytes() for part in batch)).hexdigest()[:16]
 
 
-def _origin(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> str:
+def _origin(recipe: ModelRecipe, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> str:
     """What a run is made of: its recipe, each phase's first batch (and so corpus and tokenizer), the number format."""
     firsts = [_digest(batch(recipe, tokenizer, start)) for start, _ in recipe.starts]
     return hashlib.sha256(f"{recipe} {firsts} {has_bf16(device)}".encode()).hexdigest()

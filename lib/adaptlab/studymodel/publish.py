@@ -22,7 +22,7 @@ from adaptlab.engine.training import Trained
 from adaptlab.studymodel import corpus
 from adaptlab.studymodel.abilities import Ability, measure
 from adaptlab.studymodel.pretrain import UNDETERMINED
-from adaptlab.studymodel.recipes import Recipe, Tuning
+from adaptlab.studymodel.recipes import ModelRecipe, Tuning
 from adaptlab.tasks import instructions, knowledge, notes, reasoning
 from adaptlab.tasks.words import nouns
 
@@ -43,7 +43,12 @@ def check_place(folder: Path) -> None:
 
 
 def publish(
-    recipe: Recipe, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, log: Path, folder: Path, n: int = 500
+    recipe: ModelRecipe,
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    log: Path,
+    folder: Path,
+    n: int = 500,
 ) -> None:
     """Write the folder of a model raised from nothing, and measure what it can do, on nouns kept for this, ``n`` items
     each. Raises `NotAStudyModel` as `check_place` does."""
@@ -124,7 +129,7 @@ Licence: Apache-2.0, like the code that made it.
 """
 
 
-def card(recipe: Recipe, parameters: int, log: Sequence[dict], measured: Sequence[Ability]) -> str:
+def card(recipe: ModelRecipe, parameters: int, log: Sequence[dict], measured: Sequence[Ability]) -> str:
     """The whole card; ``log``: one dictionary for each training step."""
     return f"""# {recipe.name}
 
@@ -190,7 +195,7 @@ base have read. It was tuned on pages of one turn or two; what it does behind mo
 
 
 def _tuned_from(tuning: Tuning, base: LM, examples: Sequence[TrainingExample], trained: Trained) -> str:
-    plan, last = tuning.plan, trained.log[-1]
+    training, last = tuning.training, trained.log[-1]
     told = [line["held_out"] for line in trained.log if "held_out" in line]
     kinds = f"{tuning.requests:,} requests, {tuning.conversations:,} conversations, {tuning.problems:,} problems"
     return made_by(
@@ -198,10 +203,10 @@ def _tuned_from(tuning: Tuning, base: LM, examples: Sequence[TrainingExample], t
             "command": f"`adaptlab pretrain {tuning.name}`",
             "base": f"{base.name}, sha256 over its files {base.digest}",
             "texts": f"{kinds}: {len(examples):,} examples (held out: a tenth as many, of the split `probe`)",
-            "seed": f"{plan.seed}, of the texts and of their order",
-            "plan": f"all weights, AdamW, {plan.batch} examples a step, peak rate {plan.lr:g} (up over"
-            f" {plan.warm_up:.0%} of the steps, {plan.decay} decay), at most {plan.epochs} epochs; ends after"
-            f" {plan.patience} without a lower held-out loss, with the weights where it was lowest",
+            "seed": f"{training.seed}, of the texts and of their order",
+            "plan": f"all weights, AdamW, {training.batch} examples a step, peak rate {training.lr:g} (up over"
+            f" {training.warm_up:.0%} of the steps, {training.decay} decay), at most {training.epochs} epochs; ends after"
+            f" {training.patience} without a lower held-out loss, with the weights where it was lowest",
             "steps, tokens": f"{last['step'] + 1:,} steps, {trained.tokens / 1e6:.2f} million tokens",
             "time": f"{trained.seconds / 60:.1f} minutes of training steps on {name_of(base.device)}"
             f" ({platform.machine()})",
@@ -217,7 +222,7 @@ def _marked(lm: LM, one: TrainingExample) -> str:
     return f"{lm.tokenizer.decode(one.ids[:start])}[{lm.tokenizer.decode(one.ids[start:])}]"
 
 
-def _origin(recipe: Recipe, log: Sequence[dict]) -> str:
+def _origin(recipe: ModelRecipe, log: Sequence[dict]) -> str:
     stream = hashlib.sha256("".join(line["batch"] for line in log).encode()).hexdigest()
     tokens, minutes = sum(line["tokens"] for line in log), sum(line["seconds"] for line in log) / 60
     mixture = ", ".join(f"{kind} {share:.0%}" for kind, share in recipe.mixture.items())
@@ -288,7 +293,7 @@ answered "no." without a look. The wording of a document's first request has a u
 share the rest."""
 
 
-def _course(recipe: Recipe) -> str:
+def _course(recipe: ModelRecipe) -> str:
     lines = ["| steps | longest document | rate | documents |", "| --- | --- | --- | --- |"]
     for step, phase in recipe.starts:
         shares = ", ".join(f"{kind} {share:.0%}" for kind, share in phase.mixture.items())

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from transformers import LlamaConfig
 
-from adaptlab.engine.training import Plan
+from adaptlab.engine.training import TrainingConfig
 from adaptlab.studymodel import tokenizer
 
 
@@ -67,7 +67,7 @@ def course(middle: Mixture, last: Mixture) -> tuple[Phase, ...]:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ModelRecipe:
     """Everything that decides a study model; two runs of one recipe on the processor of one machine, with as many
     threads, give the same weights.
 
@@ -121,9 +121,9 @@ class Recipe:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("study"),
-        Recipe("study-s", hidden=160),
-        Recipe(
+        ModelRecipe("study"),
+        ModelRecipe("study-s", hidden=160),
+        ModelRecipe(
             "study-b",
             seed=1,
             phases=course(MIDDLE | {"facts": 0.17, "instruction": 0.2}, LAST | {"problem": 0.19, "instruction": 0.19}),
@@ -132,7 +132,7 @@ RECIPES = {
 }
 
 
-INSTRUCTED = Plan(epochs=4, batch=32, lr=1e-3, patience=1)
+INSTRUCTED = TrainingConfig(epochs=4, batch=32, lr=1e-3, patience=1)
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Tuning:
     requests: int = 2400
     conversations: int = 800
     problems: int = 800
-    plan: Plan = INSTRUCTED
+    training: TrainingConfig = INSTRUCTED
 
     @property
     def held_out(self) -> "Tuning":
