@@ -13,7 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.text import Text
 from nbconvert import HTMLExporter
 
-from adaptlab.evidence.figures import cost_bars, curve, described, seed_strip
+from adaptlab.evidence.figures import cost_bars, curve, seed_strip, with_alt_text
 from adaptlab.evidence.stats import crossed_interval
 
 
@@ -157,13 +157,13 @@ ALT = 'Accuracy & "shots": <two> lines'
 def test_a_described_figure_is_rendered_once_and_closed():
     figure, ax = plt.subplots(figsize=(3, 2))
     ax.set_facecolor("white")
-    picture = described(curve(frame(labels=("letters",)), ax=ax), ALT)
+    picture = with_alt_text(curve(frame(labels=("letters",)), ax=ax), ALT)
     assert plt.get_fignums() == []
     assert repr(picture) == ALT
     assert picture.png.startswith(b"\x89PNG")
-    assert described(plt.figure(figsize=(3, 2)), "a\n  figure too").alt == "a figure too"
+    assert with_alt_text(plt.figure(figsize=(3, 2)), "a\n  figure too").alt == "a figure too"
     with pytest.raises(ValueError, match="alt is empty"):
-        described(figure, "  ")
+        with_alt_text(figure, "  ")
 
 
 def notebook_with(value):
@@ -178,7 +178,7 @@ def notebook_with(value):
 
 @pytest.mark.parametrize("template", ["classic", "basic"])
 def test_the_exported_html_gives_the_image_its_description(template):
-    notebook = notebook_with(described(curve(frame(labels=("letters",)), ax=plt.figure().subplots()), ALT))
+    notebook = notebook_with(with_alt_text(curve(frame(labels=("letters",)), ax=plt.figure().subplots()), ALT))
     assert set(notebook.cells[0].outputs[0].data) == {"image/png", "text/plain"}
     html, _ = HTMLExporter(template_name=template).from_notebook_node(notebook)
     (image,) = BeautifulSoup(html, "html.parser").select("img")

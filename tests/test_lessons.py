@@ -1,6 +1,7 @@
 """Texts to train on: tokens are those of the whole text, trained are the answers and the end, and pictures say so."""
 
 import pytest
+from adaptlab.studies.show_loss_mask import checks, show_loss_mask, tokens
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,7 +9,6 @@ from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
 from adaptlab.engine.packing import tokenize_with_mask
 from adaptlab.methods.tuning import build_examples
-from adaptlab.studies.xray import checks, tokens, xray
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, Instruction, Message
 from adaptlab.tasks.sets import load_open, question
@@ -101,7 +101,7 @@ def test_the_picture_counts_every_token_once(lm):
 
 
 def test_the_picture_escapes_what_texts_hold(lm):
-    html = xray(lm, build_examples(lm, [Instruction("x", "<script>alert(1)</script>", "", "<b>", "")])).html
+    html = show_loss_mask(lm, build_examples(lm, [Instruction("x", "<script>alert(1)</script>", "", "<b>", "")])).html
     assert "<script>" not in html and "&lt;" in html
 
 

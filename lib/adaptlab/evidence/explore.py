@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from adaptlab.evidence.figures import described
+from adaptlab.evidence.figures import with_alt_text
 
 MAX_PANELS = 6
 _PANEL = (4.2, 3.1)  # inches
@@ -58,7 +58,7 @@ def _grid(draw: Callable[..., Any], lists: dict[str, list], alt: str) -> Any:
         _panel(draw, axes[row][column], choice)
         if column:
             axes[row][column].set_ylabel("")  # the panels of a row share it
-    return described(figure, alt or _default_alt(lists))
+    return with_alt_text(figure, alt or _default_alt(lists))
 
 
 def _panel(draw: Callable[..., Any], ax: Axes, choice: dict[str, Any]) -> None:
@@ -97,7 +97,7 @@ def _picture(draw: Callable[..., Any], choice: dict[str, Any], alt: str) -> byte
     figure, ax = plt.subplots(figsize=_PANEL, layout="constrained")
     try:
         _panel(draw, ax, choice)
-        return described(figure, alt).png
+        return with_alt_text(figure, alt).png
     finally:
         plt.close(figure)
 

@@ -90,7 +90,7 @@ class Picture:
         return {"image/png": encoded, "text/plain": self.alt}, {"image/png": {"alt": self.alt}}
 
 
-def described(ax: Axes | Figure, alt: str) -> Picture:
+def with_alt_text(ax: Axes | Figure, alt: str) -> Picture:
     """Finish a figure: render it once at 96 dpi with its alternative text, and close it.
 
     ``alt`` says what is plotted, for readers who do not see the image. Takes an Axes (its whole

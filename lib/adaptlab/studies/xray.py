@@ -40,7 +40,7 @@ def tokens(lm: LM, examples: Sequence[TrainingExample], room: int = ROOM) -> pd.
     return pd.DataFrame(found, columns=["row", "segment", "position", "text", "role"])
 
 
-def xray(lm: LM, examples: Sequence[TrainingExample], room: int = ROOM) -> Record:
+def show_loss_mask(lm: LM, examples: Sequence[TrainingExample], room: int = ROOM) -> Record:
     """The packed rows as a picture; its text counts what is in them."""
     table = tokens(lm, examples, room)
     counts = table.groupby(["row", "role"]).size().unstack(fill_value=0).reindex(columns=[TRAINED, READ, PADDING])
