@@ -8,7 +8,7 @@ import pytest
 from adaptlab.engine.models import load
 from adaptlab.evidence.claims import claim
 from adaptlab.evidence.figures import points, shares
-from adaptlab.evidence.token_shift import KINDS, PARTS, by_part
+from adaptlab.evidence.token_shift import PARTS, by_part
 from adaptlab.methods.ablations import ABLATIONS
 from adaptlab.studies import alignment_by_context
 from adaptlab.tasks.notes import load_notes
@@ -68,9 +68,9 @@ def test_shifts_and_turns(lm):
     assert claim("ICL-TURNS", turns).interval.n_items == 3
     _, axes = plt.subplots(1, 2)
     points(tokens, x="place", y="kl", ax=axes[0])
-    shares(tokens, x="part", of="kind", kinds=KINDS, ax=axes[1])
+    shares(tokens, x="part", of="kind", kinds=SHIFTS, ax=axes[1])
     heights = sum(bar.get_height() for bar in axes[1].patches)
     assert heights == pytest.approx(tokens.part.nunique()), "shares add up to one in every bar"
-    shares(tokens[::-1], x="part", of="kind", kinds=KINDS, values=(*PARTS, "none"), ax=axes[0].figure.add_subplot())
+    shares(tokens[::-1], x="part", of="kind", kinds=SHIFTS, values=(*PARTS, "none"), ax=axes[0].figure.add_subplot())
     assert [tick.get_text() for tick in plt.gca().get_xticklabels()] == [p for p in PARTS if p in set(tokens.part)]
     plt.close("all")

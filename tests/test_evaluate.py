@@ -108,7 +108,7 @@ def test_the_baseline_curve_answers_the_same_items(llama):
         ({"shots": [-1]}, "cannot be negative"),
         ({"items": -5}, "cannot be negative"),
         ({"styles": ["xml"]}, "'xml' is not one of"),
-        ({"labellings": ["numbers"]}, "'numbers' is not one of"),
+        ({"label_mappings": ["numbers"]}, "'numbers' is not one of"),
     ],
 )
 def test_bad_settings_are_refused_at_once(change, message):

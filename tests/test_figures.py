@@ -13,7 +13,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.text import Text
 from nbconvert import HTMLExporter
 
-from adaptlab.evidence.figures import cost_bars, curve, seed_strip, with_alt_text
+from adaptlab.evidence.figures import cost_bars, curve, seed_strip
+from adaptlab.evidence.record import with_alt_text
 from adaptlab.evidence.stats import crossed_interval
 
 

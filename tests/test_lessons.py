@@ -1,7 +1,6 @@
 """Texts to train on: tokens are those of the whole text, trained are the answers and the end, and pictures say so."""
 
 import pytest
-from adaptlab.studies.show_loss_mask import checks, show_loss_mask, tokens
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +8,7 @@ from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
 from adaptlab.engine.packing import tokenize_with_mask
 from adaptlab.methods.tuning import build_examples
+from adaptlab.studies.loss_mask import checks, show_loss_mask, tokens
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, Instruction, Message
 from adaptlab.tasks.sets import load_open, question

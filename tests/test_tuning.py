@@ -38,7 +38,7 @@ def test_a_tuned_model_answers_plainly_what_it_was_tuned_to_answer_plainly():
     assert after.seconds.sum() > tuned.trained.seconds
 
 
-@pytest.mark.parametrize("how", [Full(), Full(1), Lora(2, 4), Lora(2, 4, 1)])
+@pytest.mark.parametrize("trainable", [Full(), Full(1), Lora(2, 4), Lora(2, 4, 1)])
 def test_the_model_stays_as_it_was(trainable):
     before = {name: p.detach().clone() for name, p in study().model.named_parameters()}
     tuned = tune(

@@ -96,7 +96,7 @@ class PrefixCache:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def head(self, n: int) -> "Prefix":
+    def head(self, n: int) -> "PrefixCache":
         """The first ``n`` tokens, as views: nothing is copied."""
         cut = tuple(tuple(t[:, :, :n] for t in side) for side in (self.keys, self.values))
         return PrefixCache(self.ids[:n], *cut, self.owner)

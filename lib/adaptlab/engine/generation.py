@@ -32,7 +32,7 @@ class Decoding:
 
     ``temperature`` 0 is greedy decoding. ``top_p``: sample from the most probable tokens that have this share (Holtzman
     et al. 2020). ``repetition_penalty``: what already stands in prompt or answer has its logit divided by it, or
-    multiplied where it is negative (Keskar et al. 2019). ``max_new_tokens``: in tokens. ``stop``: strings that end a text.
+    multiplied where it is negative (Keskar et al. 2019). ``stop``: strings that end a text.
     """
 
     temperature: float = 0.0

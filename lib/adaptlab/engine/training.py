@@ -1,8 +1,8 @@
 """The one training loop: whatever of a model may learn, by whatever loss, from items that are met in a seeded order.
 
-Full weights, top layers and adapters are told apart by what requires a gradient (`adapters.prepare_for_training`). The loss is a
-function: `packing.losses` for texts, `preference.Dpo` for pairs, any other of the same form. Dropout stays off, as
-results are to be repeated. A run with a folder can be killed anywhere and goes on with the same numbers.
+Full weights, top layers and adapters are told apart by what requires a gradient (`adapters.prepare_for_training`).
+The loss is a function: `packing.losses` for texts, `preference.Dpo` for pairs, any other of the same form. Dropout
+stays off, as results are to be repeated. A run with a folder can be killed anywhere and goes on with the same numbers.
 """
 
 import hashlib

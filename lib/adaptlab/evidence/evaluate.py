@@ -22,8 +22,8 @@ NORMALISE = {
 
 
 class Method(Protocol):
-    """Whatever answers items: a prompted model, a tuned one, a baseline. Labelled items get `OptionScores`, instructions
-    `Generations`."""
+    """Whatever answers items: a prompted model, a tuned one, a baseline. Labelled items get `OptionScores`,
+    instructions `Generations`."""
 
     name: str
     model: str

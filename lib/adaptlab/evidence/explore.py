@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from adaptlab.evidence.figures import with_alt_text
+from adaptlab.evidence.record import with_alt_text
 
 MAX_PANELS = 6
 _PANEL = (4.2, 3.1)  # inches

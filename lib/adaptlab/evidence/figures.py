@@ -10,10 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from adaptlab.evidence.record import Picture
 from adaptlab.evidence.stats import Interval, crossed_interval, paired_bootstrap
-
-__all__ = ["Picture", "cost_bars", "curve", "described", "seed_strip"]
 
 _MARKERS = "osD^vPX*<>"
 _DASHES = ((0, (5, 3)), (0, (1, 2)), (0, (6, 2, 1, 2)), (0, (2, 1)))

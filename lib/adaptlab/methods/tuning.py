@@ -48,7 +48,7 @@ class FinetuneConfig:
     trainable: Trainable = field(default_factory=Lora)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
-    def seeded(self, seed: int) -> "Recipe":
+    def seeded(self, seed: int) -> "FinetuneConfig":
         """The same with another seed: of the order of examples, and of adapters' first weights."""
         return replace(self, training=replace(self.training, seed=seed))
 
@@ -61,7 +61,7 @@ class Tuned:
     trained: Trained
     n: int
 
-    def writer(self, style: str = "question", **more) -> "TunedWriter":
+    def writer(self, style: str = "question", **more) -> "TunedGenerator":
         """The tuned model at work, with no demonstrations in its prompt; ``shots`` tells how many it was trained on."""
         return TunedGenerator(self.lm, "", self.n, style, trained=self.trained, **more)
 

@@ -14,17 +14,17 @@ from adaptlab.runner.provenance import RunRecord
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
-Profile = Annotated[str, typer.OptionScore(help="A named set of parameters; `adaptlab list` shows them.")]
-Force = Annotated[bool, typer.OptionScore("--force", help="Run even if nothing has changed.")]
-Timeout = Annotated[int, typer.OptionScore(min=1, help="Seconds that one cell may take.")]
+Profile = Annotated[str, typer.Option(help="A named set of parameters; `adaptlab list` shows them.")]
+Force = Annotated[bool, typer.Option("--force", help="Run even if nothing has changed.")]
+Timeout = Annotated[int, typer.Option(min=1, help="Seconds that one cell may take.")]
 
 
 @app.command()
 def run(
     notebook: Annotated[str, typer.Argument(help="Number, name or path.")],
     profile: Profile = "quick",
-    p: Annotated[list[str] | None, typer.OptionScore("-p", metavar="NAME=VALUE", help="Change a parameter.")] = None,
-    out: Annotated[Path | None, typer.OptionScore(help="Where the executed notebook goes.")] = None,
+    p: Annotated[list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Change a parameter.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the executed notebook goes.")] = None,
     force: Force = False,
     timeout: Timeout = execute.CELL_TIMEOUT,
 ) -> None:
@@ -41,7 +41,7 @@ def run(
 @app.command()
 def report(
     profile: Profile = "quick",
-    out: Annotated[Path | None, typer.OptionScore(help="Folder of the report.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
     force: Force = False,
     timeout: Timeout = execute.CELL_TIMEOUT,
 ) -> None:
@@ -73,9 +73,9 @@ def list_() -> None:
 @app.command()
 def pretrain(
     name: Annotated[str, typer.Argument(help="study, study-s, study-b or study-it.")],
-    steps: Annotated[int | None, typer.OptionScore(min=1, help="Stop once so many steps are done in all.")] = None,
-    device: Annotated[str, typer.OptionScore(help="cpu, cuda, mps, or auto for the best there is.")] = "auto",
-    out: Annotated[Path | None, typer.OptionScore(help="Folder of the finished model.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Stop once so many steps are done in all.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto for the best there is.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="Folder of the finished model.")] = None,
 ) -> None:
     """Train one of the kit's own models from nothing (study-it: from study); killed, it goes on where it was."""
     with _clear_errors():

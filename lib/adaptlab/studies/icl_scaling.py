@@ -27,9 +27,9 @@ class IclStudy:
 
     ``shots``: numbers of demonstrations; ``seeds``: draws of them; ``items``: how many test items (balanced, the same
     for every setting), 0 for all; ``orders``: 0 is the order of the draw, any other number a permutation of it;
-    ``styles``: prompt formats, the data's own if none is named. Labelled data: ``labellings`` are what the classes are
-    called (`prompting.LABEL_MAPPINGS`). Written answers: ``answers`` are what demonstrations hold (`ablations.ABLATIONS`),
-    and ``writes`` False scores the right answer without writing one.
+    ``styles``: prompt formats, the data's own if none is named. Labelled data: ``label_mappings`` are what the classes
+    are called (`prompting.LABEL_MAPPINGS`). Written answers: ``answers`` are what demonstrations hold
+    (`ablations.ABLATIONS`), and ``writes`` False scores the right answer without writing one.
     """
 
     shots: Sequence[int]
@@ -43,7 +43,7 @@ class IclStudy:
     name: str = "icl"
 
     def __post_init__(self) -> None:
-        for field in ("shots", "seeds", "labellings", "answers", "orders"):
+        for field in ("shots", "seeds", "label_mappings", "answers", "orders"):
             values = getattr(self, field)
             if not values or len(set(values)) < len(values):
                 raise ValueError(f"{field} must name at least one value, none of them twice; found {list(values)}")

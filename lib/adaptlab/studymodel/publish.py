@@ -205,8 +205,8 @@ def _tuned_from(tuning: Tuning, base: LM, examples: Sequence[TrainingExample], t
             "texts": f"{kinds}: {len(examples):,} examples (held out: a tenth as many, of the split `probe`)",
             "seed": f"{training.seed}, of the texts and of their order",
             "plan": f"all weights, AdamW, {training.batch} examples a step, peak rate {training.lr:g} (up over"
-            f" {training.warm_up:.0%} of the steps, {training.decay} decay), at most {training.epochs} epochs; ends after"
-            f" {training.patience} without a lower held-out loss, with the weights where it was lowest",
+            f" {training.warm_up:.0%} of the steps, {training.decay} decay), at most {training.epochs} epochs; ends"
+            f" after {training.patience} without a lower held-out loss, with the weights where it was lowest",
             "steps, tokens": f"{last['step'] + 1:,} steps, {trained.tokens / 1e6:.2f} million tokens",
             "time": f"{trained.seconds / 60:.1f} minutes of training steps on {name_of(base.device)}"
             f" ({platform.machine()})",

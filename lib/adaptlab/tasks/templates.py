@@ -107,7 +107,7 @@ TASKS = {
 
 
 def held_out(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(clusters to train on, clusters held out) when the kinds ``names``, keys of `TASK_CLUSTERS`, are held out whole."""
+    """(tasks to train on, tasks held out) when the clusters ``names`` of `TASK_CLUSTERS` are held out whole."""
     for name in names:
         check_choice("names", name, tuple(TASK_CLUSTERS))
     if set(names) == set(TASK_CLUSTERS):
