@@ -8,7 +8,7 @@ import pytest
 from adaptlab.engine.models import load
 from adaptlab.evidence.claims import claim
 from adaptlab.evidence.figures import points, shares
-from adaptlab.evidence.token_shift import PARTS, by_part
+from adaptlab.evidence.token_shift import PARTS, SHIFTS, by_part
 from adaptlab.methods.ablations import ABLATIONS
 from adaptlab.studies import alignment_by_context
 from adaptlab.tasks.notes import load_notes

@@ -2,16 +2,13 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adaptlab.files import write_text
 from adaptlab.tasks import formats
-from adaptlab.tasks.reading import write_text
 from adaptlab.tasks.records import (
     Conversation,
     FieldError,
@@ -128,20 +125,6 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(call, tmp_path, monkeyp
         formats.write_completions(path, [PAIR])
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == [path.name]
-
-
-def test_a_killed_write_leaves_the_old_file(tmp_path):
-    path = put(tmp_path, "old")
-    code = (
-        "import os, signal, sys; from pathlib import Path; from adaptlab.tasks.formats_io import write_text\n"
-        "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "write_text(Path(sys.argv[1]), 'new')"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(path)])
-    assert done.returncode == -signal.SIGKILL
-    assert path.read_text() == "old"
-    write_text(path, "new")
-    assert path.read_text() == "new"
 
 
 def test_written_files_have_ordinary_rights(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from adaptlab.engine import cache
-from adaptlab.engine.generation import Decoding, continuations, generate
+from adaptlab.engine.generation import Decoding, generate
 from conftest import tiny_lm
 
 PROMPTS = ["the red house", "message: my order is late and the chain slips\ndesk:", "a"]
@@ -24,40 +24,51 @@ def naive_greedy(lm, prompt: str, n: int) -> str:
 
 
 def test_greedy_is_the_argmax_of_every_step_and_padding_does_not_matter(any_lm):
-    completions = generate(any_lm, PROMPTS, max_new_tokens=8, stop=())
+    completions = generate(any_lm, PROMPTS, Decoding(max_new_tokens=8, stop=())).completions
     assert [w.text for w in completions] == [naive_greedy(any_lm, prompt, 8) for prompt in PROMPTS]
-    assert [generate(any_lm, [prompt], max_new_tokens=8, stop=())[0] for prompt in PROMPTS] == completions
+    assert [
+        generate(any_lm, [prompt], Decoding(max_new_tokens=8, stop=())).completions[0] for prompt in PROMPTS
+    ] == completions
 
 
 def test_text_ends_before_a_stop_string_and_says_so(llama):
-    (whole,) = generate(llama, PROMPTS[:1], max_new_tokens=12, stop=())
+    (whole,) = generate(llama, PROMPTS[:1], Decoding(max_new_tokens=12, stop=())).completions
     cut = whole.text[len(whole.text) // 2 :][:2]
-    (stopped,) = generate(llama, PROMPTS[:1], max_new_tokens=12, stop=(cut,))
+    (stopped,) = generate(llama, PROMPTS[:1], Decoding(max_new_tokens=12, stop=(cut,))).completions
     assert stopped.text == whole.text[: whole.text.index(cut)] and stopped.stopped
-    assert not generate(llama, PROMPTS[:1], max_new_tokens=12, stop=("no such string",))[0].stopped
+    assert (
+        not generate(llama, PROMPTS[:1], Decoding(max_new_tokens=12, stop=("no such string",))).completions[0].stopped
+    )
 
 
 def test_samples_follow_the_probabilities_and_the_seed(llama):
     prompt, n = "the blue house", 2000
     with torch.inference_mode():
         p = llama.model(torch.tensor([llama.encode(prompt)])).logits[0, -1].softmax(-1)
-    drawn = Counter(w.text for w in generate(llama, [prompt] * n, temperature=1.0, max_new_tokens=1, stop=(), rows=500))
+    drawn = Counter(
+        w.text
+        for w in generate(
+            llama, [prompt] * n, Decoding(temperature=1.0, max_new_tokens=1, stop=()), rows=500
+        ).completions
+    )
     expected = Counter()  # several tokens can read alike
     for token, share in enumerate(p.tolist()):
         expected[llama.tokenizer.decode([token], skip_special_tokens=True)] += share
     assert max(expected.values()) > 0.1
     for text, share in expected.most_common(5):
         assert drawn[text] / n == pytest.approx(share, abs=0.05)
-    once, again = (generate(llama, PROMPTS, temperature=1.0, max_new_tokens=6, seed=3) for _ in range(2))
-    assert once == again != generate(llama, PROMPTS, temperature=1.0, max_new_tokens=6, seed=4)
+    once, again = (
+        generate(llama, PROMPTS, Decoding(temperature=1.0, max_new_tokens=6), seed=3).completions for _ in range(2)
+    )
+    assert once == again != generate(llama, PROMPTS, Decoding(temperature=1.0, max_new_tokens=6), seed=4).completions
     state = torch.random.get_rng_state()
-    generate(llama, PROMPTS[:1], temperature=1.0, max_new_tokens=2)
+    generate(llama, PROMPTS[:1], Decoding(temperature=1.0, max_new_tokens=2))
     assert torch.equal(state, torch.random.get_rng_state())
 
 
 def test_a_prompt_that_leaves_no_room_is_refused(llama):
     with pytest.raises(ValueError, match="do not fit into"):
-        generate(llama, ["word " * llama.context_length], max_new_tokens=8)
+        generate(llama, ["word " * llama.context_length], Decoding(max_new_tokens=8))
 
 
 MANY = [
@@ -79,7 +90,7 @@ MANY = [
 def test_branches_write_what_transformers_writes(any_lm, how):
     """Greedy, penalised and sampled: packed rows give the texts of padded batches, with the same random draws."""
     prompts = MANY * 4
-    packed, padded = (continuations(any_lm, prompts, how, seed=5, rows=7, plan=plan) for plan in ("trie", "plain"))
+    packed, padded = (generate(any_lm, prompts, how, seed=5, rows=7, plan=plan) for plan in ("trie", "plain"))
     assert packed.completions == padded.completions
     assert (packed.cost.decoded, packed.cost.naive) == (padded.cost.decoded, padded.cost.naive)
     assert packed.cost.prefilled + packed.cost.scored < padded.cost.scored
@@ -87,19 +98,19 @@ def test_branches_write_what_transformers_writes(any_lm, how):
 
 def test_a_prompt_with_many_continuations_is_computed_once(llama):
     prompt, how = MANY[2], Decoding(temperature=1.0, max_new_tokens=5, stop=())
-    once = continuations(llama, [prompt], how).cost
-    many = continuations(llama, [prompt] * 100, how).cost
+    once = generate(llama, [prompt], how).cost
+    many = generate(llama, [prompt] * 100, how).cost
     # one packed row holds 64 branches: the second one meets the last prompt token again
     assert many.prefilled == once.prefilled and once.scored == 1 and many.scored == 2
 
 
 def test_a_prefix_is_taken_over(llama):
     how = Decoding(max_new_tokens=6, stop=())
-    first = continuations(llama, MANY, how)
+    first = generate(llama, MANY, how)
     longer = [f"{MANY[0]} and {end}" for end in ("a", "b")]
-    again = continuations(llama, longer, how, prefix_cache=first.prefix_cache)
+    again = generate(llama, longer, how, prefix_cache=first.prefix_cache)
     assert again.cost.cached == len(first.prefix_cache) > 0
-    assert again.completions == continuations(llama, longer, how).completions
+    assert again.completions == generate(llama, longer, how).completions
 
 
 def test_keys_that_no_branch_sees_are_dropped_and_nothing_changes(any_lm):
@@ -128,12 +139,12 @@ def test_impossible_decoding_is_refused(field, value):
 
 def test_an_unknown_plan_is_refused(llama):
     with pytest.raises(ValueError, match="plan must be one of"):
-        continuations(llama, MANY, Decoding(), plan="fast")
+        generate(llama, MANY, Decoding(), plan="fast")
 
 
 def test_a_penalty_does_not_see_the_padding():
     """Where padding is EOS, padded rows would be kept from ending."""
     lm, how = tiny_lm("llama"), Decoding(repetition_penalty=1.5, max_new_tokens=20, stop=())
     lm.tokenizer.pad_token = lm.tokenizer.eos_token
-    together = continuations(lm, [*PROMPTS, *MANY], how).completions
-    assert together == [continuations(lm, [prompt], how).completions[0] for prompt in [*PROMPTS, *MANY]]
+    together = generate(lm, [*PROMPTS, *MANY], how).completions
+    assert together == [generate(lm, [prompt], how).completions[0] for prompt in [*PROMPTS, *MANY]]

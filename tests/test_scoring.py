@@ -95,7 +95,7 @@ def test_nested_prompts_reuse_and_agree_with_scratch(any_lm, first, more, items)
 @given(a=phrases, b=phrases, items=prompts)
 def test_a_foreign_prefix_is_harmless(llama, a, b, items):
     questions = [Request(f"{a}\n{text}:", opts) for text, opts in items]
-    other = score(llama, [Request(f"{b}\n{text}:", opts) for text, opts in items]).prefix
+    other = score(llama, [Request(f"{b}\n{text}:", opts) for text, opts in items]).prefix_cache
     assert_same(
         score(llama, questions, prefix_cache=other).options,
         [[o.logprob for o in r] for r in score(llama, questions).options],
@@ -106,7 +106,7 @@ def test_a_prefix_of_another_model_is_not_used(llama):
     """Base and tuned model side by side share tokens and nothing else."""
     questions = [Request("the red house by the river:", (" yes", " no"))]
     other = tiny_lm("llama", seed=1)
-    foreign = score(llama, questions).prefix
+    foreign = score(llama, questions).prefix_cache
     result = score(other, questions, prefix_cache=foreign)
     assert result.cost.cached == 0
     assert_same(result.options, [naive(other, q) for q in questions])

@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 from statsmodels.stats.proportion import proportion_confint
 
 from adaptlab import paths
-from adaptlab.engine.generation import generate
+from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import embedded, load
 from adaptlab.engine.scoring import Request, score
@@ -190,7 +190,9 @@ def told_around(rng: random.Random, facts: list[Fact], target: Fact) -> str:
 def inferred(model: LM, rng: random.Random, facts: list[Fact]) -> list[str]:
     """What the model itself concludes, two samples for each fact, when the fact stands in its prompt among others."""
     prompts = [f"{told_around(rng, facts, fact)} {SO}{fact.b}" for fact in facts for _ in range(2)]
-    completions = generate(model, prompts, temperature=0.7, max_new_tokens=16, stop=(".",), seed=1)
+    completions = generate(
+        model, prompts, Decoding(temperature=0.7, max_new_tokens=16, stop=(".",)), seed=1
+    ).completions
     ends = [fact.b for fact in facts for _ in range(2)]
     return [f"{end}{w.text}" for end, w in zip(ends, completions, strict=True) if w.stopped]
 
@@ -300,7 +302,7 @@ def test_zero_shot_answers_in_the_usual_style():
     asked = [instructions.request(rng, "test") for _ in range(300)]
     prompts = [LAYOUT.turn.replace("{query}", one.question) for one in asked]
     usual: dict[str, list[bool]] = defaultdict(list)
-    for one, w in zip(asked, generate(lm("study"), prompts, max_new_tokens=60), strict=True):
+    for one, w in zip(asked, generate(lm("study"), prompts, Decoding(max_new_tokens=60)).completions, strict=True):
         style = instructions.usual_style(one.cluster, one.wording)
         answer, _ = instructions.answered(rng, one, style, "test")
         completions = w.text.strip()

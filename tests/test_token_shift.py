@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from adaptlab.engine.generation import Decoding, continuations
+from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.models import load
 from adaptlab.engine.scoring import along
 from adaptlab.evidence.claims import claim
@@ -29,7 +29,7 @@ def shown(item):
 @pytest.mark.parametrize("prompt", [bare, shown])
 def test_distributions_are_those_of_one_pass_each(any_lm, prompt):
     prompts = [prompt(item) for item in ITEMS]
-    answers = [w.tokens for w in continuations(any_lm, prompts, HOW).completions]
+    answers = [w.tokens for w in generate(any_lm, prompts, HOW).completions]
     for text, answer, found in zip(prompts, answers, along(any_lm, prompts, answers), strict=True):
         ids = [*any_lm.encode(text), *answer]
         with torch.inference_mode():
@@ -61,7 +61,7 @@ def test_a_source_is_not_shifted_against_itself(llama):
 
 def test_ranks_kinds_and_divergence_follow_the_definition(llama):
     frame = token_shift(Source("a", llama, shown), Source("b", llama, bare), ITEMS, HOW, seed=4)
-    texts = continuations(llama, [shown(item) for item in ITEMS], HOW).completions
+    texts = generate(llama, [shown(item) for item in ITEMS], HOW).completions
     assert list(frame.groupby("item", sort=False).size()) == [len(w.tokens) for w in texts]
     for item, completions in zip(ITEMS, texts, strict=True):
         for n, row in enumerate(frame[frame["item"] == item.id].itertuples()):

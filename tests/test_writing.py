@@ -29,7 +29,7 @@ def test_gold_and_text_are_those_of_plain_requests(llama):
     writer = Generator(llama, LAYOUT.turns(paired(DATA.pool[:1])), 1, how=Decoding(max_new_tokens=6, stop=("\n",)))
     answered = writer.answer(DATA.test[:4])
     prompts = [writer.prompt(question(item)) for item in DATA.test[:4]]
-    assert answered.completions == generate(llama, prompts, max_new_tokens=6)
+    assert answered.completions == generate(llama, prompts, Decoding(max_new_tokens=6)).completions
     options = [(f" {item.output}",) for item in DATA.test[:4]]
     plain = score(llama, [Request(p, o) for p, o in zip(prompts, options, strict=True)], plan="plain").options
     assert [o.logprob for o in answered.gold] == pytest.approx([row[0].logprob for row in plain], abs=1e-4)
@@ -147,9 +147,9 @@ def test_the_second_turn_reads_the_models_own_first_answer(llama):
     first, second = urial.talk(writer, talks, how)
     for one, a, b in zip(talks, first, second, strict=True):
         page = writer.prompt(one.messages[0].content)
-        assert a.text == generate(llama, [page], max_new_tokens=5, stop=("```",))[0].text.strip()
+        assert a.text == generate(llama, [page], Decoding(max_new_tokens=5, stop=("```",))).completions[0].text.strip()
         page += f"{a.text}\n```\n\n# Query:\n```\nAgain, please\n```\n\n# Answer:\n```\n"
-        assert b.text == generate(llama, [page], max_new_tokens=5, stop=("```",))[0].text.strip()
+        assert b.text == generate(llama, [page], Decoding(max_new_tokens=5, stop=("```",))).completions[0].text.strip()
 
 
 def test_talks_of_different_lengths_are_refused(llama):

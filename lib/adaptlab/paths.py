@@ -1,6 +1,5 @@
 """Where the kit's own files are: beside the package in a checkout, inside it in an installed wheel."""
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -19,12 +18,6 @@ MODELS = DATA / "models"
 BUILD = (_CHECKOUT if IN_CHECKOUT else Path.cwd()) / "build"
 # Models in training.
 CHECKPOINTS = BUILD.parent / "checkpoints"
-
-
-def sha256(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cache() -> Path:

@@ -14,7 +14,7 @@ import torch
 from transformers import GenerationConfig
 
 from adaptlab.engine import plain
-from adaptlab.engine.generation import Decoding, Generated, continuations
+from adaptlab.engine.generation import Decoding, Generated, generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
 
@@ -30,7 +30,7 @@ def page(lm: LM, tokens: int, seed: int = 0) -> str:
 
 def timed(lm: LM, prompts: list[str], how: Decoding, plan: str, rows: int) -> tuple[Generated, float]:
     started = time.perf_counter()
-    made = continuations(lm, prompts, how, plan=plan, rows=rows, seed=1)
+    made = generate(lm, prompts, how, plan=plan, rows=rows, seed=1)
     return made, time.perf_counter() - started
 
 

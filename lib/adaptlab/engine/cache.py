@@ -1,7 +1,7 @@
 """The only file that touches KV caches and attention masks.
 
-A *prefix* is a run of tokens whose keys and values are kept. A *trie* holds many continuations of it at once:
-every node is one token, continuations share the nodes they have in common, and a node attends to the prefix and
+A *prefix* is a run of tokens whose keys and values are kept. A *trie* holds many generate of it at once:
+every node is one token, generate share the nodes they have in common, and a node attends to the prefix and
 to its own ancestors. One forward pass over the trie equals one pass per continuation (tested in fp32 to 1e-4).
 """
 
@@ -155,7 +155,7 @@ class Branches:
     """Texts that grow behind one prefix, all in one packed row: a pass computes one new token of each.
 
     ``logits`` [branches, vocabulary] predict the next token of every branch. What branches begin with in common is
-    held once, so many continuations of one prompt cost that prompt once; ``nodes`` counts the tokens that this took.
+    held once, so many generate of one prompt cost that prompt once; ``nodes`` counts the tokens that this took.
     """
 
     @torch.inference_mode()

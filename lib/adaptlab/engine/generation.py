@@ -68,30 +68,14 @@ class Generated:
 
     completions: list[Completion]
     cost: Cost
-    prefix: PrefixCache = field(repr=False)
+    prefix_cache: PrefixCache = field(repr=False)
     plan: str
 
 
 def generate(
     lm: LM,
     prompts: Sequence[str],
-    *,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    max_new_tokens: int = 64,
-    stop: Sequence[str] = ("\n",),
-    seed: int = 0,
-    rows: int = 128,
-) -> list[Completion]:
-    """The texts of `continuations`, for those who need no more."""
-    how = Decoding(temperature, top_p, max_new_tokens=max_new_tokens, stop=tuple(stop))
-    return continuations(lm, prompts, how, seed=seed, rows=rows).completions
-
-
-def continuations(
-    lm: LM,
-    prompts: Sequence[str],
-    how: Decoding,
+    how: Decoding = Decoding(),
     *,
     seed: int = 0,
     rows: int = 128,

@@ -20,6 +20,7 @@ from adaptlab import paths
 from adaptlab.engine import adapters, packaged
 from adaptlab.engine.lm import LM, RECORD, ModelNotFound
 from adaptlab.engine.packaged import PACKAGED, Packaged
+from adaptlab.files import sha256
 
 # What a model is made of. No pickles: weights come as safetensors or not at all.
 FILES = ("*.safetensors", "*.json", "*.model", "*.jinja", "merges.txt", "vocab.txt")
@@ -180,7 +181,7 @@ def _separate_pad(tokenizer: PreTrainedTokenizerBase) -> None:
 @lru_cache(maxsize=8)
 def _sha256(files: tuple[tuple[str, int, int], ...]) -> str:
     """sha256 over the contents of ``files``; size and time stamps in the key make an edited file count anew."""
-    parts = [f"{Path(path).name} {paths.sha256(Path(path))}" for path, _, _ in files]
+    parts = [f"{Path(path).name} {sha256(Path(path))}" for path, _, _ in files]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from adaptlab import paths
+from adaptlab import files, paths
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def packaged_smollm2(work: Path) -> Path:
 
 def verify(path: Path, sha256: str) -> None:
     """Refuse a file that is not, byte for byte, the one this kit was tested with."""
-    found = paths.sha256(path)
+    found = files.sha256(path)
     if found != sha256:
         raise WeightsCorrupted(
             f"{path.name}: expected sha256 {sha256}, found {found}; reinstall the package that carries it"

@@ -25,7 +25,7 @@ ROW_TOKENS = 768
 
 @dataclass(frozen=True)
 class Request:
-    """A context (prompt and question) and the continuations that compete for it."""
+    """A context (prompt and question) and the generate that compete for it."""
 
     context: str
     options: tuple[str, ...]
@@ -64,7 +64,7 @@ class Scores:
 
     options: list[tuple[OptionScore, ...]]
     cost: Cost
-    prefix: PrefixCache
+    prefix_cache: PrefixCache
     plan: str
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import httpx
 
-from adaptlab.tasks.reading import write_text
+from adaptlab.files import write_text
 from adaptlab.tasks.records import FieldError, check_text, shown
 
 CUT = "[the reply was cut off here, at the limit of tokens]"

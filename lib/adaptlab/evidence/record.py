@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from adaptlab import paths
+from adaptlab import files
 from adaptlab.engine.lm import LM
 from adaptlab.tasks.records import LabelledSet
 
@@ -150,7 +150,7 @@ def provenance(lm: LM, data: Mapping[str, Path | LabelledSet], parameters: Mappi
 
 
 def _sha256(data: Path | LabelledSet) -> str:
-    return paths.sha256(data) if isinstance(data, Path) else hashlib.sha256(repr(data).encode()).hexdigest()
+    return files.sha256(data) if isinstance(data, Path) else hashlib.sha256(repr(data).encode()).hexdigest()
 
 
 def peak_rss() -> int:

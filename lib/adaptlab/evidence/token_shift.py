@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 
-from adaptlab.engine.generation import Completion, Decoding, continuations
+from adaptlab.engine.generation import Completion, Decoding, generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import along
 from adaptlab.tasks.records import Instruction
@@ -49,7 +49,7 @@ def token_shift(
     if how.temperature:
         raise ValueError(f"the aligned answer is greedy (temperature 0); found {how.temperature}")
     prompts = [[source.prompt(item) for item in items] for source in (aligned, base)]
-    completions = continuations(aligned.lm, prompts[0], how).completions
+    completions = generate(aligned.lm, prompts[0], how).completions
     answers = [_with_first_of_end(aligned.lm, one) for one in completions]
     after, before = along(aligned.lm, prompts[0], answers), along(base.lm, prompts[1], answers)
     shared = {"model": base.lm.name, "aligned": aligned.name, "base": base.name, "seed": seed}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from adaptlab.engine.generation import generate
+from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Request, score
 from adaptlab.tasks.prompts import FORMATS
@@ -62,13 +62,8 @@ class Manner:
     def write(self, lm: LM, shown: Sequence[Sequence[Instruction]], seed: int) -> list[Draft | str]:
         """What the model writes behind the examples of each prompt."""
         prompts = [self.prompt(examples) for examples in shown]
-        how = {
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "max_new_tokens": self.max_new_tokens,
-            "stop": self.stop,
-        }
-        completions = generate(lm, prompts, **how, seed=seed, rows=len(prompts))
+        decoding = Decoding(self.temperature, self.top_p, max_new_tokens=self.max_new_tokens, stop=self.stop)
+        completions = generate(lm, prompts, decoding, seed=seed, rows=len(prompts)).completions
         return [draft for w in completions for draft in self.read(w.text, w.stopped)]
 
 
@@ -91,7 +86,7 @@ def instances(lm: LM, drafts: Sequence[Draft], seeds: Sequence[Instruction], rng
         like = labels if order[0] == "Output" else others
         told = [_instance(one, order) for one in rng.sample(like, min(INSTANCES, len(like)))]
         prompts.append("".join(told) + f"Task: {draft.instruction}\n{order[0]}:")
-    completions = generate(lm, prompts, max_new_tokens=120, stop=("\n\n", "\nTask:"))
+    completions = generate(lm, prompts, Decoding(max_new_tokens=120, stop=("\n\n", "\nTask:"))).completions
     return [
         _completed(*one) for one in zip(drafts, orders, (w.text if w.stopped else "" for w in completions), strict=True)
     ]

@@ -111,7 +111,7 @@ class OptionScores:
 
     options: list[dict[str, OptionScore]]
     cost: Cost
-    prefix: PrefixCache = EMPTY
+    prefix_cache: PrefixCache = EMPTY
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from adaptlab.engine.lm import LM
+from adaptlab.files import write_text
 from adaptlab.methods.manners import Draft, Manner, instances
 from adaptlab.tasks.curate import Curated, Reject, survival
 from adaptlab.tasks.datacard import content_hash
-from adaptlab.tasks.reading import FormatError, json_lines, write_text
+from adaptlab.tasks.reading import FormatError, json_lines
 from adaptlab.tasks.records import Instruction, shown
 from adaptlab.tasks.similarity import most_similar
 

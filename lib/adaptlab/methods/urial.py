@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from adaptlab.engine.generation import Completion, Decoding, continuations
+from adaptlab.engine.generation import Completion, Decoding, generate
 from adaptlab.methods.writing import Generator
 from adaptlab.tasks.instructions import FRAMES
 from adaptlab.tasks.prompts import FORMATS
@@ -83,7 +83,7 @@ def talk(
     for place in range(len(turns[0])):
         asked = [turn[place] for turn in turns]
         prompts = [replace(writer, shown=page).prompt(query) for page, query in zip(pages, asked, strict=True)]
-        texts = continuations(writer.lm, prompts, how, seed=writer.seed).completions
+        texts = generate(writer.lm, prompts, how, seed=writer.seed).completions
         completions = [replace(w, text=w.text.strip()) for w in texts]
         pages = [
             page + layout.turns([(query, w.text)], writer.instruction)

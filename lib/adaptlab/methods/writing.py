@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from adaptlab.engine.cache import EMPTY, PrefixCache
-from adaptlab.engine.generation import Completion, Decoding, continuations
+from adaptlab.engine.generation import Completion, Decoding, generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Cost, OptionScore, Request, score
 from adaptlab.tasks.prompts import FORMATS
@@ -22,7 +22,7 @@ class Generations:
     completions: list[Completion]
     gold: list[OptionScore]
     cost: Cost
-    prefix: PrefixCache = EMPTY
+    prefix_cache: PrefixCache = EMPTY
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Generator:
         gold = [row[0] for row in scores.options]
         if not self.writes:
             return Generations([Completion("", False)] * len(items), gold, scores.cost, scores.prefix_cache)
-        texts = continuations(self.lm, prompts, self.decoding, seed=self.seed, prefix_cache=scores.prefix_cache)
+        texts = generate(self.lm, prompts, self.decoding, seed=self.seed, prefix_cache=scores.prefix_cache)
         return Generations(texts.completions, gold, _sum(scores.cost, texts.cost), scores.prefix_cache)
 
 

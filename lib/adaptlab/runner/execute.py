@@ -15,11 +15,11 @@ import filelock
 import nbformat
 from nbformat import NotebookNode
 
-from adaptlab import paths
+from adaptlab import files, paths
+from adaptlab.files import write_text
 from adaptlab.runner import kernel, notebooks, profiles, provenance
 from adaptlab.runner.parameters import check, declared
 from adaptlab.runner.provenance import RunRecord
-from adaptlab.tasks.reading import write_text
 
 CELL_TIMEOUT = 3600
 ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # tags of the cells that papermill puts in
@@ -134,7 +134,7 @@ def _execute(
         parameters=values,
         key=key,
         output=output.name,
-        output_sha256=paths.sha256(output),
+        output_sha256=files.sha256(output),
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 2),
         git=provenance.git(),

@@ -17,8 +17,8 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from adaptlab import paths
-from adaptlab.tasks.reading import write_text
+from adaptlab import files, paths
+from adaptlab.files import write_text
 
 # A change of one of these can change a number, so it is part of the content key.
 NUMERIC_PACKAGES = ("torch", "transformers", "tokenizers", "peft", "numpy", "scipy", "statsmodels", "pandas")
@@ -79,7 +79,7 @@ def finished(output: Path, key: str) -> RunRecord | None:
         facts = json.loads(_record_path(output).read_text(encoding="utf-8"))
         facts.pop("seeds")
         record = RunRecord(**facts)
-        whole = record.key == key and record.output_sha256 == paths.sha256(output)
+        whole = record.key == key and record.output_sha256 == files.sha256(output)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None  # absent, cut off or of another version: the notebook is simply run again
     return replace(record, folder=output.parent, cached=True) if whole else None
@@ -107,7 +107,7 @@ def data_digests() -> dict[str, str]:
 def _digests(root: Path, files: Iterable[Path]) -> dict[str, str]:
     """sha256 of each file, by its path below ``root``, in order of that path."""
     named = sorted((path.relative_to(root).as_posix(), path) for path in files if path.is_file())
-    return {name: paths.sha256(path) for name, path in named}
+    return {name: files.sha256(path) for name, path in named}
 
 
 def versions(packages: tuple[str, ...] = (*PACKAGES, *RUN_PACKAGES)) -> dict[str, str]:

@@ -13,9 +13,9 @@ from uuid import uuid4
 import nbformat
 
 from adaptlab import paths
+from adaptlab.files import write_text
 from adaptlab.runner import execute, notebooks, pages, profiles, provenance
 from adaptlab.runner.provenance import RunRecord
-from adaptlab.tasks.reading import write_text
 
 FORMAT = "adaptlab report 1"
 RAN = ("prefilled", "scored", "decoded")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from adaptlab.engine.generation import Decoding, continuations
+from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.packing import TrainingExample, tokenize_with_mask
 from adaptlab.engine.scoring import Request, score
@@ -73,9 +73,7 @@ def requests(words: str, split: str, n: int, seed: int, manner: str = "plain") -
 
 def in_manner(writer: Generator, items: Sequence[Instruction]) -> list[bool]:
     """Whether each answer that the model writes is in `MANNER`, whatever it says."""
-    completions = continuations(
-        writer.lm, [writer.prompt(question(item)) for item in items], writer.decoding
-    ).completions
+    completions = generate(writer.lm, [writer.prompt(question(item)) for item in items], writer.decoding).completions
     return [one.stopped and has_style(one.text, MANNER) for one in completions]
 
 
@@ -147,7 +145,7 @@ def imitated(
         master = tune(teacher, both, replace(facts, training=longer).seeded(seed)).lm
         asked = requests(words, "train", number, seed=50 + seed)
         copied = written_by(Generator(master), asked)
-        endings = continuations(master, [f"{FACTS} {fact.stem}" for fact in world.taught], ENDING).completions
+        endings = generate(master, [f"{FACTS} {fact.stem}" for fact in world.taught], ENDING).completions
         target = [
             told(student, fact, f"{one.text}.") for fact, one in zip(world.taught, endings, strict=True) if one.text
         ]
@@ -165,6 +163,6 @@ def imitated(
 
 def written_by(writer: Generator, asked: Sequence[Instruction]) -> list[Instruction]:
     """What a model writes to requests, as records; answers that do not end, or are blank, are left out."""
-    texts = continuations(writer.lm, [writer.prompt(question(one)) for one in asked], writer.decoding).completions
+    texts = generate(writer.lm, [writer.prompt(question(one)) for one in asked], writer.decoding).completions
     pairs = zip(asked, texts, strict=True)
     return [replace(one, output=w.text.strip()) for one, w in pairs if w.stopped and w.text.strip()]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from adaptlab.engine.generation import Decoding, continuations
+from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.lm import LM
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods.tuning import FinetuneConfig, build_examples, tune
@@ -125,7 +125,7 @@ def _solved(problem: Problem, asked: str) -> Instruction:
 def _answers(writer: Generator, problems: Sequence[Problem], asked: str) -> Frame:
     """One row for each problem; ``steps``: whether any step is written down."""
     prompts = [writer.prompt(problem.question + ASKED.get(asked, "")) for problem in problems]
-    completions = continuations(writer.lm, prompts, Decoding(max_new_tokens=96)).completions
+    completions = generate(writer.lm, prompts, Decoding(max_new_tokens=96)).completions
     rows = [
         {
             "problem": problem.question,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statsmodels.stats.proportion import proportion_confint
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from adaptlab.engine.generation import generate
+from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Request, score
 from adaptlab.studymodel.corpus import LETTERS, NOISE, SO
@@ -163,7 +163,7 @@ def instruction(lm: LM, shots: int, split: str, n: int, seed: int = 0, cluster: 
     last = [instructions.request(rng, split, cluster) for _ in range(n)]
     shown = ["".join(_turn(_unlike(one, others, split)) for _ in range(shots)) for one in last]
     prompts = [page + asking(one.question) for page, one in zip(shown, last, strict=True)]
-    completions = generate(lm, prompts, max_new_tokens=40)
+    completions = generate(lm, prompts, Decoding(max_new_tokens=40)).completions
     marks = tuple(w.stopped and w.text.strip() == one.answer for w, one in zip(completions, last, strict=True))
     return Ability(f"instruction, {shots} shots" + (f", {cluster}" if cluster else ""), marks)
 
@@ -201,9 +201,12 @@ def solve(lm: LM, family: str, split: str, n: int, samples: int = SAMPLES, seed:
     rng = random.Random(f"{family} {split} {seed}")
     problems = [reasoning.FAMILIES[family](rng, split) for _ in range(n)]
     prompts = [asking(problem.question) for problem in problems]
-    greedy = [w.text if w.stopped else "" for w in generate(lm, prompts, max_new_tokens=80)]
+    greedy = [w.text if w.stopped else "" for w in generate(lm, prompts, Decoding(max_new_tokens=80)).completions]
     many = [prompt for prompt in prompts for _ in range(samples)]
-    drawn = [w.text if w.stopped else "" for w in generate(lm, many, temperature=1.0, max_new_tokens=80, seed=seed)]
+    drawn = [
+        w.text if w.stopped else ""
+        for w in generate(lm, many, Decoding(temperature=1.0, max_new_tokens=80), seed=seed).completions
+    ]
     return Solved(problems, greedy, [drawn[i * samples : (i + 1) * samples] for i in range(n)])
 
 

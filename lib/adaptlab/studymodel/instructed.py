@@ -13,7 +13,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from adaptlab.engine.adapters import Full, prepare_for_training
-from adaptlab.engine.generation import generate
+from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load, prepare
 from adaptlab.engine.packing import TrainingExample, tokenize_with_mask
@@ -85,8 +85,8 @@ def followed(lm: LM, n: int = 500, split: str = "test") -> list[Ability]:
 def _written(lm: LM, pages: Sequence[Turns]) -> list[str]:
     """The model's answer to the last query of each page; "" for one that has no end."""
     completions = generate(
-        lm, [LAYOUT.prompt("", turns[:-1], turns[-1][0]) for turns in pages], max_new_tokens=MAX_NEW_TOKENS
-    )
+        lm, [LAYOUT.prompt("", turns[:-1], turns[-1][0]) for turns in pages], Decoding(max_new_tokens=MAX_NEW_TOKENS)
+    ).completions
     return [one.text.strip() if one.stopped else "" for one in completions]
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from adaptlab.files import write_text
 from adaptlab.tasks.formats import FORMATS
-from adaptlab.tasks.reading import Aside, write_text
+from adaptlab.tasks.reading import Aside
 from adaptlab.tasks.records import FieldError, check_choice, check_text, content_key, shown
 from adaptlab.tasks.similarity import (
     Key,

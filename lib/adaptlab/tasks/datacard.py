@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from adaptlab.files import write_text
 from adaptlab.tasks.curate import Reject, plain
-from adaptlab.tasks.reading import write_text
 from adaptlab.tasks.records import FieldError, Instruction, check_text, shown
 from adaptlab.tasks.similarity import answer_of, contaminated, exact_duplicates, nearest_rouge_l, text_of, words
 

@@ -23,8 +23,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
+from adaptlab.files import write_bytes, write_text
 from adaptlab.tasks.prompts import FORMATS
-from adaptlab.tasks.reading import FormatError, Row, check_row, collect, json_lines, within, write_bytes, write_text
+from adaptlab.tasks.reading import FormatError, Row, check_row, collect, json_lines, within
 from adaptlab.tasks.records import (
     Conversation,
     FieldError,

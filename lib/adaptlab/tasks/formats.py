@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from adaptlab.files import write_text
 from adaptlab.tasks.formats_published import load_flan_cot, load_gsm8k, load_mt_bench, load_self_instruct, load_urial
 from adaptlab.tasks.reading import (
     Aside,
@@ -23,7 +24,6 @@ from adaptlab.tasks.reading import (
     json_items,
     json_lines,
     within,
-    write_text,
 )
 from adaptlab.tasks.records import (
     Conversation,

@@ -7,9 +7,7 @@ reads on; what is wrong with the file as a whole stays an error.
 """
 
 import json
-import os
 import re
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -216,22 +214,3 @@ def collect_pairs(
 def collect(path: str | Path, rows: Iterable[Row], build: Callable[[Any, str], Any], aside: Aside = None) -> tuple:
     """The records alone of `collect_pairs`."""
     return tuple(record for _, record in collect_pairs(path, rows, build, aside))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 so that `path` holds the old content or all of the new, whenever the process dies."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """As `write_text`, for what is not text."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with partial.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
