@@ -15,7 +15,7 @@ import pytest
 
 from adaptlab.engine.models import load
 from adaptlab.methods import manners
-from adaptlab.methods.manners import ALPACA, MANNERS, PAGES, SELF_INSTRUCT, Draft, instances
+from adaptlab.methods.generation_recipes import ALPACA, GENERATION_RECIPES, PAGES, SELF_INSTRUCT, Draft, instances
 from adaptlab.methods.self_instruct import ANSWERED, ASKED, NOVEL, Made, _fault, self_instruct
 from adaptlab.tasks import checking, formats, templates, words
 from adaptlab.tasks.instructions import LIST_TASKS
@@ -166,15 +166,15 @@ def test_a_turn_without_question_or_answer_comes_back_as_text(text):
     assert PAGES.read(" Copy this: a\nAnswer: a", False) == [" Copy this: a\nAnswer: a"]
 
 
-@pytest.mark.parametrize("manner", MANNERS.values(), ids=MANNERS)
-def test_a_manner_reads_what_its_own_prompt_shows(manner):
+@pytest.mark.parametrize("manner", GENERATION_RECIPES.values(), ids=GENERATION_RECIPES)
+def test_a_manner_reads_what_its_own_prompt_shows(recipe):
     """A model that goes on exactly as the prompt began is understood."""
     examples = [one for one in load_seed() if len(one.instruction.split()) < 20 and not one.input][:5]
-    page, longer = (manner.prompt(examples[:n]).rstrip() for n in (3, 5))
+    page, longer = (recipe.prompt(examples[:n]).rstrip() for n in (3, 5))
     assert longer.startswith(page)
     completions = longer.removeprefix(page)
-    completions = min((completions.split(stop)[0] for stop in manner.stop), key=len)
-    first = manner.read(completions, True)[0]
+    completions = min((completions.split(stop)[0] for stop in recipe.stop), key=len)
+    first = recipe.read(completions, True)[0]
     assert isinstance(first, Draft) and first.instruction == examples[3].instruction
     assert first.output in ("", examples[3].output)
 
@@ -208,12 +208,12 @@ def test_two_step_manners_run_and_resume(tmp_path):
 @pytest.mark.slow
 @public
 @pytest.mark.parametrize("manner", ["self-instruct", "alpaca"])
-def test_a_pretrained_model_runs_the_loop_on_the_published_seeds(tmp_path, manner):
+def test_a_pretrained_model_runs_the_loop_on_the_published_seeds(tmp_path, recipe):
     seeds = formats.load_self_instruct(PUBLIC / "self_instruct_seed_tasks.jsonl")
     model = load("smollm2-135m-instruct", device="cpu")
     how = {"wanted": 200, "prompts": 4}
-    made = self_instruct(model, seeds, MANNERS[manner], tmp_path / "log", rounds=3, **how)
+    made = self_instruct(model, seeds, GENERATION_RECIPES[recipe], tmp_path / "log", rounds=3, **how)
     print(json.dumps(made.survival))
-    again = self_instruct(model, seeds, MANNERS[manner], tmp_path / "log", rounds=3, **how)
+    again = self_instruct(model, seeds, GENERATION_RECIPES[recipe], tmp_path / "log", rounds=3, **how)
     assert made == again and made.rounds == 3 and made.survival[0]["in"] >= 10
     assert len({one.instruction for one in made.kept}) == len(made.kept)

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from scipy import stats
 
 from adaptlab.evidence.contrast import contrast_matrix
 from adaptlab.evidence.ledger import Claim, load_ledger
 from adaptlab.evidence.record import Record, html_table
-from adaptlab.evidence.stats import Interval, crossed_interval, detectable_effect, holm
+from adaptlab.evidence.stats import Interval, crossed_interval, detectable_effect
 
 LEVEL = 0.95
 POWER = 0.8
@@ -28,9 +27,8 @@ HOLDS, OPPOSITE, UNRESOLVED = "holds here", "opposite here", "not resolved"
 class Verdict:
     """What one frame says about one claim.
 
-    ``interval`` is in the unit of the claim's metric. ``p`` is two-sided: of "no effect" for
-    *greater* and *less*, of "differs by at least the margin" (two one-sided tests) for *same*.
-    ``marks`` tells that the metric is right/wrong, so that effects read as percentage points.
+    ``interval`` is in the unit of the claim's metric. ``marks`` tells that the metric is right/wrong, so that effects
+    read as percentage points.
     """
 
     claim: Claim
@@ -49,11 +47,9 @@ class Verdict:
         return detectable_effect(self.interval.se, self.interval.df, self.interval.level, POWER)
 
     @property
-    def p(self) -> float:
-        """t test of the claim's null hypothesis with the interval's standard error."""
-        effect, se, df = self.interval.estimate, self.interval.se, self.interval.df
-        reach = abs(effect) if self.claim.margin is None else self.claim.margin - abs(effect)
-        return float(min(1.0, 2 * stats.t.sf(reach / se, df)))
+    def reach(self) -> float | None:
+        """The largest effect that the metric's scale allows, where it has one."""
+        return max(map(abs, self.claim.reach)) if self.marks else None
 
     def __str__(self) -> str:
         return str(Verdicts([self]))
@@ -65,11 +61,8 @@ class Verdict:
 
 
 class Verdicts:
-    """Several verdicts as one table; p-values are corrected (Holm) over exactly these claims.
-
-    Displays as text (one line a claim, no floats), as HTML, and as a record of kind ``claims``.
-    The correction is information beside the verdict: the rule stays the interval.
-    """
+    """Several verdicts on one model as one table, which displays as text (one line a claim, no floats), as HTML, and as
+    a record of kind ``claims``."""
 
     def __init__(self, verdicts: Iterable[Verdict]) -> None:
         self.verdicts = tuple(verdicts)
@@ -90,8 +83,7 @@ class Verdicts:
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """One plain-JSON row a claim; numbers that are not finite (nothing could be said) are None."""
-        adjusted = holm([v.p for v in self.verdicts])
-        return [_row(v, p) for v, p in zip(self.verdicts, adjusted, strict=True)]
+        return [_row(verdict) for verdict in self.verdicts]
 
     def __repr__(self) -> str:
         ids, words = (max(map(len, column)) for column in zip(*map(_names, self.verdicts), strict=True))
@@ -108,7 +100,6 @@ class Verdicts:
             "Effect [95 % interval]",
             "Verdict",
             "Smallest effect we could have seen",
-            "Holm p",
             "Items × seeds",
         )
         cells = [_html_cells(v, row) for v, row in zip(self.verdicts, self.rows, strict=True)]
@@ -153,7 +144,7 @@ def claim(id: str, frame: pd.DataFrame, *, ledger: Path | None = None) -> Verdic
 
 
 def claims(ids: Iterable[str], frame: pd.DataFrame, *, ledger: Path | None = None) -> Verdicts:
-    """Test several claims on one frame: `claim` for each, as one table with Holm-corrected p-values."""
+    """Test several claims on one frame: `claim` for each, as one table."""
     return Verdicts([claim(id, frame, ledger=ledger) for id in ids])
 
 
@@ -172,7 +163,7 @@ def _names(verdict: Verdict) -> tuple[str, str]:
     return verdict.claim.id, verdict.verdict
 
 
-def _row(verdict: Verdict, adjusted: float) -> dict[str, Any]:
+def _row(verdict: Verdict) -> dict[str, Any]:
     entry, interval = verdict.claim, verdict.interval
     fields = ("id", "sentence", "paper", "place", "predicted", "margin", "metric", "refuted_by")
     return {name: getattr(entry, name) for name in fields} | {
@@ -181,8 +172,7 @@ def _row(verdict: Verdict, adjusted: float) -> dict[str, Any]:
         "low": _plain(interval.low),
         "high": _plain(interval.high),
         "detectable": _plain(verdict.detectable),
-        "p": _plain(verdict.p),
-        "p_holm": _plain(adjusted),
+        "reach": verdict.reach,
         "points": verdict.marks,
         "n_items": interval.n_items,
         "n_seeds": interval.n_seeds,
@@ -196,6 +186,8 @@ def _plain(number: float) -> float | None:
 def _html_cells(verdict: Verdict, row: dict[str, Any]) -> list[str]:
     entry = verdict.claim
     seen = _quantity(verdict, row["detectable"], "")
+    if verdict.reach is not None and verdict.detectable > verdict.reach:
+        seen = "none: more items or seeds are needed"
     inside = "" if entry.margin is None else f" (within {_quantity(verdict, entry.margin, '')})"
     low, high = (_quantity(verdict, row[name], unit=False) for name in ("low", "high"))
     return [
@@ -205,7 +197,6 @@ def _html_cells(verdict: Verdict, row: dict[str, Any]) -> list[str]:
         f"{_quantity(verdict, row['effect'])} [{low}, {high}]",
         verdict.verdict,
         seen,
-        "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}",
         f"{row['n_items']} × {row['n_seeds']}",
     ]
 

@@ -1,19 +1,23 @@
-"""The one road from a method to numbers: every method answers the same items and yields one row per item."""
+"""From methods to numbers: every method answers the same items; every experiment is a grid over its conditions."""
 
+import dataclasses
+import itertools
 import math
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import pandas as pd
 
 from adaptlab.engine.cache import EMPTY, PrefixCache
 from adaptlab.engine.generation import Completion
-from adaptlab.engine.scoring import Cost, OptionScore
-from adaptlab.methods.prompting import OptionScores
-from adaptlab.methods.writing import Generations
-from adaptlab.tasks.records import Instruction, Labelled
-from adaptlab.tasks.sets import right
+from adaptlab.engine.scoring import OptionScore
+from adaptlab.methods.answering import Generations, Generator, OptionScores
+from adaptlab.methods.urial import converse
+from adaptlab.tasks.records import Conversation, Instruction, Labelled
+from adaptlab.tasks.sets import answers, right
 
+Frame = pd.DataFrame
+TOKENS = ("prefilled", "cached", "scored", "decoded", "trained", "naive")  # the cost columns, and `seconds`
 NORMALISE = {
     "sum": lambda option: option.logprob,
     "token": lambda option: option.logprob / option.tokens,
@@ -33,54 +37,29 @@ class Method(Protocol):
 
 
 def evaluate(
-    method: Method,
-    items: Sequence[Labelled] | Sequence[Instruction],
-    *,
-    study: str,
-    seed: int,
-    by: str = "sum",
-    prefix_cache: PrefixCache = EMPTY,
-    **conditions,
-) -> tuple[pd.DataFrame, PrefixCache]:
-    """Let ``method`` answer ``items``; return one row per item, and the prefix for a longer prompt to reuse.
+    method: Method, items: Sequence, *, by: str = "sum", prefix_cache: PrefixCache = EMPTY
+) -> tuple[Frame, PrefixCache]:
+    """Let ``method`` answer ``items``; return one row per item, and the prefix cache for a longer prompt.
 
-    ``by``: options compete on their ``sum`` of log-probabilities, or on it per ``token`` or ``byte``; written answers
-    do not compete. ``gold_prob`` is the gold option's share among the options, or the probability of the right text.
-    ``conditions`` become columns. Cost columns are spread evenly over the items, so that their sums are totals.
+    ``by``: options compete on their ``sum`` of log-probabilities, or on it per ``token`` or ``byte``; completions do
+    not compete. ``gold_prob`` is the gold option's share among the options, or the probability of the right text.
+    Cost columns are spread evenly over the items, so that their sums are totals.
     """
     if by not in NORMALISE:
         raise ValueError(f"by must be one of {list(NORMALISE)}, not {by!r}")
-    answers = method.answer(items, prefix_cache=prefix_cache)
-    shared = {
-        "study": study,
-        "model": method.model,
-        "method": method.name,
-        "shots": method.shots,
-        "seed": seed,
-        **conditions,
-    }
-    if isinstance(answers, Generations):
-        pairs = zip(items, answers.completions, answers.gold, strict=True)
-        rows = [shared | _written_row(*pair) for pair in pairs]
+    found = method.answer(items, prefix_cache=prefix_cache)
+    if isinstance(found, Generations):
+        rows = [_completion_row(*row) for row in zip(items, found.completions, found.gold, strict=True)]
     else:
-        rows = [shared | _row(item, options, by) for item, options in zip(items, answers.options, strict=True)]
-    spent = {name: value / len(items) for name, value in _spent(answers.cost).items()}
-    return pd.DataFrame(rows).assign(**spent), answers.prefix_cache
+        rows = [_option_row(item, options, by) for item, options in zip(items, found.options, strict=True)]
+    frame = pd.DataFrame(rows, columns=list(rows[0]) if rows else None)
+    for place, (name, value) in enumerate((("model", method.model), ("method", method.name), ("shots", method.shots))):
+        frame.insert(place, name, value)
+    spent = {name: getattr(found.cost, name) / max(1, len(items)) for name in (*TOKENS, "seconds")}
+    return frame.assign(**spent), found.prefix_cache
 
 
-def _spent(cost: Cost) -> dict[str, float]:
-    return {
-        "prefilled": cost.prefilled,
-        "cached": cost.cached,
-        "scored": cost.scored,
-        "decoded": cost.decoded,
-        "trained": cost.trained,
-        "naive": cost.naive,
-        "seconds": cost.seconds,
-    }
-
-
-def _row(item: Labelled, options: dict[str, OptionScore], by: str) -> dict[str, object]:
+def _option_row(item: Labelled, options: Mapping[str, OptionScore], by: str) -> dict[str, Any]:
     strength = {label: NORMALISE[by](option) for label, option in options.items()}
     choice = max(strength, key=strength.get)
     top = max(strength.values())
@@ -98,17 +77,113 @@ def _row(item: Labelled, options: dict[str, OptionScore], by: str) -> dict[str, 
     }
 
 
-def _written_row(item: Instruction, completions: Completion, gold: OptionScore) -> dict[str, object]:
-    """A written answer is right where it has ended and says what is asked, in any manner (`open_sets.right`); where
-    nothing was written, ``correct`` is missing."""
-    asked = bool(completions.tokens)
+def _completion_row(item: Instruction, completion: Completion, gold: OptionScore) -> dict[str, Any]:
+    """A completion is correct where it has ended and says what is asked, in any response style (`sets.right`); where
+    nothing was generated, ``correct`` is missing."""
+    generated = bool(completion.tokens)
     return {
         "item": item.id,
         "gold": item.output,
         "choice": "",
-        "correct": completions.stopped and right(item, completions.text) if asked else math.nan,
+        "correct": completion.stopped and right(item, completion.text) if generated else math.nan,
         "gold_logprob": gold.logprob,
         "token_logprob": gold.logprob / gold.tokens,
         "gold_prob": math.exp(gold.logprob),
-        "output": completions.text,
+        "output": completion.text,
     }
+
+
+def evaluate_turns(generator: Generator, conversations: Sequence[Conversation]) -> Frame:
+    """What a model answers in each turn of the conversations: one row a turn, correct if it gives the reference.
+
+    The second turn is about the model's own first answer, the reference about a right one: as in MT-Bench, an error in
+    the first turn is carried on.
+    """
+    shared = {"model": generator.model, "method": generator.name, "shots": generator.shots}
+    return pd.DataFrame(
+        shared
+        | {"turn": turn, "item": one.id, "gold": one.references[turn - 1], "output": completion.text}
+        | {"correct": completion.stopped and completion.text in answers(one.references[turn - 1])}
+        for turn, completions in enumerate(converse(generator, conversations), start=1)
+        for one, completion in zip(conversations, completions, strict=True)
+    )
+
+
+def grid(
+    make: Callable[..., Any],
+    items: Sequence | Callable[..., Sequence],
+    *,
+    nested: str | Sequence[str] = (),
+    measure: Callable[[Any, Sequence], Frame] | None = None,
+    **axes: Sequence,
+) -> Frame:
+    """The one loop of every experiment: for each combination of the values of ``axes``, among them ``seed``, make a
+    method, let it answer the items, and stack the rows; every axis becomes a column.
+
+    ``make(**cell)`` gives a method, or a pair of a method and a dict of further columns. ``items``: the same for all
+    cells, or a function of the cell. ``nested``: the innermost axes, along which prompts share their beginnings; each
+    reuses the prefix cache of the one before. ``measure(method, items)`` gives the rows, if `evaluate` is not meant.
+    A cell whose untrained method and items equal those of an earlier cell (no demonstrations, another seed) is not
+    evaluated again: its rows are copied, at no cost. Raises ValueError for an axis that is empty, or that names a value
+    twice.
+    """
+    inner = [nested] if isinstance(nested, str) else list(nested)
+    _check_axes(axes, inner)
+    outer = [name for name in axes if name not in inner]
+    frames: list[Frame] = []
+    known: list[_Cell] = []
+    for values in itertools.product(*(axes[name] for name in outer)):
+        prefix = EMPTY
+        for more in itertools.product(*(axes[name] for name in inner)):
+            cell = dict(zip((*outer, *inner), (*values, *more), strict=True))
+            found = _evaluated(make(**cell), items(**cell) if callable(items) else items, measure, prefix, known)
+            prefix = found.prefix_cache
+            frames.append(found.frame.assign(**{name: [value] * len(found.frame) for name, value in cell.items()}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _check_axes(axes: Mapping[str, Sequence], inner: Sequence[str]) -> None:
+    for name in ("seed", *inner):
+        if name not in axes:
+            raise ValueError(f"a grid needs the axis {name!r}; axes: {', '.join(axes) or 'none'}")
+    for name, values in axes.items():
+        if isinstance(values, str) or not len(values) or any(v in values[:i] for i, v in enumerate(values)):
+            raise ValueError(f"{name} must name at least one value, none of them twice; found {values!r}")
+
+
+@dataclasses.dataclass
+class _Cell:
+    """A method that was evaluated, on which items, and what came of it."""
+
+    method: Any
+    items: Sequence
+    frame: Frame
+    prefix_cache: PrefixCache = EMPTY
+
+
+def _evaluated(made: Any, items: Sequence, measure: Callable | None, prefix: PrefixCache, known: list[_Cell]) -> _Cell:
+    method, columns = made if isinstance(made, tuple) else (made, {})
+    for cell in known:
+        if method == cell.method and (items is cell.items or items == cell.items):
+            free = {name: 0 for name in (*TOKENS, "seconds") if name in cell.frame}
+            return dataclasses.replace(cell, frame=cell.frame.assign(**free, **columns))
+    if measure:
+        found = _Cell(method, items, measure(method, items))
+    else:
+        found = _Cell(method, items, *evaluate(method, items, prefix_cache=prefix))
+    # A tuned model is not kept: none is made twice, and each holds its own weights.
+    if dataclasses.is_dataclass(method) and getattr(method, "trained", None) is None:
+        known.append(found)
+    return dataclasses.replace(found, frame=found.frame.assign(**columns))
+
+
+def align_items(frames: Mapping[str, Frame]) -> Frame:
+    """Frames of several tasks as one with the column ``task``; items are named by their place among the items of their
+    task, so that a claim can compare tasks."""
+    return pd.concat(
+        [
+            frame.assign(task=task, item="item " + (frame["item"].factorize()[0] + 1).astype(str))
+            for task, frame in frames.items()
+        ],
+        ignore_index=True,
+    )

@@ -2,13 +2,15 @@
 
 import datetime
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+import pandas as pd
 
+from adaptlab.files import Mapping, YamlError, read_yaml
 from adaptlab.paths import DATA
 
 LEDGER = DATA / "claims.yaml"
@@ -72,12 +74,19 @@ def load_ledger(path: Path | None = None) -> dict[str, Claim]:
     return dict(_read(path.name, path.read_bytes()))
 
 
+def predictions(ids: Sequence[str]) -> pd.DataFrame:
+    """What the ledger predicted of these claims before any result, to bet on: columns claim, predicted, sentence."""
+    ledger = load_ledger()
+    rows = [(id, ledger[id].predicted, ledger[id].sentence) for id in ids]
+    return pd.DataFrame(rows, columns=["claim", "predicted", "sentence"])
+
+
 @lru_cache(maxsize=4)  # a notebook asks for it at every claim, and YAML takes a tenth of a second
 def _read(file: str, content: bytes) -> dict[str, Claim]:
     try:
-        entries = yaml.load(content.decode(), Loader=_StrictLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LedgerError(f"{file}: not readable as YAML in UTF-8: {error}") from error
+        entries = read_yaml(content)
+    except YamlError as error:
+        raise LedgerError(f"{file}:{error.line}: {error}") from error
     if not isinstance(entries, list) or not entries:
         raise LedgerError(f"{file}: expected a list of claims, got {type(entries).__name__}")
     ledger: dict[str, Claim] = {}
@@ -89,30 +98,6 @@ def _read(file: str, content: bytes) -> dict[str, Claim]:
     return ledger
 
 
-class _Mapping(dict):
-    """A YAML mapping that remembers the line on which it starts."""
-
-    line: int
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys without a word; here that is an error."""
-
-    def mapping(self, node: yaml.MappingNode) -> _Mapping:
-        made, seen = _Mapping(), [self.construct_object(key) for key, _ in node.value]
-        repeated = {str(key) for key in seen if seen.count(key) > 1}
-        if repeated:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key used twice: {', '.join(sorted(repeated))}", node.start_mark
-            )
-        made.update(self.construct_mapping(node, deep=True))
-        made.line = node.start_mark.line + 1
-        return made
-
-
-_StrictLoader.add_constructor("tag:yaml.org,2002:map", _StrictLoader.mapping)
-
-
 @dataclass(frozen=True)
 class _Entry:
     """One claim as it stands in the file, with what an error message needs."""
@@ -122,7 +107,7 @@ class _Entry:
     raw: Any
 
     def claim(self) -> Claim:
-        if not isinstance(self.raw, _Mapping):
+        if not isinstance(self.raw, Mapping):
             raise LedgerError(f"{self.file}: claim number {self.number} is not a mapping with the keys {_ALLOWED}")
         self._check_keys(self.raw, _REQUIRED, _ALLOWED, "")
         for field in _TEXTS:

@@ -12,8 +12,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
-from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 Bounds = tuple[float, float]
@@ -111,25 +109,46 @@ def crossed_interval(
     return Interval(mean, low, high, level, n_items, n_seeds, "crossed", se, df)
 
 
-def mcnemar_exact(a: ArrayLike, b: ArrayLike) -> float:
-    """Two-sided exact McNemar p-value for two lists of right/wrong marks on the same items."""
-    first, second = np.asarray(a), np.asarray(b)
-    if first.shape != second.shape or first.ndim != 1:
-        raise ValueError(f"mcnemar_exact needs two lists of equal length, got shapes {first.shape} and {second.shape}")
-    if not np.isin(np.concatenate([first, second]), (0, 1)).all():
-        raise ValueError("mcnemar_exact needs right/wrong marks: every value must be True/False or 1/0")
-    first, second = first.astype(bool), second.astype(bool)
-    table = [[np.sum(x & y) for y in (second, ~second)] for x in (first, ~first)]
-    return float(mcnemar(np.array(table), exact=True).pvalue)
+def summary(data: pd.DataFrame, by: str | Sequence[str], y: str = "correct", *, complete: bool = False) -> pd.DataFrame:
+    """Mean of ``y`` with its 95 % interval for each combination of the columns ``by``, in the order of appearance:
+    columns ``mean, low, high, n_items, n_seeds``.
+
+    Where every seed met every item once, the interval counts seeds and items as samples (`crossed_interval`). Where
+    not, as with the tokens of answers of different lengths, each item is averaged over what it has, and items alone
+    count; ``complete`` refuses that. A group with a single item has no interval and is left out. Raises ValueError for
+    a missing column, for no rows, and for missing values of ``y``.
+    """
+    keys = [by] if isinstance(by, str) else list(by)
+    require(data, *keys, y, "seed", "item")
+    rows = []
+    for values, group in data.groupby(keys, sort=False, observed=True):
+        where = ", ".join(f"{key}={value}" for key, value in zip(keys, values, strict=True))
+        table = group.pivot_table(index="seed", columns="item", values=y, aggfunc=["mean", "size"], observed=True)
+        once = (table["size"] == 1).all(axis=None)
+        if group[y].isna().any() or (complete and not once):
+            gaps = table["mean"].isna().to_numpy().sum()
+            raise ValueError(
+                f"no interval for {y} at {where}: {gaps} of {table['mean'].size} (seed, item) cells have none"
+            )
+        if table["mean"].shape[1] < 2:
+            continue
+        if once:
+            bounds = (0.0, 1.0) if group[y].isin((0, 1)).all() else None
+            interval = crossed_interval(table["mean"].to_numpy(float), bounds=bounds)
+        else:
+            interval = paired_bootstrap(table["mean"].mean(axis=0).to_numpy(float))
+        numbers = (interval.estimate, interval.low, interval.high)
+        rows.append((*values, *numbers, group["item"].nunique(), group["seed"].nunique()))
+    return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high", "n_items", "n_seeds"])
 
 
-def holm(pvalues: Sequence[float]) -> list[float]:
-    """Holm-adjusted p-values (Holm 1979), in the order given: for several claims tested together."""
-    if len(pvalues) == 0:
-        return []
-    if not all(0 <= p <= 1 for p in pvalues):
-        raise ValueError(f"p-values must lie in 0..1, got {list(pvalues)}")
-    return [float(p) for p in multipletests(pvalues, method="holm")[1]]
+def require(data: pd.DataFrame, *columns: str) -> None:
+    """Raise ValueError unless the data has these columns, and rows."""
+    missing = [column for column in columns if column not in data]
+    if missing:
+        raise ValueError(f"the data has no column {missing[0]!r}; columns: {', '.join(map(str, data.columns))}")
+    if data.empty:
+        raise ValueError("the data has no rows: nothing to draw")
 
 
 def proportion_interval(k: int, n: int, level: float = 0.95) -> Interval:
@@ -208,59 +227,3 @@ def _satterthwaite(squares: np.ndarray, dfs: np.ndarray) -> tuple[float, float]:
     variance = float(weights @ squares)
     df = variance**2 / float(np.sum((weights * squares) ** 2 / dfs))
     return variance, df
-
-
-SOURCES = ("draw", "order", "item", "draw x item", "rest")
-
-
-def order_variance(frame: pd.DataFrame, metric: str = "gold_prob") -> pd.DataFrame:
-    """For each draw of demonstrations, item and number of shots: the unbiased variance of ``metric`` over orders.
-
-    The result has one row for each (model, shots, seed, item) with the column ``order_variance``, for claims.
-    """
-    if frame.order.nunique() < 2:
-        raise ValueError("one order has no variance: the frame needs at least two values of 'order'")
-    keys = [k for k in ("model", "task", "labels", "answers", "format", "shots", "seed", "item") if k in frame]
-    if frame.duplicated([*keys, "order"]).any():
-        raise ValueError(f"several rows for one order: {', '.join(keys)} do not tell them apart")
-    return frame.groupby(keys, sort=False)[metric].var(ddof=1).rename("order_variance").reset_index()
-
-
-def components(frame: pd.DataFrame, metric: str = "gold_prob") -> pd.Series:
-    """Variance components of ``metric`` by source, for one number of shots: `estimates`, those below zero as zero.
-
-    Raises ValueError unless every draw has the same number of orders, two or more, and every order meets every item.
-    """
-    table = frame.pivot_table(index=["seed", "order"], columns="item", values=metric, aggfunc=["size", "mean"])
-    values, counts = table["mean"].to_numpy(float), table["size"].to_numpy(float)
-    draws, items = frame.seed.nunique(), frame.item.nunique()
-    orders = len(values) // draws
-    if draws < 2 or orders < 2 or items < 2 or len(values) != draws * orders or not (counts == 1).all():
-        raise ValueError("needs two or more draws, as many orders in each, and every item once in every order")
-    return estimates(values.reshape(draws, orders, items)).clip(lower=0)
-
-
-def estimates(y: np.ndarray) -> pd.Series:
-    """Unbiased variance components of ``y`` [draws, orders, items]: orders are nested in draws, items cross both.
-
-    Mean squares are equated with their expectations (Searle, Casella & McCulloch 1992, chapter 4). ``rest`` holds
-    order x item.
-    """
-    draws, orders, items = y.shape
-    grand, cells = y.mean(), y.mean(axis=1)
-    by_draw, by_order, by_item = y.mean(axis=(1, 2)), y.mean(axis=2), y.mean(axis=(0, 1))
-    inner = cells - by_draw[:, None] - by_item[None, :] + grand
-    rest = y - by_order[:, :, None] - cells[:, None, :] + by_draw[:, None, None]
-    ms_draw = orders * items * ((by_draw - grand) ** 2).sum() / (draws - 1)
-    ms_order = items * ((by_order - by_draw[:, None]) ** 2).sum() / (draws * (orders - 1))
-    ms_item = draws * orders * ((by_item - grand) ** 2).sum() / (items - 1)
-    ms_inner = orders * (inner**2).sum() / ((draws - 1) * (items - 1))
-    ms_rest = (rest**2).sum() / (draws * (orders - 1) * (items - 1))
-    found = (
-        (ms_draw - ms_order - ms_inner + ms_rest) / (orders * items),
-        (ms_order - ms_rest) / items,
-        (ms_item - ms_inner) / (draws * orders),
-        (ms_inner - ms_rest) / orders,
-        ms_rest,
-    )
-    return pd.Series(found, index=SOURCES, name="variance")

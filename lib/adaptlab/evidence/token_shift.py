@@ -1,21 +1,20 @@
 """How far does a way to align a model move its next-token distributions?
 
-Token-distribution shift (Lin et al. 2023, arXiv 2312.01552, section 2.1): the aligned source answers greedily; at every
-token of that answer, the base source is asked how it ranks the token. *Unshifted*: its own first choice; *marginal*:
-among its first three; *shifted*: below. A source is any model behind any prompt: base against base with demonstrations,
-or base against its tuned copy. The base follows the aligned answer all along, so this tells nothing about where it
-would have gone by itself.
+Token-distribution shift (Lin et al. 2023, arXiv 2312.01552, section 2.1): the aligned model answers greedily; at every
+token of that answer, the base is asked how it ranks the token. *Unshifted*: its own first choice; *marginal*: among its
+first three; *shifted*: below. Both are models with prompts: a base with demonstrations and without, or a tuned copy and
+its base. The base follows the aligned answer all along, so this tells nothing about where it would have gone by itself.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import pandas as pd
 import torch
 
-from adaptlab.engine.generation import Completion, Decoding, generate
+from adaptlab.engine.generation import Completion, generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import along
+from adaptlab.methods.answering import Generator
 from adaptlab.tasks.records import Instruction
 
 SHIFTS = ("unshifted", "marginal", "shifted")
@@ -23,50 +22,38 @@ PARTS = ("first", "middle", "last")  # of an answer
 MARGINAL = 3  # ranks up to this one
 
 
-@dataclass(frozen=True)
-class Source:
-    """A model, and what makes a prompt of an item for it."""
-
-    name: str
-    lm: LM
-    prompt: Callable[[Instruction], str]
-
-
-def token_shift(
-    aligned: Source, base: Source, items: Sequence[Instruction], how: Decoding, *, seed: int = 0
-) -> pd.DataFrame:
+def token_shift(aligned: Generator, base: Generator, items: Sequence[Instruction]) -> pd.DataFrame:
     """One row for each token of each aligned answer, up to and with the first one that belongs to its end.
 
-    ``rank`` (1 is the base's first choice), ``kind``, ``base_prob``, ``kl``: KL(aligned || base) in nats, the direction
-    chosen here, as the paper does not tell its own; ``place`` counts from 0, ``part`` is first, middle or last. Where a
-    layout ends answers with several tokens, the first of them is the decision, and what follows is forced. ``ended`` is
-    False for answers that were cut off: their last token is a middle one.
+    ``rank`` (1 is the base's first choice), ``shift`` (one of `SHIFTS`), ``base_prob``, ``kl``: KL(aligned || base) in
+    nats, the direction chosen here, as the paper does not tell its own; ``position`` counts from 0, ``part`` is first,
+    middle or last. Where a prompt format ends answers with several tokens, the first of them is the decision, and what
+    follows is forced. ``ended`` is False for answers that were cut off: their last token is a middle one.
 
-    Raises ValueError where the two do not share their tokens, or ``how`` is not greedy.
+    Raises ValueError where the two do not share their tokens, or the aligned model does not decode greedily.
     """
     if aligned.lm.tokenizer.get_vocab() != base.lm.tokenizer.get_vocab():
         raise ValueError(f"{aligned.lm.name} and {base.lm.name} read different tokens: ranks cannot be compared")
-    if how.temperature:
-        raise ValueError(f"the aligned answer is greedy (temperature 0); found {how.temperature}")
-    prompts = [[source.prompt(item) for item in items] for source in (aligned, base)]
-    completions = generate(aligned.lm, prompts[0], how).completions
+    if aligned.decoding.temperature:
+        raise ValueError(f"the aligned answer is greedy (temperature 0); found {aligned.decoding.temperature}")
+    prompts = [[generator.prompt(item.query) for item in items] for generator in (aligned, base)]
+    completions = generate(aligned.lm, prompts[0], aligned.decoding).completions
     answers = [_with_first_of_end(aligned.lm, one) for one in completions]
     after, before = along(aligned.lm, prompts[0], answers), along(base.lm, prompts[1], answers)
-    shared = {"model": base.lm.name, "aligned": aligned.name, "base": base.name, "seed": seed}
     rows = []
     for item, one, answer, p, q in zip(items, completions, answers, after, before, strict=True):
-        facts = shared | {"item": item.id, "ended": one.stopped}
+        facts = {"model": base.model, "method": aligned.name, "item": item.id, "ended": one.stopped}
         rows += [facts | row for row in _rows(aligned.lm, answer, one.stopped, p, q)]
     return pd.DataFrame(rows)
 
 
-def _with_first_of_end(lm: LM, completions: Completion) -> tuple[int, ...]:
+def _with_first_of_end(lm: LM, completion: Completion) -> tuple[int, ...]:
     """The tokens of an answer and, where it has ended, the first one behind its last visible sign."""
-    said = completions.text.rstrip()
-    for n in range(len(completions.tokens)):
-        if len(lm.tokenizer.decode(completions.tokens[:n], skip_special_tokens=True).rstrip()) >= len(said):
-            return completions.tokens[: n + 1]
-    return completions.tokens
+    said = completion.text.rstrip()
+    for n in range(len(completion.tokens)):
+        if len(lm.tokenizer.decode(completion.tokens[:n], skip_special_tokens=True).rstrip()) >= len(said):
+            return completion.tokens[: n + 1]
+    return completion.tokens
 
 
 def _rows(lm: LM, answer: Sequence[int], ended: bool, p: torch.Tensor, q: torch.Tensor) -> list[dict[str, object]]:
@@ -77,11 +64,11 @@ def _rows(lm: LM, answer: Sequence[int], ended: bool, p: torch.Tensor, q: torch.
     last = len(answer) - 1 if ended else None
     return [
         {
-            "place": place,
+            "position": place,
             "part": "last" if place == last else "middle" if place else "first",
             "token": lm.tokenizer.decode([token]),
             "rank": int(rank),
-            "kind": SHIFTS[(rank > 1) + (rank > MARGINAL)],
+            "shift": SHIFTS[(rank > 1) + (rank > MARGINAL)],
             "base_prob": float(c.exp()),
             "kl": float(k),
         }

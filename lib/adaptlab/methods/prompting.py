@@ -1,84 +1,55 @@
-"""In-context learning: demonstrations, prompt formats, and a model that answers from its prompt alone."""
+"""How prompts are made: which demonstrations they hold, what the classes are called, and how all of it is laid out."""
 
+import itertools
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from adaptlab.engine.cache import EMPTY, PrefixCache
-from adaptlab.engine.lm import LM
-from adaptlab.engine.scoring import Cost, OptionScore, Request, score
 from adaptlab.tasks.prompts import FORMATS
-from adaptlab.tasks.records import Demonstration, Labelled
+from adaptlab.tasks.records import Demonstration, FieldError, Labelled, LabelledSet, check_choice
+from adaptlab.tasks.worlds import Document, Item
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LABEL_MAPPINGS = ("letters", "words", "shuffled-letters", "shuffled-words")
 SHIFTED = ("shifted-letters", "shifted-words")
+CHAT = "chat"  # the tokenizer's own chat template, beside the formats of `prompts.FORMATS`
+FEW = 6  # demonstrations whose orders are few enough to list
 
 
-CHAT = "chat"
+def check_format(prompt_format: str, chat: bool = False) -> str:
+    """The name itself, if there is a prompt format of this name. Raises FieldError (a ValueError) that lists them."""
+    return check_choice("prompt_format", prompt_format, (*FORMATS, CHAT) if chat else tuple(FORMATS))
 
 
 def render(
-    style: str,
+    prompt_format: str,
     instruction: str,
     demonstrations: Sequence[Demonstration],
     query: str,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> str:
-    """The prompt up to where the answer begins. A longer list of demonstrations only appends to a shorter one's
-    prompt, so that their computation can be shared.
+    """The prompt up to where the answer begins. A longer list of demonstrations only appends to the prompt of a
+    shorter one, so that their computation can be shared.
 
-    ``style``: a key of `FORMATS`, or ``chat`` for the tokenizer's own chat template. Raises ValueError for another.
+    ``prompt_format``: a key of `prompts.FORMATS`, or ``chat`` for the tokenizer's own chat template. Raises ValueError
+    for another, and for ``chat`` with a tokenizer that has no template.
     """
-    if style == CHAT:
-        return _render_chat(instruction, demonstrations, query, tokenizer)
-    if style not in FORMATS:
-        raise ValueError(f"format must be one of {[*FORMATS, CHAT]}, not {style!r}")
-    return FORMATS[style].prompt(instruction, demonstrations, query)
-
-
-def _render_chat(
-    instruction: str, demonstrations: Sequence[Demonstration], query: str, tokenizer: PreTrainedTokenizerBase
-) -> str:
-    if not tokenizer.chat_template:
+    if check_format(prompt_format, chat=True) != CHAT:
+        return FORMATS[prompt_format].prompt(instruction, demonstrations, query)
+    if not tokenizer or not tokenizer.chat_template:
         raise ValueError(f"this tokenizer has no chat template (a base model?); use one of {list(FORMATS)}")
     messages = [{"role": "system", "content": instruction}]
-    for d in demonstrations:
-        messages += [{"role": "user", "content": d.query}, {"role": "assistant", "content": d.answer}]
+    for one in demonstrations:
+        messages += [{"role": "user", "content": one.query}, {"role": "assistant", "content": one.answer}]
     messages.append({"role": "user", "content": query})
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    # A template may write the BOS that the tokenizer will put in front as well: two of them shift every score.
-    bos = tokenizer.bos_token
-    adds_bos = tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]
-    return text.removeprefix(bos) if bos and adds_bos else text
-
-
-def draw(pool: Sequence[Labelled], k: int, seed: int) -> list[Labelled]:
-    """``k`` demonstrations in rounds, each round one item of every class in random order.
-
-    The draw for a smaller ``k`` is the beginning of the draw for a larger one, and never more than one item from
-    balance. Raises ValueError where the pool is too small.
-    """
-    rng = random.Random(f"demonstrations {seed}")
-    classes: dict[str, list[Labelled]] = {}
-    for item in pool:
-        classes.setdefault(item.label, []).append(item)
-    rounds = min(map(len, classes.values()))
-    if k > rounds * len(classes):
-        raise ValueError(f"cannot draw {k} balanced demonstrations: the pool holds {rounds} of its rarest class")
-    shuffled = [rng.sample(items, rounds) for items in classes.values()]
-    drawn = []
-    for one_of_each in zip(*shuffled, strict=True):
-        drawn += rng.sample(one_of_each, len(one_of_each))
-    return drawn[:k]
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
 
 def name_labels(labels: Sequence[str], label_mapping: str, seed: int) -> dict[str, str]:
-    """What each class is called in the prompt: its own word, or a letter that a seed hands out."""
-    if label_mapping not in LABEL_MAPPINGS + SHIFTED:
-        raise ValueError(f"labels must be among {LABEL_MAPPINGS + SHIFTED}, not {label_mapping!r}")
+    """The label names: each class's own word, or a letter that the seed hands out."""
+    check_choice("label_mapping", label_mapping, LABEL_MAPPINGS + SHIFTED)
     if label_mapping.endswith("words"):
         return {label: label for label in labels}
     letters = random.Random(f"letters {seed}").sample(LETTERS[: len(labels)], len(labels))
@@ -86,14 +57,14 @@ def name_labels(labels: Sequence[str], label_mapping: str, seed: int) -> dict[st
 
 
 def demonstrate(
-    items: Sequence[Labelled], label_names: dict[str, str], label_mapping: str, seed: int
+    items: Sequence[Labelled], label_names: Mapping[str, str], label_mapping: str, seed: int
 ) -> tuple[Demonstration, ...]:
-    """Items with their classes' names; for a ``shuffled-`` labelling, names are permuted within each round.
+    """Items with the names of their labels; with a ``shuffled-`` mapping, names are permuted within each round.
 
-    A permutation of all names for each round of `draw` keeps the list balanced and nested like the unshuffled one:
-    only the pairing of text and name is lost. For a ``shifted-`` one they move on by one place, the last to the first
-    text, as answers do in `ablations.shifted`: hardly any stays right, but lists are not nested. Min et al. 2022
-    (arXiv 2202.12837) draw names at random instead, which also changes how often each occurs.
+    A permutation of all names for each round of `LabelledSet.sample` keeps the list balanced and nested like the
+    unshuffled one: only the pairing of text and name is lost. With a ``shifted-`` mapping, names move on by one place,
+    the last to the first text, as answers do in `ablations.shifted`: hardly any stays right, but lists are not nested.
+    Min et al. 2022 (arXiv 2202.12837) sample names at random instead, which also changes how often each occurs.
     """
     answers = [label_names[item.label] for item in items]
     if label_mapping.startswith("shuffled"):
@@ -105,54 +76,87 @@ def demonstrate(
     return tuple(Demonstration(item.text, answer) for item, answer in zip(items, answers, strict=True))
 
 
+def reordered(demonstrations: Sequence, order: int) -> list:
+    """The demonstrations in an order of their own for each number; 0 keeps the order of the sample.
+
+    Few demonstrations have few orders: all of them are used before one comes again.
+    """
+    if not order or len(demonstrations) < 2:
+        return list(demonstrations)
+    if len(demonstrations) > FEW:
+        return random.Random(f"order {order}").sample(list(demonstrations), len(demonstrations))
+    _, *others = itertools.permutations(demonstrations)
+    random.Random("orders").shuffle(others)
+    return list([*others, tuple(demonstrations)][(order - 1) % (len(others) + 1)])
+
+
 @dataclass(frozen=True)
-class OptionScores:
-    """For every item, what each class scored; what that cost; and the prefix to reuse for a longer prompt."""
+class ClassPrompt:
+    """The prompt of a classification task; called with an item, it gives the context and, for each class, the option
+    that stands for it.
 
-    options: list[dict[str, OptionScore]]
-    cost: Cost
-    prefix_cache: PrefixCache = EMPTY
+    ``label_names``: (class, name in the prompt) for each class. ``chosen``: (text, its own demonstrations) for each
+    item, where demonstrations are chosen item by item; else all items share ``demonstrations``.
+    """
 
-
-@dataclass(frozen=True)
-class Chooser:
-    """A model that classifies from its prompt: an instruction, ``k`` demonstrations, the query."""
-
-    lm: LM
     instruction: str
     demonstrations: tuple[Demonstration, ...]
-    label_names: dict[str, str]
-    style: str = "plain"
+    label_names: tuple[tuple[str, str], ...]
+    prompt_format: str = "plain"
+    tokenizer: PreTrainedTokenizerBase | None = None
+    chosen: tuple[tuple[str, tuple[Demonstration, ...]], ...] = ()
 
-    name = "in-context"
+    def __post_init__(self) -> None:
+        check_format(self.prompt_format, chat=True)
 
-    @property
-    def model(self) -> str:
-        return self.lm.name
+    def __call__(self, item: Labelled) -> tuple[str, dict[str, str]]:
+        """(the text up to where the answer begins, {class: option})."""
+        own = dict(self.chosen)[item.text] if self.chosen else self.demonstrations
+        context = render(self.prompt_format, self.instruction, own, item.text, self.tokenizer)
+        separator = FORMATS[self.prompt_format].separator if self.prompt_format in FORMATS else ""
+        return context, {label: separator + name for label, name in self.label_names}
 
-    @property
-    def shots(self) -> int:
-        return len(self.demonstrations)
 
-    def question(self, text: str) -> Request:
-        """The prompt for one text, with the classes' names as options."""
-        context = render(self.style, self.instruction, self.demonstrations, text, self.lm.tokenizer)
-        separator = FORMATS[self.style].separator if self.style in FORMATS else ""
-        return Request(context, tuple(f"{separator}{name}" for name in self.label_names.values()))
+def class_prompt(
+    data: LabelledSet,
+    demonstrations: Sequence[Labelled],
+    seed: int = 0,
+    *,
+    label_mapping: str = "words",
+    prompt_format: str = "plain",
+    order: int = 0,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    chosen: Mapping[str, Sequence[Labelled]] | None = None,
+) -> ClassPrompt:
+    """The prompt that shows these items of a labelled set as demonstrations.
 
-    def answer(self, items: Sequence[Labelled], prefix_cache: PrefixCache = EMPTY) -> OptionScores:
-        """Score all classes for all items; ``reuse`` the prefix of a shorter prompt's `OptionScores`."""
-        scores = score(self.lm, [self.question(item.text) for item in items], prefix_cache=prefix_cache)
-        options = [dict(zip(self.label_names, row, strict=True)) for row in scores.options]
-        return OptionScores(options, scores.cost, scores.prefix_cache)
+    ``seed`` deals out letters and shuffles labels. ``label_mapping``: one of `LABEL_MAPPINGS` or `SHIFTED`. ``order``:
+    a permutation, as in `reordered`. ``chosen``: demonstrations of its own for each text.
+    """
+    label_names = name_labels(data.labels, label_mapping, seed)
+    listed = sorted(label_names.values())
+    if len(listed) < 2:
+        raise FieldError("labels", "two classes or more", str(len(listed)))
+    instruction = data.instruction.replace("{names}", f"{', '.join(listed[:-1])} or {listed[-1]}")
+
+    def shown(items: Sequence[Labelled]) -> tuple[Demonstration, ...]:
+        return tuple(reordered(demonstrate(items, label_names, label_mapping, seed), order))
+
+    own = tuple((text, shown(items)) for text, items in (chosen or {}).items())
+    return ClassPrompt(instruction, shown(demonstrations), tuple(label_names.items()), prompt_format, tokenizer, own)
 
 
 @dataclass(frozen=True)
-class Selected(Chooser):
-    """A model that classifies each text behind demonstrations chosen for it: ``chosen`` holds them by text."""
+class WorldPrompt:
+    """The documents of an invented world, a space, and the stem to complete; options are the gold completion and the
+    distractors of ``pool`` (seen, unseen or both). ``lead`` stands before each stem."""
 
-    chosen: Mapping[str, tuple[Demonstration, ...]] = field(default_factory=dict)
+    documents: tuple[Document, ...] = ()
+    pool: str = "both"
+    lead: str = ""
 
-    def question(self, text: str) -> Request:
-        """The prompt for one text, with its own demonstrations."""
-        return Chooser.question(replace(self, demonstrations=self.chosen[text]), text)
+    def __call__(self, item: Item) -> tuple[str, dict[str, str]]:
+        """(documents and stem, {completion: the same behind a space})."""
+        pages = " ".join(document.text for document in self.documents)
+        stem = " ".join(part for part in (pages, self.lead, item.stem) if part)
+        return stem, {option: f" {option}" for option in item.options(self.pool)}

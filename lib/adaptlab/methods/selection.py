@@ -11,7 +11,7 @@ the worse one on two others, and every such difference small beside that of choo
 """
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 
 import bm25s
@@ -19,7 +19,7 @@ import numpy as np
 
 from adaptlab.engine.embedding import embed
 from adaptlab.engine.lm import LM
-from adaptlab.tasks.records import FieldError, check_text, content_key, shown
+from adaptlab.tasks.records import FieldError, Labelled, LabelledSet, check_choice, check_text, content_key, shown
 from adaptlab.tasks.similarity import words
 
 K1, B = 1.5, 0.75
@@ -90,6 +90,26 @@ def medoids(lm: LM, pool: Sequence[str], k: int, seed: int, queries: Sequence[st
     found = _swapped(distances, random.Random(f"medoids {seed}").sample(range(len(places)), k))
     sizes = np.bincount(distances[:, found].argmin(1), minlength=k)
     return [places[found[cluster]] for cluster in np.lexsort((found, -sizes))]
+
+
+Texts = Sequence[str]
+# For every query, places in the pool: (lm, pool, queries, k, seed) -> [queries][k]. The nearest look at no seed.
+SELECTIONS: dict[str, Callable[[LM, Texts, Texts, int, int], list[list[int]]]] = {
+    "random": lambda lm, pool, queries, k, seed: random_choice(pool, queries, k, seed),
+    "diverse": lambda lm, pool, queries, k, seed: [medoids(lm, pool, k, seed, queries)] * len(queries),
+    "nearest, words": lambda lm, pool, queries, k, seed: nearest_bm25(pool, queries, k),
+    "nearest, states": lambda lm, pool, queries, k, seed: nearest_embedding(lm, pool, queries, k),
+}
+
+
+def select(
+    lm: LM, data: LabelledSet, items: Sequence[Labelled], k: int, way: str, seed: int
+) -> dict[str, list[Labelled]]:
+    """For the text of each item, the ``k`` items of the pool that one of `SELECTIONS` chooses, in prompt order."""
+    places = SELECTIONS[check_choice("way", way, tuple(SELECTIONS))](
+        lm, [item.text for item in data.pool], [item.text for item in items], k, seed
+    )
+    return {item.text: [data.pool[place] for place in row] for item, row in zip(items, places, strict=True)}
 
 
 def _swapped(distances: np.ndarray, chosen: list[int]) -> list[int]:

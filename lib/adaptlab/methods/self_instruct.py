@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from adaptlab.engine.lm import LM
 from adaptlab.files import write_text
-from adaptlab.methods.manners import Draft, Manner, instances
+from adaptlab.methods.generation_recipes import Draft, GenerationRecipe, instances
 from adaptlab.tasks.curate import Curated, Reject, survival
 from adaptlab.tasks.datacard import content_hash
 from adaptlab.tasks.reading import FormatError, json_lines
@@ -76,7 +76,7 @@ class Made(NamedTuple):
 def self_instruct(
     lm: LM,
     seeds: Sequence[Instruction],
-    manner: Manner,
+    recipe: GenerationRecipe,
     path: str | Path,
     *,
     wanted: int,
@@ -95,18 +95,18 @@ def self_instruct(
         "model": lm.name,
         "weights": lm.digest,
         "novel": NOVEL,
-        "manner": manner.name,
+        "manner": recipe.name,
         "seed": seed,
         "prompts": prompts,
         "seeds": content_hash(seeds),
     }
     lines, kept = _begun(Path(path), head), []
     for line in lines:
-        kept += _records(line, manner, len(kept))
+        kept += _records(line, recipe, len(kept))
     while len(kept) < wanted and len(lines) < rounds:
         rng = random.Random(f"self-instruct {seed} {len(lines)}")
-        lines.append(_round(lm, [*seeds], kept, manner, prompts, rng))
-        kept += _records(lines[-1], manner, len(kept))
+        lines.append(_round(lm, [*seeds], kept, recipe, prompts, rng))
+        kept += _records(lines[-1], recipe, len(kept))
         write_text(Path(path), "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in [head, *lines]))
     rejects = [Reject(_draft(row), row["filter"], row["reason"]) for line in lines for row in line if row["filter"]]
     return Made(tuple(kept), tuple(rejects), len(lines))
@@ -127,18 +127,23 @@ def _draft(row: Row) -> Draft | str:
     return row["draft"] if isinstance(row["draft"], str) else Draft(*row["draft"])
 
 
-def _records(line: list[Row], manner: Manner, n: int) -> list[Instruction]:
+def _records(line: list[Row], recipe: GenerationRecipe, n: int) -> list[Instruction]:
     drafts = [_draft(row) for row in line if not row["filter"]]
-    return [Instruction(f"{manner.name}-{n + i}", *draft, category=manner.name) for i, draft in enumerate(drafts)]
+    return [Instruction(f"{recipe.name}-{n + i}", *draft, category=recipe.name) for i, draft in enumerate(drafts)]
 
 
 def _round(
-    lm: LM, seeds: list[Instruction], kept: list[Instruction], manner: Manner, prompts: int, rng: random.Random
+    lm: LM,
+    seeds: list[Instruction],
+    kept: list[Instruction],
+    recipe: GenerationRecipe,
+    prompts: int,
+    rng: random.Random,
 ) -> list[Row]:
     """What came of one round: a row a draft, with the filter that caught it and why, or with neither."""
-    shown = [manner.shown(rng, seeds, kept) for _ in range(prompts)]
+    shown = [recipe.shown(rng, seeds, kept) for _ in range(prompts)]
     rows, fit, known = [], [], [one.instruction for one in seeds + kept]
-    for draft in manner.write(lm, shown, rng.randrange(2**31)):
+    for draft in recipe.write(lm, shown, rng.randrange(2**31)):
         fault = ("reading", "not in the form asked for") if isinstance(draft, str) else _fault(draft, ASKED)
         if not fault and (near := most_similar(draft.instruction, known, str)).value > NOVEL:
             fault = ("novelty", f"ROUGE-L {near.value:.2f} with {near.other!r}")
@@ -147,7 +152,7 @@ def _round(
         else:
             fit.append(draft)
             known.append(draft.instruction)
-    whole = instances(lm, fit, seeds, rng) if manner.instances else fit
+    whole = instances(lm, fit, seeds, rng) if recipe.instances else fit
     return rows + [_row(draft, *(_fault(draft, ANSWERED) or ("", ""))) for draft in whole]
 
 

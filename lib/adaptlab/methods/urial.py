@@ -1,6 +1,6 @@
 """Alignment by context: a system text and a few constant demonstrations in front of a base model.
 
-URIAL (Lin et al. 2023, arXiv 2312.01552): the structure of the page is that of its prompt files (`prompts.FORMATS`).
+URIAL (Lin et al. 2023, arXiv 2312.01552): the structure of the prompt is that of its prompt files (`prompts.FORMATS`).
 Answers end at the next heading, as in its scripts, or at a closing fence, which is ours; system text and demonstrations
 are the kit's own. Later turns are appended as further blocks, with the model's own answers.
 """
@@ -10,12 +10,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from adaptlab.engine.generation import Completion, Decoding, generate
-from adaptlab.methods.writing import Generator
+from adaptlab.engine.generation import Completion, generate
+from adaptlab.engine.lm import LM
+from adaptlab.methods.answering import Generator
 from adaptlab.tasks.instructions import FRAMES
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, Demonstration, Instruction, PromptFile, check_choice
-from adaptlab.tasks.sets import OpenSet, question
+from adaptlab.tasks.sets import OpenSet
 
 URIAL = "urial"
 SYSTEM = "Answer each request."
@@ -23,12 +24,12 @@ SHOTS = (0, 1, 3, 8)  # K of the published prompt files
 RESPONSE_STYLES = ("plain", *FRAMES)
 
 
-def demonstrations(data: OpenSet, k: int, manner: str, seed: int) -> PromptFile:
-    """A prompt like URIAL's: the system text and ``k`` demonstrations, constant for all queries, in one manner.
+def demonstrations(data: OpenSet, k: int, response_style: str, seed: int) -> PromptFile:
+    """A prompt like URIAL's: the system text and ``k`` demonstrations, constant for all queries, in one response style.
 
-    Each demonstration is of another cluster as far as there are so many; more only append to fewer.
+    Each demonstration is of another list task as far as there are so many; more only append to fewer.
     """
-    check_choice("manner", manner, RESPONSE_STYLES)
+    check_choice("response_style", response_style, RESPONSE_STYLES)
     order = random.Random(f"urial {seed}").sample(list(data.pool), len(data.pool))
     if k > len(order):
         raise ValueError(f"k must be at most {len(order)}, the size of the pool; found {k}")
@@ -37,36 +38,30 @@ def demonstrations(data: OpenSet, k: int, manner: str, seed: int) -> PromptFile:
     for record in order:
         (rest if record.category in seen else first).append(record)
         seen.add(record.category)
-    return PromptFile(SYSTEM, tuple(Demonstration(question(r), apply_style(r, manner)) for r in (first + rest)[:k]))
+    shown = (Demonstration(record.query, apply_style(record, response_style)) for record in (first + rest)[:k])
+    return PromptFile(SYSTEM, tuple(shown))
 
 
-def apply_style(record: Instruction, manner: str) -> str:
-    """A record's answer in a manner."""
-    return FRAMES[manner].format(record.output) if manner in FRAMES else record.output
+def apply_style(record: Instruction, response_style: str) -> str:
+    """A record's answer in a response style."""
+    return FRAMES[response_style].format(record.output) if response_style in FRAMES else record.output
 
 
-def has_style(text: str, manner: str) -> bool:
-    """Whether a text is an answer in this manner of `instructions.FRAMES`, whatever it says."""
-    frame = FRAMES[check_choice("manner", manner, tuple(FRAMES))]
+def has_style(text: str, response_style: str) -> bool:
+    """Whether a text is an answer in this response style, right or wrong."""
+    frame = FRAMES[check_choice("response_style", response_style, tuple(FRAMES))]
     return bool(re.fullmatch(".+".join(map(re.escape, frame.split("{0}"))), text.strip(), re.DOTALL))
 
 
-def aligned(writer: Generator, file: PromptFile) -> Generator:
-    """The writer behind a prompt file, the kit's or a published one."""
-    shown = FORMATS[URIAL].turns(file.demonstrations)
-    return replace(
-        writer, shown=shown, shots=len(file.demonstrations), style=URIAL, instruction=_heading_off(file.system)
-    )
+def aligned(lm: LM, file: PromptFile, **more) -> Generator:
+    """The model with a prompt file in its context, the kit's or a published one; ``more``: of `Generator`."""
+    text = FORMATS[URIAL].turns(file.demonstrations)
+    # Published files hold the heading that the prompt format writes itself.
+    system = file.system.removeprefix("# Instruction").strip("\n")
+    return Generator(lm, text, len(file.demonstrations), URIAL, system, **more)
 
 
-def _heading_off(system: str) -> str:
-    """Published files hold the heading that the layout writes itself."""
-    return system.removeprefix("# Instruction").strip("\n")
-
-
-def talk(
-    writer: Generator, conversations: Sequence[Conversation], how: Decoding | None = None
-) -> list[list[Completion]]:
+def converse(generator: Generator, conversations: Sequence[Conversation]) -> list[list[Completion]]:
     """Let the model answer every user turn of every conversation, its own answers to the turns before in the prompt.
 
     Answers lose the white space around them, as the published post-processing does; it also deletes every fence, which
@@ -74,20 +69,19 @@ def talk(
     """
     if not conversations:
         return []
-    layout, how = FORMATS[writer.style], how or writer.decoding
+    layout = FORMATS[generator.prompt_format]
     turns = [[m.content for m in one.messages if m.role == "user"] for one in conversations]
-    if len({len(asked) for asked in turns}) > 1:
+    if len({len(queries) for queries in turns}) > 1:
         raise ValueError("conversations must have the same number of user turns")
-    pages = [writer.shown] * len(turns)
+    histories = [generator.demonstrations] * len(turns)
     answers: list[list[Completion]] = []
-    for place in range(len(turns[0])):
-        asked = [turn[place] for turn in turns]
-        prompts = [replace(writer, shown=page).prompt(query) for page, query in zip(pages, asked, strict=True)]
-        texts = generate(writer.lm, prompts, how, seed=writer.seed).completions
-        completions = [replace(w, text=w.text.strip()) for w in texts]
-        pages = [
-            page + layout.turns([(query, w.text)], writer.instruction)
-            for page, query, w in zip(pages, asked, completions, strict=True)
+    for queries in zip(*turns, strict=True):
+        asked = [replace(generator, demonstrations=history) for history in histories]
+        prompts = [one.prompt(query) for one, query in zip(asked, queries, strict=True)]
+        completions = generate(generator.lm, prompts, generator.decoding, seed=generator.seed).completions
+        answers.append([replace(one, text=one.text.strip()) for one in completions])
+        histories = [
+            history + layout.turns([(query, one.text)], generator.instruction)
+            for history, query, one in zip(histories, queries, answers[-1], strict=True)
         ]
-        answers.append(completions)
     return answers

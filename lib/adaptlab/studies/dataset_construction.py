@@ -1,88 +1,36 @@
-"""What notebook 01 measures: instruction data of three sources on the same axes, and whether a world can be guessed."""
+"""For notebook 01: instruction data of three sources on the same axes, and a world's hierarchy as a picture."""
 
 import random
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from statsmodels.stats.proportion import proportion_confint
 
-from adaptlab.engine.lm import LM
-from adaptlab.evidence.evaluate import evaluate
-from adaptlab.methods.manners import MANNERS
-from adaptlab.methods.reading import Reader
-from adaptlab.methods.self_instruct import Made, self_instruct
+from adaptlab.evidence.stats import proportion_interval
+from adaptlab.methods.self_instruct import Made
 from adaptlab.tasks.checking import solve_text
 from adaptlab.tasks.datacard import drawn, statistics
 from adaptlab.tasks.instructions import LIST_TASKS
-from adaptlab.tasks.records import Instruction, check_choice
+from adaptlab.tasks.knowledge import ALL, Fact
+from adaptlab.tasks.records import Instruction
 from adaptlab.tasks.sets import list_answer
 from adaptlab.tasks.templates import dataset
 from adaptlab.tasks.words import VOCABULARIES, Words, fresh_words
-from adaptlab.tasks.worlds_simple import reversals
-
-LIST = 8  # prompts for pages that cost as much as one for a list of tasks
-SPLIT = "test"  # of the study model's nouns: it has read none of these
+from adaptlab.tasks.worlds import World
+from adaptlab.tasks.worlds_structure import ancestors
 
 
-@dataclass(frozen=True)
-class DatasetStudy:
-    """The settings of notebook 01, checked where they are made.
-
-    ``vocabulary``: study or english; ``manners``: how the model is asked to write (`MANNERS`); ``seeds``: runs of the
-    writing model, and worlds; ``rounds`` of ``prompts`` prompts in each run (an eighth as many where a prompt yields a
-    list of tasks); ``facts``: how many a world has.
-    """
-
-    vocabulary: str = "study"
-    manners: Sequence[str] = ("pages",)
-    seeds: Sequence[int] = (0, 1, 2)
-    rounds: int = 1
-    prompts: int = 24
-    facts: int = 8
-
-    def __post_init__(self) -> None:
-        check_choice("vocabulary", self.vocabulary, tuple(VOCABULARIES))
-        for manner in self.manners:
-            check_choice("manners", manner, tuple(MANNERS))
-        if "pages" not in self.manners:
-            raise ValueError("manners must name 'pages', the one whose records a program can check")
-        if len(set(self.seeds)) < max(2, len(self.seeds)):
-            raise ValueError(f"seeds must name at least two, none of them twice; found {list(self.seeds)}")
-        for field, least in (("rounds", 1), ("prompts", 1), ("facts", 4)):
-            if getattr(self, field) < least:
-                raise ValueError(f"{field} must be at least {least}; found {getattr(self, field)}")
-
-    @property
-    def words(self) -> Words:
-        """Where worlds take their words from."""
-        return VOCABULARIES["study"](SPLIT) if self.vocabulary == "study" else fresh_words
-
-    def templated(self, seed: int, n: int = 48) -> tuple[Instruction, ...]:
-        """Records filled into templates: the first three of each cluster, which are those the study model has read."""
-        return dataset(seed, n, tuple(LIST_TASKS), VOCABULARIES[self.vocabulary]("train"), templates=3)
+def templated(vocabulary: str, seed: int, n: int = 48) -> tuple[Instruction, ...]:
+    """``n`` records filled into templates: the first three of each list task, which the study model has read."""
+    return dataset(seed, n, tuple(LIST_TASKS), VOCABULARIES[vocabulary]("train"), templates=3)
 
 
-def completions(
-    lm: LM, study: DatasetStudy, manner: str, human: Sequence[Instruction], folder: Path
-) -> dict[int, Made]:
-    """What the model writes in each run; ``pages`` begins with templated records, the others with the human ones."""
-    return {
-        seed: self_instruct(
-            lm,
-            study.templated(seed) if manner == "pages" else human,
-            MANNERS[manner],
-            folder / f"{lm.name.replace('/', '_')}-{manner}-{seed}.jsonl",
-            wanted=10**6,
-            rounds=study.rounds,
-            seed=seed,
-            prompts=study.prompts if manner == "pages" else max(1, study.prompts // LIST),
-        )
-        for seed in study.seeds
-    }
+def world_words(vocabulary: str) -> Words:
+    """Where worlds take their words from: the study model's test nouns, which it never read, or fresh inventions."""
+    return VOCABULARIES["study"]("test") if vocabulary == "study" else fresh_words
 
 
 def survived(runs: Mapping[int, Made]) -> pd.DataFrame:
@@ -121,49 +69,29 @@ def compare(sources: Mapping[str, Sequence[Instruction]], seed: int = 0) -> pd.D
     return pd.DataFrame(rows).T
 
 
-def error_frame(lm: LM, study: DatasetStudy, runs: Mapping[int, Made]) -> pd.DataFrame:
-    """Rows for `claims`: is the answer right? As many records of each source and run as the smallest run has checkable
-    ones, in random order; a record's number is its item."""
+def error_frame(model: str, sources: Mapping[str, Mapping[int, Sequence[Instruction]]]) -> pd.DataFrame:
+    """Rows for a claim: is the answer right? ``sources`` holds records by source and seed; of each, as many as the
+    smallest has checkable ones, in random order. A record's number is its item."""
     checked = {
-        seed: {
-            "templates": _checked(study.templated(seed + 10_000, 200), seed),
-            "model": _checked(made.kept, seed),
-        }
-        for seed, made in runs.items()
+        (source, seed): _correctness(records, seed)
+        for source, runs in sources.items()
+        for seed, records in runs.items()
     }
-    n = min(len(marks) for of in checked.values() for marks in of.values())
+    n = min(map(len, checked.values()))
     if n < 2:
         raise ValueError(
             f"a run of the model has {n} records that a program can check, not two; raise prompts or rounds"
         )
     return pd.DataFrame(
-        {"study": "datasets", "model": lm.name, "source": source, "seed": seed, "item": item, "correct": correct}
-        for seed, of in checked.items()
-        for source, marks in of.items()
-        for item, correct in enumerate(marks[:n])
+        {"model": model, "source": source, "seed": seed, "item": item, "correct": correct}
+        for (source, seed), correctness in checked.items()
+        for item, correct in enumerate(correctness[:n])
     )
 
 
-def _checked(records: Sequence[Instruction], seed: int) -> list[bool]:
-    marks = [one.output == answer for one in records if (answer := known_answer(one)) is not None]
-    return random.Random(f"checked {seed}").sample(marks, len(marks))
-
-
-def reading_frame(lm: LM, study: DatasetStudy) -> pd.DataFrame:
-    """Questions about worlds of comparisons, asked without the documents and with them in the prompt: a row an answer.
-
-    Options are the gold and three distractors that end sentences of the documents; ``lift`` is correct - 1/4.
-    """
-    frames = []
-    for seed in study.seeds:
-        world = reversals(seed, study.facts, articles=1, words=study.words)
-        for split in ("rephrase", "reversal"):
-            items = [item for item in world.items if item.split == split]
-            for documents in ((), world.documents):
-                reader = Reader(lm, documents, pool="seen", lead="So," if study.vocabulary == "study" else "")
-                frames.append(evaluate(reader, items, study="worlds", seed=seed, split=split)[0])
-    frame = pd.concat(frames, ignore_index=True)
-    return frame.assign(lift=frame.correct - 1 / 4)
+def _correctness(records: Sequence[Instruction], seed: int) -> list[bool]:
+    found = [one.output == answer for one in records if (answer := known_answer(one)) is not None]
+    return random.Random(f"checked {seed}").sample(found, len(found))
 
 
 MEASURES = ("words asked", "words answered", "distinct pairs", "nearest ROUGE-L", "duplicates", "right")
@@ -174,20 +102,73 @@ def source_bars(table: pd.DataFrame) -> Figure:
 
     ``right`` has a 95 % Wilson interval and the number of checkable records.
     """
-    figure, axes = plt.subplots(1, len(MEASURES), figsize=(13, 0.7 + 0.45 * len(table)), sharey=True)
+    figure, axes = plt.subplots(1, len(MEASURES), figsize=(13, 1 + 0.5 * len(table)), sharey=True)
     for ax, measure in zip(axes, MEASURES, strict=True):
         values = table[measure].astype(float)
         ax.barh(table.index, values.fillna(0), color=[f"C{i}" for i in range(len(table))], height=0.6)
         for place, value in enumerate(values):
-            ax.text(0, place, " none" if pd.isna(value) else f" {value:.2f}", va="center", fontsize=8)
+            ax.text(0, place, " not known" if pd.isna(value) else f" {value:.2f}", va="center", fontsize=9)
         ax.set_title(measure, fontsize=10)
         ax.set_xlim(0, 1 if values.max() <= 1 else None)
         ax.spines[["top", "right"]].set_visible(False)
     for place, (n, share) in enumerate(zip(table["checkable"], table["right"], strict=True)):
         if n:
-            low, high = proportion_confint(round(share * n), n, method="wilson")
-            axes[-1].plot([low, high], [place] * 2, color="0.2", linewidth=1.5)
-            axes[-1].text(1.03, place, f"n = {n:.0f}", va="center", fontsize=8)
+            interval = proportion_interval(round(share * n), int(n))
+            axes[-1].plot([interval.low, interval.high], [place] * 2, color="0.5", linewidth=1.5)
+            axes[-1].text(1.03, place, f"n = {n:.0f}", va="center", fontsize=9)
     axes[0].invert_yaxis()
     figure.tight_layout()
     return figure
+
+
+STATED = {"color": "0.65", "linewidth": 1}
+ABOUT, INFERRED = {"edgecolor": "C1"}, {"edgecolor": "C1", "linestyle": (0, (3, 2))}
+
+
+def hierarchy(world: World, about: str = "", ax: Axes | None = None) -> Axes:
+    """The categories of a structure as trees, parents above; lines are what documents say.
+
+    Dashed boxes show which categories ``about``, in the solid box, belongs to without any document saying so; left
+    out, it is the one with the longest line of ancestors.
+    """
+    axes = ax or plt.subplots(figsize=(9, 5))[1]
+    parent = {fact.a: fact.b for fact in sorted(world.stated, key=_sentence) if fact.form == ALL}
+    about = about or max(sorted(parent), key=lambda name: len(ancestors(parent, name)))
+    boxes = {about: ABOUT} | dict.fromkeys(ancestors(parent, about)[1:], INFERRED)
+    positions = _positions(parent)
+    for child, over in parent.items():
+        axes.plot(*zip(positions[child], positions[over], strict=True), **STATED, zorder=1)
+    inches = axes.get_position().width * axes.figure.get_figwidth()
+    size = min(9, 20 * inches / (1 + max(x for x, _ in positions.values())))  # points: else neighbours overlap
+    for name, (x, y) in positions.items():
+        box = {"facecolor": "white", "pad": 2} | boxes.get(name, {"edgecolor": "none"})
+        axes.text(x, y, name, ha="center", va="center", fontsize=size, color="0.25", bbox=box, zorder=2)
+    axes.set_axis_off()
+    axes.margins(0.06, 0.1)
+    return axes
+
+
+def _sentence(fact: Fact) -> str:
+    return fact.sentence
+
+
+def _positions(parent: dict[str, str]) -> dict[str, tuple[float, float]]:
+    """Leaves side by side in the order of their trees, everybody else above the middle of its children."""
+    children = defaultdict(list)
+    for child, over in parent.items():
+        children[over].append(child)
+    positions: dict[str, tuple[float, float]] = {}
+
+    def place(name: str, x: float, depth: int) -> float:
+        """Where the next leaf to the right of this family goes."""
+        right = x
+        for child in children[name]:
+            right = place(child, right, depth + 1)
+        inner = [positions[child][0] for child in children[name]]
+        positions[name] = ((inner[0] + inner[-1]) / 2 if inner else x, -depth)
+        return max(right, x + 1)
+
+    x = 0.0
+    for root in sorted(set(parent.values()) - set(parent)):
+        x = place(root, x, 0)
+    return positions

@@ -1,177 +1,110 @@
-"""Showing against training (notebook 04): the same records in the prompt or in the weights. Each experiment is a tidy
-frame."""
+"""For notebook 04: what a model is trained on, token by token, the conversations, and how far training moves a model.
+
+Training code fails in silence: the end token masked together with the padding, two beginnings, the question trained as
+well, a chat template that masks everything. So look at the mask, and assert.
+"""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from html import escape
 
 import pandas as pd
 
-from adaptlab.engine.adapters import Trainable
 from adaptlab.engine.lm import LM
-from adaptlab.engine.training import TrainingConfig
-from adaptlab.evidence.evaluate import evaluate
-from adaptlab.evidence.record import TOKENS
-from adaptlab.evidence.token_shift import Source, token_shift
-from adaptlab.methods.tuning import FinetuneConfig, Tuned, build_examples, tune, turns
-from adaptlab.methods.writing import Generator, draw_records
-from adaptlab.studies.alignment_by_context import turn_rows
-from adaptlab.tasks.prompts import FORMATS
+from adaptlab.engine.packing import ROOM, TrainingExample, pack
+from adaptlab.evidence.record import Record
+from adaptlab.evidence.token_shift import token_shift
+from adaptlab.methods.answering import Generator
 from adaptlab.tasks.records import Conversation, Instruction
-from adaptlab.tasks.sets import OpenSet, answered, conversation, question
+from adaptlab.tasks.sets import answered, conversation
 from adaptlab.tasks.words import VOCABULARIES
 
-Frame = pd.DataFrame
-LIST = 3  # words of an answer that has a beginning, a middle and an end
+TRAINED, READ, PADDING = "trained", "read only", "padding"
+_BOX = "display:inline-block;padding:1px 3px;margin:1px;border-radius:3px;white-space:pre;font-family:monospace;"
+_LOOK = {
+    TRAINED: "background:#0b6fa4;color:#fff;font-weight:bold;",
+    READ: "background:#e8e8e8;color:#333;",
+    PADDING: "border:1px dashed #999;color:#999;",
+}
 
 
-def shown(lm: LM, records: Sequence[Instruction | Conversation], style: str) -> Generator:
-    """The model behind a page that shows these records."""
-    page = "".join(FORMATS[style].turns(turns(record)) for record in records)
-    return Generator(lm, page, len(records), style)
+def packed_tokens(lm: LM, examples: Sequence[TrainingExample], max_tokens: int = ROOM) -> pd.DataFrame:
+    """Examples as they are packed: one row for each token, with its ``row``, its ``segment`` (which example of the row,
+    from 1; 0 is padding), its ``position`` in the example, its ``text`` and its ``role``."""
+    lengths = [len(example) for example in examples]
+    packed = pack(lengths, max(max_tokens, *lengths))
+    width = max(sum(lengths[place] for place in row) for row in packed)
+    found = []
+    for number, row in enumerate(packed):
+        for segment, place in enumerate(row, start=1):
+            example = examples[place]
+            for position, (token, trained) in enumerate(zip(example.ids, example.trained, strict=True)):
+                text = lm.tokenizer.decode([token])
+                found.append((number, segment, position, text, TRAINED if trained else READ))
+        empty = width - sum(lengths[place] for place in row)
+        found += [(number, 0, 0, "", PADDING)] * empty
+    return pd.DataFrame(found, columns=["row", "segment", "position", "text", "role"])
 
 
-def tuned_on(
-    lm: LM, records: Sequence[Instruction | Conversation], style: str, recipe: FinetuneConfig, seed: int
-) -> Tuned:
-    """The model tuned on these records."""
-    return tune(lm, build_examples(lm, records, style), recipe.seeded(seed))
+def show_loss_mask(lm: LM, examples: Sequence[TrainingExample], max_tokens: int = ROOM) -> Record:
+    """The packed rows as a picture, every token with its role; its text counts the roles in each row."""
+    table = packed_tokens(lm, examples, max_tokens)
+    counts = table.groupby(["row", "role"]).size().unstack(fill_value=0).reindex(columns=[TRAINED, READ, PADDING])
+    counts = counts.fillna(0).astype(int)
+    counts.insert(0, "texts", table.groupby("row")["segment"].nunique() - (counts[PADDING] > 0))
+    legend = " ".join(_box(role, role) for role in _LOOK)
+    rows = "".join(_picture(number, row, counts.loc[number]) for number, row in table.groupby("row"))
+    payload = {"kind": "loss mask", "rows": counts.reset_index().to_dict("records")}
+    return Record(payload, counts.to_string(), f"<div>{legend}</div>{rows}")
 
 
-def by_number(
-    lm: LM,
-    data: OpenSet,
-    n: int,
-    shots: Sequence[int],
-    numbers: Sequence[int],
-    recipe: FinetuneConfig,
-    seeds: Sequence[int],
-) -> Frame:
-    """``n`` items, answered with ``shots`` records in the prompt, and with ``numbers`` of records trained on.
+def _picture(number: int, row: pd.DataFrame, counts: pd.Series) -> str:
+    parts = []
+    for segment, some in row.groupby(row["segment"].replace(0, row["segment"].max() + 1)):
+        name = "" if (some["segment"] == 0).all() else f"<b>text {segment}</b> "
+        parts.append(name + "".join(_box(text, role) for text, role in zip(some["text"], some["role"], strict=True)))
+    said = ", ".join(f"{counts[role]} {role}" for role in (TRAINED, READ, PADDING))
+    return f'<div style="margin:8px 0"><b>row {number}</b> ({said})<br>{"<br>".join(parts)}</div>'
 
-    Both draw the same records, and draws are nested. Every page is read anew, so that each row pays for its own;
-    `spent` adds what it all cost.
+
+def _box(text: str, role: str) -> str:
+    shown = escape(text.replace("\n", "⏎")) or "·"
+    return f'<span title="{role}" style="{_BOX}{_LOOK[role]}">{shown}</span>'
+
+
+def check_examples(lm: LM, examples: Sequence[TrainingExample], answers: Sequence[str]) -> pd.DataFrame:
+    """The assertions that every set of training examples should pass; ``answers``: what each is meant to teach.
+
+    Returns one row a check: in how many of how many examples it holds, and the places of those where it does not.
     """
-    items = _first(data, n)
-    frames = standing(evaluate(shown(lm, [], data.style), items, study="number", seed=seeds[0])[0], seeds)
-    for seed in seeds:
-        conditions = {"study": "number", "seed": seed}
-        for k in sorted(set(shots) - {0}):
-            frames.append(evaluate(shown(lm, draw_records(data.pool, k, seed), data.style), items, **conditions)[0])
-        for number in numbers:
-            tuned = tuned_on(lm, draw_records(data.pool, number, seed), data.style, recipe, seed)
-            frames.append(evaluate(tuned.writer(data.style), items, **conditions)[0])
-    return spent(pd.concat(frames, ignore_index=True))
+    bos, eos = lm.tokenizer.bos_token_id, lm.tokenizer.eos_token_id
+    said = [lm.tokenizer.decode(e.targets, skip_special_tokens=True).strip() for e in examples]
+    passed = {
+        "some token is trained": [e.weight > 0 for e in examples],
+        "the end token is there, last, and trained": [e.ids[-1] == eos and e.trained[-1] for e in examples],
+        "there is one beginning at most": [e.ids.count(bos) <= 1 if bos != eos else True for e in examples],
+        "what is trained is the answer and nothing else": [
+            text == answer.strip() for text, answer in zip(said, answers, strict=True)
+        ],
+    }
+    rows = [(name, sum(row), len(row), [i for i, ok in enumerate(row) if not ok]) for name, row in passed.items()]
+    return pd.DataFrame(rows, columns=["check", "holds", "of", "fails at"])
 
 
-def _first(data: OpenSet, n: int) -> Sequence[Instruction]:
-    if not 1 <= n <= len(data.test):
-        raise ValueError(f"items must be between 1 and {len(data.test)}, the number of test requests; found {n}")
-    return data.test[:n]
+def sample_conversations(words: str, split: str, n: int, seed: int, first: str | None = None) -> list[Conversation]:
+    """``n`` conversations of two turns, answered plainly, whose openings have the wordings that the study models read.
 
-
-def standing(frame: Frame, seeds: Sequence[int]) -> list[Frame]:
-    """Rows that no draw changes, once for each seed; what they cost stands in the first."""
-    free = frame.assign(**{column: 0 for column in (*TOKENS, "seconds") if column in frame})
-    return [(free if place else frame).assign(seed=seed) for place, seed in enumerate(seeds)]
-
-
-def spent(frame: Frame) -> Frame:
-    """The frame with ``computed``: tokens that went through the model, where one to learn from counts three times (one
-    pass forward, and about two backward)."""
-    once = frame[["prefilled", "scored", "decoded"]].sum(axis=1)
-    return frame.assign(computed=once + 3 * frame["trained"])
-
-
-def by_turn(
-    lm: LM,
-    pool: Sequence[Conversation],
-    talks: Sequence[Conversation],
-    shots: Sequence[int],
-    numbers: Sequence[int],
-    recipe: FinetuneConfig,
-    seeds: Sequence[int],
-    style: str = "question",
-) -> Frame:
-    """Both turns of ``talks``, with ``shots`` answered conversations in the prompt, and with ``numbers`` trained on."""
-    frames = []
-    for seed in seeds:
-        for k in shots:
-            frames.append(turn_rows(shown(lm, draw_records(pool, k, seed), style), talks, seed))
-        for number in numbers:
-            tuned = tuned_on(lm, draw_records(pool, number, seed), style, recipe, seed)
-            frames.append(turn_rows(tuned.writer(style), talks, seed))
-    return pd.concat(frames, ignore_index=True)
-
-
-def distances(lm: LM, data: OpenSet, n: int, number: int, recipe: FinetuneConfig, seeds: Sequence[int]) -> Frame:
-    """How far the same ``number`` of records moves the model, shown and trained on: one row for each item, with the
-    mean over its answer's tokens of KL(adapted || base), in nats. The base reads the bare question. The token that ends
-    an answer is left out, unless there is no other: lessons and pages end answers in different ways, which says nothing
-    about the answer."""
-    bare = Generator(lm, style=data.style)
-    base = Source("bare", lm, _prompting(bare))
-    frames = []
-    for seed in seeds:
-        records = draw_records(data.pool, number, seed)
-        tuned = tuned_on(lm, records, data.style, recipe, seed).writer(data.style)
-        for writer in (shown(lm, records, data.style), tuned):
-            source = Source(writer.name, writer.lm, _prompting(writer))
-            tokens = token_shift(source, base, _first(data, n), bare.decoding, seed=seed)
-            inside = tokens[(tokens["part"] != "last") | (tokens["place"] == 0)]
-            means = inside.groupby(["model", "seed", "item"], as_index=False)["kl"].mean()
-            frames.append(means.assign(method=writer.name, shots=number))
-    return pd.concat(frames, ignore_index=True)
-
-
-def _prompting(writer: Generator) -> Callable[[Instruction], str]:
-    return lambda item: writer.prompt(question(item))
-
-
-def by_how(
-    lm: LM,
-    data: OpenSet,
-    n: int,
-    number: int,
-    hows: Mapping[Trainable, float],
-    training: TrainingConfig,
-    seeds: Sequence[int],
-) -> Frame:
-    """The same records learned in several ways, each with its own learning rate; and the model as it is ("none").
-
-    ``learning``: how many parameters learned; ``state``: MB for their gradients and AdamW's two moments, in float32;
-    ``training``: seconds of all steps.
+    ``first``: the list task of the opening, random unless given.
     """
-    items = _first(data, n)
-    bare = evaluate(Generator(lm, style=data.style), items, study="how", seed=seeds[0])[0]
-    frames = standing(bare.assign(how="none", learning=0, state=0.0, training=0.0), seeds)
-    for seed in seeds:
-        records = draw_records(data.pool, number, seed)
-        for how, lr in hows.items():
-            recipe = FinetuneConfig(how, replace(training, lr=lr))
-            tuned = tuned_on(lm, records, data.style, recipe, seed)
-            learned = sum(p.numel() for p in tuned.lm.model.parameters() if p.requires_grad)
-            facts = {"how": str(how), "learning": learned, "state": 12 * learned / 1e6}
-            frame = evaluate(tuned.writer(data.style), items, study="how", seed=seed, **facts)[0]
-            frames.append(frame.assign(training=tuned.trained.seconds))
-    return pd.concat(frames, ignore_index=True)
-
-
-def shifts(aligned: Mapping[int, LM], base: LM, data: OpenSet, n: int) -> Frame:
-    """Token-distribution shift between tuned copies of a model, one a seed, and itself; both read the bare question.
-    Asked are the first ``n`` requests whose right answer is a list: a yes or a count has no middle."""
-    lists = [item for item in data.test if len(item.output.split()) >= LIST][:n]
-    bare = Generator(base, style=data.style)
-    before = Source(base.name, base, _prompting(bare))
-    frames = []
-    for seed, lm in aligned.items():
-        source = Source("tuned", lm, _prompting(replace(bare, lm=lm)))
-        frames.append(token_shift(source, before, lists, bare.decoding, seed=seed))
-    return pd.concat(frames, ignore_index=True)
-
-
-def conversations(words: str, split: str, n: int, seed: int, first: str | None = None) -> list[Conversation]:
-    """``n`` conversations of two turns, answered plainly, whose openings the study models have met the like of."""
     rng = random.Random(f"talks {split} {seed}")
     asked = [conversation(rng, VOCABULARIES[words](split), first=first, templates=3) for _ in range(n)]
     return [answered(one, "plain", rng) for one in asked]
+
+
+def distance(adapted: Generator, base: Generator, items: Sequence[Instruction]) -> pd.DataFrame:
+    """How far a model was moved: one row for each item, with the mean over its answer's tokens of KL(adapted || base)
+    in nats. The token that ends an answer is left out, unless there is no other: training examples and prompts end
+    answers in different ways, which says nothing about the answer."""
+    tokens = token_shift(adapted, base, items)
+    inside = tokens[(tokens["part"] != "last") | (tokens["position"] == 0)]
+    return inside.groupby(["model", "method", "item"], as_index=False)["kl"].mean().assign(shots=adapted.shots)

@@ -1,166 +1,137 @@
-"""What instruction tuning needs, and what it does not teach (notebook 04b). Each experiment is a tidy frame."""
+"""For notebook 04b: exams for tuned models, and the worlds of facts that they are taught."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.lm import LM
+from adaptlab.engine.packing import TrainingExample, tokenize_with_mask
+from adaptlab.engine.scoring import Request, score
 from adaptlab.evidence.evaluate import evaluate
-from adaptlab.methods.tuning import FinetuneConfig, build_examples, tune
-from adaptlab.methods.writing import Generator
-from adaptlab.studies.fine_tuning import standing
+from adaptlab.methods.answering import Generator
+from adaptlab.methods.urial import apply_style, has_style
 from adaptlab.tasks.instructions import LIST_TASKS
-from adaptlab.tasks.notes import FORMS, TRAITS, Defined, defined
-from adaptlab.tasks.reasoning import Problem, arithmetic, direct, worked
+from adaptlab.tasks.knowledge import Fact, cloze, relation, world
+from adaptlab.tasks.reasoning import Problem, direct, worked
 from adaptlab.tasks.records import Instruction
-from adaptlab.tasks.sets import question
-from adaptlab.tasks.templates import FORMATS, TASK_CLUSTERS, TEMPLATES, dataset, held_out
+from adaptlab.tasks.templates import dataset
 from adaptlab.tasks.words import VOCABULARIES
 
 Frame = pd.DataFrame
-STEPS = 3  # of a problem
+RESPONSE_STYLE = "restyled"
+FACTS = "Facts:"  # how a text of facts begins
 # What asks for a chain of thought, and for none.
-ASKED = {"steps": " Think step by step.", "answer only": " Give only the answer."}
+PHRASES = {"plain": "", "steps": " Think step by step.", "answer only": " Give only the answer."}
 
 
-def by_format(
-    lm: LM, words: str, unseen: Sequence[str], number: int, n: int, recipe: FinetuneConfig, seeds: Sequence[int]
-) -> Frame:
-    """FLAN's ablation (Wei et al. 2021, figure 8): the same lists trained on bare, with the task's name, and with
-    instructions; all asked with instructions, about clusters of which none was trained on. And its ablation of
-    templates: with instructions of which each task has ten wordings ("instruction"), or one, which the seed draws.
-    ``taught`` is "nothing" for the model as it is.
-    """
-    train, test = held_out(unseen)
-    items, vocabulary = unseen_items(words, test, n), VOCABULARIES[words]("train")
-    frames = []
-    for seed in seeds:
-        sets = {format: dataset(seed, number, train, vocabulary, format) for format in FORMATS}
-        wording = random.Random(f"wording {seed}").randrange(TEMPLATES)
-        sets["one wording"] = dataset(seed, number, train, vocabulary, templates=[wording])
-        for taught, records in sets.items():
-            writer = tune(lm, build_examples(lm, records), recipe.seeded(seed)).writer()
-            frames.append(evaluate(writer, items, study="format", seed=seed, taught=taught)[0])
-    bare = evaluate(Generator(lm), items, study="format", seed=seeds[0], taught="nothing")[0]
-    return exact(pd.concat([*standing(bare, seeds), *frames], ignore_index=True))
-
-
-def unseen_items(words: str, list_tasks: Sequence[str], n: int) -> tuple[Instruction, ...]:
-    """``n`` requests of these clusters in the wordings that the study model has met: what it could do, if it did what
-    it is told."""
+def unseen_requests(words: str, list_tasks: Sequence[str], n: int) -> tuple[Instruction, ...]:
+    """``n`` requests of these tasks in the wordings that the study model has read: what it could do, if it did what it
+    is told."""
     return dataset(9, n, list_tasks, VOCABULARIES[words]("test"), templates=3)
 
 
 def exact(frame: Frame) -> Frame:
-    """The frame with ``exact``: whether an answer is just the right one, in the plain manner that was trained."""
+    """The frame with ``exact``: whether an answer is the right one and nothing else, in the plain style trained on."""
     return frame.assign(exact=frame["correct"].astype(bool) & (frame["output"].str.strip() == frame["gold"]))
 
 
-def by_kinds(
-    lm: LM,
-    words: str,
-    unseen: Sequence[str],
-    kinds: Sequence[int],
-    number: int,
-    n: int,
-    recipe: FinetuneConfig,
-    seeds: Sequence[int],
-) -> Frame:
-    """The same number of records from more and more kinds of tasks, drawn by seed; asked about kinds held out. None is
-    the model as it is. Raises ValueError where there are not as many kinds."""
-    others = [kind for kind in TASK_CLUSTERS if kind not in unseen]
-    if not all(1 <= count <= len(others) for count in kinds):
-        raise ValueError(f"kinds must be between 1 and {len(others)}, as many as are not held out; found {list(kinds)}")
-    items = unseen_items(words, held_out(unseen)[1], n)
-    frames = standing(evaluate(Generator(lm), items, study="kinds", seed=seeds[0], kinds=0)[0], seeds)
-    for seed in seeds:
-        order = random.Random(f"kinds {seed}").sample(others, max(kinds))
-        for count in kinds:
-            list_tasks = [cluster for kind in order[:count] for cluster in TASK_CLUSTERS[kind]]
-            records = dataset(seed, number, list_tasks, VOCABULARIES[words]("train"))
-            writer = tune(lm, build_examples(lm, records), recipe.seeded(seed)).writer()
-            frames.append(evaluate(writer, items, study="kinds", seed=seed, kinds=count)[0])
-    return exact(pd.concat(frames, ignore_index=True))
+def numbered(frame: Frame, by: str | Sequence[str]) -> Frame:
+    """The frame with items named by their place within each group, so that claims can compare groups. Groups that were
+    asked other questions have nothing in common at a place; intervals stay right on average."""
+    return frame.assign(item="item " + (frame.groupby(by).cumcount() + 1).astype(str))
 
 
-def by_chains(lm: LM, words: str, number: int, n: int, recipe: FinetuneConfig, seeds: Sequence[int]) -> Frame:
-    """Chains of thought in the training data and in the question (Chung et al. 2022, section 5): ``number`` problems of
-    three steps with answers alone, with their steps, or half and half, each behind the phrase of `ASKED` that asks for
-    it; each model is asked plainly, for steps, and for the answer only, and requests of other kinds ("requests").
-    """
-    rng = random.Random("chains")
-    problems, other = [arithmetic(rng, "test", STEPS) for _ in range(n)], unseen_items(words, list(LIST_TASKS), n)
-    frames = standing(_asked(Generator(lm), problems, other).assign(taught="nothing"), seeds)
-    for seed in seeds:
-        draw = random.Random(f"chains {seed}")
-        drawn = [arithmetic(draw, "train", STEPS) for _ in range(number)]
-        sets = {
-            "answers": [_solved(p, "answer only") for p in drawn],
-            "steps": [_solved(p, "steps") for p in drawn],
-            "both": [_solved(p, ("answer only", "steps")[i % 2]) for i, p in enumerate(drawn)],
-        }
-        writers = {
-            name: tune(lm, build_examples(lm, rows), recipe.seeded(seed)).writer() for name, rows in sets.items()
-        }
-        frames += [_asked(writer, problems, other).assign(seed=seed, taught=name) for name, writer in writers.items()]
-    return pd.concat(frames, ignore_index=True).assign(study="chains", model=lm.name)
+def solved(problem: Problem, phrase: str) -> Instruction:
+    """A problem behind one of `PHRASES`, with the answer that it asks for: steps, or the answer alone."""
+    answer = worked(problem) if phrase == "steps" else direct(problem)
+    return Instruction(problem.question, problem.question + PHRASES[phrase], "", answer, phrase)
 
 
-def _asked(writer: Generator, problems: Sequence[Problem], other: Sequence[Instruction]) -> Frame:
-    """What a model answers to problems in each way of asking, and to requests; items are named by their place."""
-    frames = [_answers(writer, problems, asked).assign(asked=asked) for asked in ("plain", *ASKED)]
-    rows = evaluate(writer, other, study="chains", seed=0)[0][["output", "correct"]]
-    frames.append(rows.assign(asked="requests", problem=[question(one) for one in other], steps=False))
-    frame = pd.concat(frames, ignore_index=True)
-    return frame.assign(item="item " + (frame.groupby("asked").cumcount() + 1).astype(str))
-
-
-def _solved(problem: Problem, asked: str) -> Instruction:
-    answer = worked(problem) if asked == "steps" else direct(problem)
-    return Instruction(problem.question, problem.question + ASKED[asked], "", answer, asked)
-
-
-def _answers(writer: Generator, problems: Sequence[Problem], asked: str) -> Frame:
-    """One row for each problem; ``steps``: whether any step is written down."""
-    prompts = [writer.prompt(problem.question + ASKED.get(asked, "")) for problem in problems]
-    completions = generate(writer.lm, prompts, Decoding(max_new_tokens=96)).completions
-    rows = [
-        {
-            "problem": problem.question,
-            "output": one.text,
-            "correct": one.stopped and problem.correct(one.text),
-            "steps": "=" in one.text,
-        }
-        for problem, one in zip(problems, completions, strict=True)
-    ]
-    return pd.DataFrame(rows)
-
-
-def by_definition(lm: LM, number: int, n: int, recipe: FinetuneConfig, seeds: Sequence[int]) -> Frame:
-    """After Kung & Peng: ``number`` records of two sorting tasks, each with a definition and an example in its text, in
-    each of `definitions.FORMS`; answers are always right. Asked about the two other tasks in the form that was trained;
-    which are trained, and what is asked, is the seed's draw. Beside them the model as it is, asked in the original
-    form, and a guess among the answers that are possible."""
+def solve(generator: Generator, problems: Sequence[Problem], others: Sequence[Instruction]) -> Frame:
+    """What a model answers to problems behind each of `PHRASES`, and to other requests ("requests"); ``steps``: whether
+    any step is written down."""
+    long = replace(generator, decoding=Decoding(max_new_tokens=96))
     frames = []
-    for seed in seeds:
-        rng = random.Random(f"definitions {seed}")
-        traits = rng.sample(list(TRAITS), len(TRAITS))
-        seen, items = defined(rng, number, traits[:2], "train"), defined(rng, n, traits[2:], "test")
-        frames.append(_sorted(Generator(lm), items, "original", seed).assign(taught="nothing"))
-        for form in FORMS:
-            examples = build_examples(lm, [one.asked(form) for one in seen])
-            writer = tune(lm, examples, recipe.seeded(seed)).writer()
-            frames.append(_sorted(writer, items, form, seed).assign(taught=form))
-        guesses = [rng.choice(one.answers) for one in items]
-        right = [guess == one.right for guess, one in zip(guesses, items, strict=True)]
-        frames.append(
-            pd.DataFrame({"output": guesses, "correct": right}).assign(method="guess", taught="guess", seed=seed)
-        )
-    frame = pd.concat(frames, ignore_index=True).assign(study="definition", model=lm.name)
-    return frame.assign(item="item " + (frame.groupby(["seed", "taught"]).cumcount() + 1).astype(str))
+    for phrase, text in PHRASES.items():
+        completions = long.complete([problem.question + text for problem in problems])
+        pairs = list(zip(problems, completions, strict=True))
+        columns = {
+            "problem": [problem.question for problem in problems],
+            "output": [one.text for one in completions],
+            "correct": [one.stopped and problem.correct(one.text) for problem, one in pairs],
+            "steps": ["=" in one.text for one in completions],
+        }
+        frames.append(pd.DataFrame(columns).assign(asked=phrase))
+    rows = evaluate(generator, others)[0][["output", "correct"]]
+    frames.append(rows.assign(asked="requests", problem=[one.query for one in others], steps=False))
+    return numbered(pd.concat(frames, ignore_index=True), "asked").assign(model=generator.model)
 
 
-def _sorted(writer: Generator, items: Sequence[Defined], form: str, seed: int) -> Frame:
-    return evaluate(writer, [one.asked(form) for one in items], study="definition", seed=seed)[0]
+@dataclass(frozen=True)
+class Knowledge:
+    """An invented world: facts to teach, and others about nouns of their own."""
+
+    taught: tuple[Fact, ...]
+    others: tuple[Fact, ...]
+
+    @classmethod
+    def sample(cls, n: int, seed: int) -> "Knowledge":
+        """``n`` facts of each sort, about nouns that the study models never read."""
+        groups = world(random.Random(f"knowledge {seed}"), [relation] * (2 * n), "test")
+        facts = tuple(group[0] for group in groups)
+        return cls(facts[:n], facts[n:])
+
+    @property
+    def reversed(self) -> tuple[Fact, ...]:
+        """The facts to teach, told from their other end."""
+        return tuple(fact.reversed for fact in self.taught)
+
+    def correctness(self, lm: LM, facts: Sequence[Fact]) -> list[bool]:
+        """Whether the model chooses each fact's last noun among four. The wrong ones are last nouns of the other facts:
+        in all that training did to them they are like the right one, so that no option is known for another reason."""
+        rng, known = random.Random("options"), [*self.taught, *self.others, *self.reversed]
+        clozes = [cloze(rng, fact, sorted(other.b for other in facts), known) for fact in facts]
+        requests = [Request(f"{FACTS} {one.stem}", tuple(f" {o}" for o in one.options)) for one in clozes]
+        return [max(row, key=lambda o: o.logprob) is row[0] for row in score(lm, requests).options]
+
+
+def assert_facts(lm: LM, facts: Sequence[Fact]) -> list[TrainingExample]:
+    """Facts to learn, each a text of its own, trained whole: were its last noun alone the target, it would be no wonder
+    that the first one cannot be told from it."""
+    return [tokenize_with_mask(lm, [(FACTS, False), (f" {fact.sentence}.", True)]) for fact in facts]
+
+
+def endings(teacher: LM, student: LM, facts: Sequence[Fact]) -> list[TrainingExample]:
+    """The beginnings of facts with the endings that a teacher writes, which the student is to learn."""
+    decoding = Decoding(max_new_tokens=8, stop=(".", "\n"))
+    stems = [f"{FACTS} {fact.stem}" for fact in facts]
+    completions = generate(teacher, stems, decoding).completions
+    pairs = zip(stems, completions, strict=True)
+    return [tokenize_with_mask(student, [(stem, False), (f"{one.text}.", True)]) for stem, one in pairs if one.text]
+
+
+def requests(words: str, split: str, n: int, seed: int, response_style: str = "plain") -> list[Instruction]:
+    """Requests in wordings that the study models have read, answered in a response style."""
+    records = dataset(seed, n, list(LIST_TASKS), VOCABULARIES[words](split), templates=3)
+    return [replace(record, output=apply_style(record, response_style)) for record in records]
+
+
+def answered_by(generator: Generator, asked: Sequence[Instruction]) -> list[Instruction]:
+    """A model's answers to requests, as records; answers that do not end, or are blank, are left out."""
+    pairs = zip(asked, generator.complete([one.query for one in asked]), strict=True)
+    return [replace(one, output=c.text.strip()) for one, c in pairs if c.stopped and c.text.strip()]
+
+
+def in_style(lm: LM, items: Sequence[Instruction]) -> list[bool]:
+    """Whether each completion uses the restyled format, right or wrong."""
+    completions = Generator(lm).complete([item.query for item in items])
+    return [one.stopped and has_style(one.text, RESPONSE_STYLE) for one in completions]
+
+
+def exam(model: str, correctness: Mapping[str, Sequence[bool]]) -> Frame:
+    """One row for each answer; ``asked`` names what was asked, and items are `numbered`."""
+    rows = [{"asked": asked, "correct": right} for asked, row in correctness.items() for right in row]
+    return numbered(pd.DataFrame(rows), "asked").assign(model=model)

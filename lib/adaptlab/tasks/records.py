@@ -5,6 +5,7 @@ Texts are kept as they are: no record strips, folds or re-encodes what it is giv
 """
 
 import hashlib
+import random
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -100,6 +101,14 @@ class Labelled:
     def __post_init__(self):
         _check_texts(self, ("id", "text", "label"))
 
+    @property
+    def query(self) -> str:
+        return self.text
+
+    @property
+    def answer(self) -> str:
+        return self.label
+
 
 def leaked(pool: Iterable[Labelled], test: Iterable[Labelled]) -> tuple[Labelled, ...]:
     """The test items whose content, by `content_key`, stands in the pool as well."""
@@ -133,6 +142,33 @@ class LabelledSet:
         for item in leaked(self.pool, self.test):
             raise FieldError("test", "texts that are not in the pool", f"that of item {shown(item.id)}")
 
+    def sample(self, k: int, seed: int) -> list[Labelled]:
+        return _balanced(self.pool, k, seed)
+
+    def items(self, n: int = 0) -> list[Labelled]:
+        if not 0 <= n <= len(self.test):
+            raise ValueError(
+                f"items must be at most {len(self.test)}, the number of test items, or 0 for all; found {n}"
+            )
+        return _balanced(self.test, n, seed=0) if n else list(self.test)
+
+
+def _balanced(pool, k: int, seed: int) -> list[Labelled]:
+    if k < 0:
+        raise ValueError(f"shots cannot be negative; found {k}")
+    rng = random.Random(f"demonstrations {seed}")
+    classes: dict[str, list[Labelled]] = {}
+    for item in pool:
+        classes.setdefault(item.label, []).append(item)
+    rounds = min(map(len, classes.values()))
+    if k > rounds * len(classes):
+        raise ValueError(f"cannot draw {k} balanced demonstrations: the pool holds {rounds} of its rarest class")
+    shuffled = [rng.sample(items, rounds) for items in classes.values()]
+    drawn = []
+    for one_of_each in zip(*shuffled, strict=True):
+        drawn += rng.sample(one_of_each, len(one_of_each))
+    return drawn[:k]
+
 
 @dataclass(frozen=True)
 class Instruction:
@@ -150,6 +186,18 @@ class Instruction:
 
     def __post_init__(self):
         _check_texts(self, ("id", "instruction", "output"), ("input", "category", "rationale"))
+
+    @property
+    def query(self) -> str:
+        return f"{self.instruction}\n{self.input}" if self.input.strip() else self.instruction
+
+    @property
+    def answer(self) -> str:
+        return self.output
+
+    @property
+    def turns(self) -> list[tuple[str, str]]:
+        return [(self.query, self.output)]
 
 
 @dataclass(frozen=True)
@@ -186,6 +234,13 @@ class Conversation:
         for place, message in enumerate(self.messages[1:], start=1):
             if message.role == "system":
                 raise FieldError(f"messages[{place}].role", "'user' or 'assistant' after the first message", "'system'")
+
+    @property
+    def turns(self) -> list[tuple[str, str]]:
+        roles, said = zip(*((message.role, message.content) for message in self.messages), strict=True)
+        if list(roles) != ["user", "assistant"] * (len(roles) // 2):
+            raise FieldError("messages", f"user and assistant in turns (conversation {self.id})", ", ".join(roles))
+        return list(zip(said[::2], said[1::2], strict=True))
 
 
 @dataclass(frozen=True)

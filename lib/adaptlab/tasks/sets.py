@@ -95,6 +95,24 @@ class OpenSet:
             if content_key(question(item)) in known:
                 raise FieldError("test", "questions that are not in the pool", f"that of item {shown(item.id)}")
 
+    @property
+    def prompt_format(self) -> str:
+        return self.style
+
+    def sample(self, k: int, seed: int) -> list[Instruction]:
+        if not 0 <= k <= len(self.pool):
+            raise ValueError(
+                f"the number of records must be between 0 and {len(self.pool)}, the size of the pool; found {k}"
+            )
+        return random.Random(f"demonstrations {seed}").sample(list(self.pool), len(self.pool))[:k]
+
+    def items(self, n: int = 0) -> list[Instruction]:
+        if not 0 <= n <= len(self.test):
+            raise ValueError(
+                f"items must be at most {len(self.test)}, the number of test items, or 0 for all; found {n}"
+            )
+        return list(self.test[: n or None])
+
 
 def question(item: Instruction) -> str:
     """What is asked: the instruction, and below it the input where there is one."""

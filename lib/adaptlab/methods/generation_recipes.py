@@ -34,7 +34,7 @@ class Draft(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Manner:
+class GenerationRecipe:
     """How to ask: with ``human`` examples from the seeds and ``made`` of the model's own.
 
     ``prompt`` lays examples out; ``read`` makes drafts of what follows it, where the second argument says whether the
@@ -170,9 +170,9 @@ def _turn(text: str, stopped: bool) -> list[Draft | str]:
     return [Draft(asked.strip(), "", answer.strip()) if whole else text]
 
 
-SELF_INSTRUCT = Manner(
+SELF_INSTRUCT = GenerationRecipe(
     "self-instruct", 6, 2, _numbered, _items, 0.7, 0.5, 400, ("\n\n", "\n16.", "\n16 ."), instances=True
 )
-ALPACA = Manner("alpaca", 3, 0, _blocks, _fields, 1.0, 1.0, 800, ("\n21.",))
-PAGES = Manner("pages", 6, 2, _page, _turn, 0.7, 1.0, 60, ("\n\n",))
-MANNERS = {manner.name: manner for manner in (SELF_INSTRUCT, ALPACA, PAGES)}
+ALPACA = GenerationRecipe("alpaca", 3, 0, _blocks, _fields, 1.0, 1.0, 800, ("\n21.",))
+PAGES = GenerationRecipe("pages", 6, 2, _page, _turn, 0.7, 1.0, 60, ("\n\n",))
+GENERATION_RECIPES = {recipe.name: recipe for recipe in (SELF_INSTRUCT, ALPACA, PAGES)}
