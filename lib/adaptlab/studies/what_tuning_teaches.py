@@ -15,6 +15,7 @@ from adaptlab.methods.answering import Generator
 from adaptlab.methods.urial import apply_style, has_style
 from adaptlab.tasks.instructions import LIST_TASKS
 from adaptlab.tasks.knowledge import Fact, cloze, relation, world
+from adaptlab.tasks.notes import TRAITS, Defined, defined
 from adaptlab.tasks.reasoning import Problem, direct, worked
 from adaptlab.tasks.records import Instruction
 from adaptlab.tasks.templates import dataset
@@ -125,13 +126,51 @@ def answered_by(generator: Generator, asked: Sequence[Instruction]) -> list[Inst
     return [replace(one, output=c.text.strip()) for one, c in pairs if c.stopped and c.text.strip()]
 
 
-def in_style(lm: LM, items: Sequence[Instruction]) -> list[bool]:
+def fact_exam(generator: Generator, world: Knowledge) -> Frame:
+    """Whether a model knows the facts of a world: those it may have been taught, others, and the first ones reversed."""
+    asked = {"trained facts": world.taught, "other facts": world.others, "reversed facts": world.reversed}
+    return _exam(generator, {name: world.correctness(generator.lm, facts) for name, facts in asked.items()})
+
+
+def style_exam(generator: Generator, items: Sequence[Instruction]) -> Frame:
     """Whether each completion uses the restyled format, right or wrong."""
-    completions = Generator(lm).complete([item.query for item in items])
+    return _exam(generator, {"style": _in_style(generator, items)})
+
+
+def likeness_exam(generator: Generator, items: Sequence[Instruction], world: Knowledge) -> Frame:
+    """How like a model is to a teacher who answers in the restyled format and knows the facts of a world."""
+    facts = world.correctness(generator.lm, world.taught)
+    return _exam(generator, {"style": _in_style(generator, items), "facts": facts})
+
+
+def _in_style(generator: Generator, items: Sequence[Instruction]) -> list[bool]:
+    completions = generator.complete([item.query for item in items])
     return [one.stopped and has_style(one.text, RESPONSE_STYLE) for one in completions]
 
 
-def exam(model: str, correctness: Mapping[str, Sequence[bool]]) -> Frame:
+def _exam(generator: Generator, correctness: Mapping[str, Sequence[bool]]) -> Frame:
     """One row for each answer; ``asked`` names what was asked, and items are `numbered`."""
     rows = [{"asked": asked, "correct": right} for asked, row in correctness.items() for right in row]
-    return numbered(pd.DataFrame(rows), "asked").assign(model=model)
+    return numbered(pd.DataFrame(rows), "asked").assign(model=generator.model)
+
+
+@dataclass(frozen=True)
+class DefinitionTasks:
+    """Sorting tasks with definitions: some to train on, some about two other traits to ask, and a guess for each."""
+
+    seen: tuple[Defined, ...]
+    unseen: tuple[Defined, ...]
+    guessed: tuple[str, ...]
+
+    def guesses(self) -> Frame:
+        """A guess among the answers that each definition allows, as rows beside those of models."""
+        correct = [guess == one.right for guess, one in zip(self.guessed, self.unseen, strict=True)]
+        return pd.DataFrame({"output": self.guessed, "correct": correct}).assign(method="guess", taught="guess")
+
+
+def definition_tasks(number: int, n: int, seed: int) -> DefinitionTasks:
+    """``number`` items about two traits to train on, and ``n`` about the two others; which, the seed samples."""
+    rng = random.Random(f"definitions {seed}")
+    traits = rng.sample(list(TRAITS), len(TRAITS))
+    seen, unseen = defined(rng, number, traits[:2], "train"), defined(rng, n, traits[2:], "test")
+    return DefinitionTasks(tuple(seen), tuple(unseen), tuple(rng.choice(one.answers) for one in unseen))
