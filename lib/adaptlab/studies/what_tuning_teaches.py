@@ -127,7 +127,7 @@ def answered_by(generator: Generator, asked: Sequence[Instruction]) -> list[Inst
 
 
 def fact_exam(generator: Generator, world: Knowledge) -> Frame:
-    """Whether a model knows the facts of a world: those it may have been taught, others, and the first ones reversed."""
+    """Whether a model knows the facts of a world: those to teach, others, and the first ones from their other end."""
     asked = {"trained facts": world.taught, "other facts": world.others, "reversed facts": world.reversed}
     return _exam(generator, {name: world.correctness(generator.lm, facts) for name, facts in asked.items()})
 
