@@ -41,7 +41,9 @@ def test_the_static_view_draws_every_combination_once_and_is_described():
 
 def test_the_first_list_runs_across_and_the_second_down(monkeypatch):
     kept = {}
-    monkeypatch.setattr("adaptlab.evidence.explore.described", lambda figure, alt: kept.update(figure=figure) or alt)
+    monkeypatch.setattr(
+        "adaptlab.evidence.explore.with_alt_text", lambda figure, alt: kept.update(figure=figure) or alt
+    )
     assert explore(Draw(), alt="mine", shots=[0, 4], model=["tiny"], labels=["a", "b", "c"]) == "mine"
     axes = kept["figure"].axes
     assert [ax.get_title() for ax in axes[:3]] == [

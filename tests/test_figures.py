@@ -1,5 +1,6 @@
 """Figures draw what the frame says, leave the surroundings alone, and carry their description."""
 
+import io
 import itertools
 
 import matplotlib
@@ -12,8 +13,9 @@ from bs4 import BeautifulSoup
 from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.text import Text
 from nbconvert import HTMLExporter
+from PIL import Image
 
-from adaptlab.evidence.figures import cost_bars, curve, seed_strip
+from adaptlab.evidence.figures import curve, points, seed_strip, shares
 from adaptlab.evidence.record import with_alt_text
 from adaptlab.evidence.stats import crossed_interval
 
@@ -34,7 +36,7 @@ def frame(labels=("letters", "words"), shots=(0, 1, 4, 64), seeds=3, items=12):
 
 
 def texts(ax):
-    return [text.get_text().strip() for text in ax.texts]
+    return [text.get_text().strip() for text in (*ax.texts, ax.title, ax._left_title, ax._right_title)]
 
 
 def test_a_curve_shows_the_mean_and_the_crossed_interval_at_every_point():
@@ -96,8 +98,11 @@ def test_points_with_one_seed_and_points_with_several_stand_together():
     [
         (lambda d: d.drop(columns="seed"), "no column 'seed'; columns: labels"),
         (lambda d: d.iloc[:0], "no rows"),
-        (lambda d: d, "several rows for one .seed, item. at shots=0"),
-        (lambda d: d[d["labels"] == "words"].iloc[1:], "no interval for correct at shots=0: 1 of 36 cells"),
+        (lambda d: d, "several rows for one .seed, item. at one shots"),
+        (
+            lambda d: d[d["labels"] == "words"].iloc[1:],
+            "no interval for correct at shots=0: 1 of 36 .seed, item. cells",
+        ),
     ],
 )
 def test_a_frame_that_gives_no_interval_is_refused(change, message):
@@ -105,7 +110,7 @@ def test_a_frame_that_gives_no_interval_is_refused(change, message):
         curve(change(frame()), ax=plt.figure().subplots())
 
 
-@pytest.mark.parametrize("plot", [curve, seed_strip, lambda data, ax=None: cost_bars(data, by="labels", ax=ax)])
+@pytest.mark.parametrize("plot", [curve, seed_strip, lambda data, ax=None: points(data, x="shots", ax=ax)])
 def test_a_plot_draws_on_its_axes_only_and_leaves_data_and_style_alone(plot):
     data = frame(labels=("letters",))
     before, style = data.copy(), dict(matplotlib.rcParams)
@@ -114,8 +119,8 @@ def test_a_plot_draws_on_its_axes_only_and_leaves_data_and_style_alone(plot):
     assert not right.has_data() and plt.get_fignums() == [figure.number]
     pd.testing.assert_frame_equal(data, before)
     assert dict(matplotlib.rcParams) == style
-    plt.sca(right)
-    assert plot(data) is right
+    alone = plot(data)
+    assert alone.figure is not figure and tuple(alone.figure.get_size_inches()) == (9, 5), "a figure of its own"
 
 
 def test_the_seed_strip_has_one_dot_for_each_seed():
@@ -126,27 +131,24 @@ def test_the_seed_strip_has_one_dot_for_each_seed():
     assert drawn == pytest.approx(np.sort(means.to_numpy()))
 
 
-def test_cost_bars_compare_what_was_computed_with_the_naive_count():
-    data = frame(shots=(0,), seeds=1, items=10).assign(trained=0.0)
-    data.loc[data["labels"] == "words", "naive"] = 30.0
-    ax = cost_bars(data, by="labels", ax=plt.figure().subplots())
-    assert [bar.get_width() for bar in ax.patches] == [60, 60, 1000, 300]  # 2 + 3 + 1 tokens; cached is free
-    assert {"16.7×", "5×", "60", "1 k", "300"} <= set(texts(ax))
-    assert ax.get_xscale() == "log" and ax.get_xlim()[0] == 1
+def test_points_are_means_with_intervals_and_lonely_values_are_left_out():
+    data = frame(labels=("letters", "words"), shots=(0, 4))
+    ax = points(data, x="shots", hue="labels", ax=plt.figure().subplots())
+    means = data.groupby(["labels", "shots"])["correct"].mean()
+    assert [y for line in ax.containers for y in line[0].get_ydata()] == pytest.approx(list(means))
+    tokens = frame(labels=("a",), seeds=2).sample(frac=0.7, random_state=0)
+    tokens = tokens[(tokens["shots"] < 64) | (tokens["item"] == "i0")]
+    assert len(points(tokens, x="shots", ax=plt.figure().subplots()).get_xticks()) == 3
+    with pytest.raises(ValueError, match="no column 'style'"):
+        points(data, x="style")
 
 
-def test_trained_tokens_have_a_bar_of_their_own():
-    data = frame(shots=(0,), seeds=1, items=10)
-    data.loc[data["labels"] == "words", "trained"] = 0.0
-    ax = cost_bars(data, by="labels", ax=plt.figure().subplots())
-    assert [bar.get_width() for bar in ax.patches] == [60, 60, 1000, 1000, 40, 0]
-    assert [text.get_text() for text in ax.get_legend().get_texts()][-1] == "trained"
-
-
-def test_cost_bars_without_a_token_are_refused():
-    data = frame().assign(prefilled=0.0, scored=0.0, decoded=0.0)
-    with pytest.raises(ValueError, match="no tokens were computed for labels='letters'"):
-        cost_bars(data, by="labels", ax=plt.figure().subplots())
+def test_shares_add_up_to_one_in_every_bar():
+    data = pd.DataFrame({"part": list("aabbbc"), "shift": list("xyxxyz")})
+    ax = shares(data, x="part", of="shift", kinds=["x", "y", "z"], values=["b", "a", "none"])
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["b", "a"]
+    heights = [bar.get_height() for bar in ax.patches]
+    assert heights == pytest.approx([2 / 3, 1 / 2, 1 / 3, 1 / 2, 0, 0])
 
 
 # ---- pictures
@@ -157,11 +159,14 @@ ALT = 'Accuracy & "shots": <two> lines'
 
 def test_a_described_figure_is_rendered_once_and_closed():
     figure, ax = plt.subplots(figsize=(3, 2))
-    ax.set_facecolor("white")
     picture = with_alt_text(curve(frame(labels=("letters",)), ax=ax), ALT)
     assert plt.get_fignums() == []
     assert repr(picture) == ALT
     assert picture.png.startswith(b"\x89PNG")
+    with Image.open(io.BytesIO(picture.png)) as image:
+        corner = image.convert("RGBA").getpixel((0, 0))
+        assert corner[3] == 0, "transparent: it stands on white and on dark pages"
+        assert image.width > 350 and picture._repr_mimebundle_()[1]["image/png"]["width"] < image.width
     assert with_alt_text(plt.figure(figsize=(3, 2)), "a\n  figure too").alt == "a figure too"
     with pytest.raises(ValueError, match="alt is empty"):
         with_alt_text(figure, "  ")

@@ -31,7 +31,8 @@ def sorting(lm, labels="letters", order=0):
 
 
 def writing(lm, **more):
-    return lambda seed, shots: shown(lm, WRITING.sample(shots, seed), WRITING.prompt_format, **more)
+    decoding = al.Decoding(max_new_tokens=8)
+    return lambda seed, shots: shown(lm, WRITING.sample(shots, seed), WRITING.prompt_format, decoding=decoding, **more)
 
 
 class Fixed:

@@ -8,10 +8,10 @@ from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
 from adaptlab.engine.packing import tokenize_with_mask
 from adaptlab.methods.tuning import build_examples
-from adaptlab.studies.loss_mask import checks, show_loss_mask, tokens
+from adaptlab.studies.fine_tuning import check_examples, packed_tokens, show_loss_mask
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, Instruction, Message
-from adaptlab.tasks.sets import load_open, question
+from adaptlab.tasks.sets import load_open
 from conftest import tiny_lm
 
 RECORDS = [Instruction(f"r{n}", f"Count these: {'a ' * n}", "", f"answer {n}", "") for n in range(1, 6)]
@@ -34,7 +34,7 @@ def test_a_lesson_is_the_page_with_its_answer_and_an_end(lm, style):
     record = RECORDS[2]
     (example,) = build_examples(lm, [record], style)
     layout = FORMATS[style]
-    page = layout.prompt("", [], question(record)) + layout.separator + record.output
+    page = layout.prompt("", [], record.query) + layout.separator + record.output
     assert list(example.ids) == [*lm.encode(page), lm.tokenizer.eos_token_id]
     assert said(lm, example) == f"{layout.separator}{record.output}<eos>"
 
@@ -91,7 +91,7 @@ def test_a_tokenizer_without_an_end_is_refused(lm):
 
 def test_the_picture_counts_every_token_once(lm):
     examples = build_examples(lm, RECORDS)
-    table = tokens(lm, examples, room=64)
+    table = packed_tokens(lm, examples, max_tokens=64)
     real = table[table.segment > 0]
     assert len(real) == sum(map(len, examples))
     assert (real.role == "trained").sum() == sum(e.weight for e in examples)
@@ -102,19 +102,20 @@ def test_the_picture_counts_every_token_once(lm):
 
 def test_the_picture_escapes_what_texts_hold(lm):
     html = show_loss_mask(lm, build_examples(lm, [Instruction("x", "<script>alert(1)</script>", "", "<b>", "")])).html
-    assert "<script>" not in html and "&lt;" in html
+    assert "<script>" not in html and "&lt;" in html and "row 0</b> (" in html, "counts stand in the picture"
 
 
 def test_checks_find_each_mistake(lm):
     good = build_examples(lm, RECORDS)
     answers = [record.output for record in RECORDS]
-    assert (checks(lm, good, answers).holds == 5).all()
+    assert (check_examples(lm, good, answers).holds == 5).all()
     endless = [
-        tokenize_with_mask(lm, FORMATS["question"].training_parts([(question(r), r.output)]), ends=False)
-        for r in RECORDS
+        tokenize_with_mask(lm, FORMATS["question"].training_parts([(r.query, r.output)]), ends=False) for r in RECORDS
     ]
-    assert checks(lm, endless, answers).set_index("check").holds["the end token is there, last, and trained"] == 0
-    found = checks(lm, build_examples(lm, RECORDS, whole=True), answers).set_index("check")
+    assert (
+        check_examples(lm, endless, answers).set_index("check").holds["the end token is there, last, and trained"] == 0
+    )
+    found = check_examples(lm, build_examples(lm, RECORDS, whole=True), answers).set_index("check")
     assert found.holds["what is trained is the answer and nothing else"] == 0
     assert found["fails at"]["what is trained is the answer and nothing else"] == [0, 1, 2, 3, 4]
 
@@ -123,5 +124,5 @@ def test_two_beginnings_are_found():
     lm = load("study")
     (example,) = build_examples(lm, load_open("requests").pool[:1])
     doubled = tokenize_with_mask(lm, [("<bos>one", False), (" two", True)])
-    found = checks(lm, [example, doubled], [load_open("requests").pool[0].output, "two"]).set_index("check")
+    found = check_examples(lm, [example, doubled], [load_open("requests").pool[0].output, "two"]).set_index("check")
     assert found["fails at"]["there is one beginning at most"] == [1]

@@ -7,7 +7,7 @@ import torch
 
 from adaptlab.engine import models
 from adaptlab.engine.scoring import Request, score
-from adaptlab.studies.icl_scaling import Cell, in_context
+from adaptlab.methods.answering import in_context
 from adaptlab.tasks.sets import load_messages
 
 DATA = load_messages()
@@ -43,8 +43,8 @@ def naive(lm, question: Request) -> list[float]:
 
 def questions(lm, n: int) -> list[Request]:
     """Prompts with one-token options, and every fourth with options of several tokens."""
-    method = in_context(lm, DATA, Cell("words", "plain", 0), SHOTS[lm.name])
-    made = [method.question(item.text) for item in DATA.test[:n]]
+    method = in_context(lm, DATA, SHOTS[lm.name])
+    made = [method.request(item) for item in DATA.test[:n]]
     longer = tuple(f"{o} desk, please" for o in made[0].options)
     return [Request(q.context, longer if i % 4 == 3 else q.options) for i, q in enumerate(made)]
 

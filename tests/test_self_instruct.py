@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from adaptlab.engine.models import load
-from adaptlab.methods import manners
+from adaptlab.methods import generation_recipes
 from adaptlab.methods.generation_recipes import ALPACA, GENERATION_RECIPES, PAGES, SELF_INSTRUCT, Draft, instances
 from adaptlab.methods.self_instruct import ANSWERED, ASKED, NOVEL, Made, _fault, self_instruct
 from adaptlab.tasks import checking, formats, templates, words
@@ -76,7 +76,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path):
 
 def test_a_finished_run_is_read_and_not_repeated(tmp_path, monkeypatch):
     made = run(tmp_path / "log", rounds=2)
-    monkeypatch.setattr(manners, "generate", None)
+    monkeypatch.setattr(generation_recipes, "generate", None)
     assert run(tmp_path / "log", rounds=2) == made
 
 
@@ -166,8 +166,8 @@ def test_a_turn_without_question_or_answer_comes_back_as_text(text):
     assert PAGES.read(" Copy this: a\nAnswer: a", False) == [" Copy this: a\nAnswer: a"]
 
 
-@pytest.mark.parametrize("manner", GENERATION_RECIPES.values(), ids=GENERATION_RECIPES)
-def test_a_manner_reads_what_its_own_prompt_shows(recipe):
+@pytest.mark.parametrize("recipe", GENERATION_RECIPES.values(), ids=GENERATION_RECIPES)
+def test_a_recipe_reads_what_its_own_prompt_shows(recipe):
     """A model that goes on exactly as the prompt began is understood."""
     examples = [one for one in load_seed() if len(one.instruction.split()) < 20 and not one.input][:5]
     page, longer = (recipe.prompt(examples[:n]).rstrip() for n in (3, 5))
@@ -194,7 +194,7 @@ def test_instances_are_written_for_every_instruction_in_order():
     assert instances(lm(), [], load_seed(), random.Random(0)) == []
 
 
-def test_two_step_manners_run_and_resume(tmp_path):
+def test_two_step_recipes_run_and_resume(tmp_path):
     short = replace(SELF_INSTRUCT, name="short", human=2, made=1, max_new_tokens=60)
 
     def go(path, rounds):
@@ -207,7 +207,7 @@ def test_two_step_manners_run_and_resume(tmp_path):
 
 @pytest.mark.slow
 @public
-@pytest.mark.parametrize("manner", ["self-instruct", "alpaca"])
+@pytest.mark.parametrize("recipe", ["self-instruct", "alpaca"])
 def test_a_pretrained_model_runs_the_loop_on_the_published_seeds(tmp_path, recipe):
     seeds = formats.load_self_instruct(PUBLIC / "self_instruct_seed_tasks.jsonl")
     model = load("smollm2-135m-instruct", device="cpu")

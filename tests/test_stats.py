@@ -9,8 +9,6 @@ from scipy import stats
 from adaptlab.evidence.stats import (
     crossed_interval,
     detectable_effect,
-    holm,
-    mcnemar_exact,
     paired_bootstrap,
     proportion_interval,
 )
@@ -176,32 +174,6 @@ def test_an_interval_stays_within_its_bounds():
 
 
 # ---- tests and power
-
-
-def test_mcnemar_is_the_sign_test_on_the_items_that_changed():
-    a, b = np.r_[np.ones(9), np.zeros(3), np.ones(20)], np.r_[np.zeros(9), np.ones(3), np.ones(20)]
-    assert mcnemar_exact(a, b) == pytest.approx(stats.binomtest(3, 12).pvalue)
-    assert mcnemar_exact([True, False], [True, False]) == 1
-
-
-def test_mcnemar_holds_its_error_rate():
-    rng = np.random.default_rng(10)
-    shared = rng.random((1_500, 80)) < 0.5
-    a, b = (np.where(rng.random(shared.shape) < 0.3, rng.random(shared.shape) < 0.5, shared) for _ in range(2))
-    assert 0.01 <= np.mean([mcnemar_exact(x, y) < 0.05 for x, y in zip(a, b, strict=True)]) <= 0.05 + 0.01
-
-
-@pytest.mark.parametrize(("a", "b", "message"), [([1, 0], [1], "equal length"), ([0.5, 1], [1, 0], "True/False")])
-def test_mcnemar_refuses_what_is_not_paired_marks(a, b, message):
-    with pytest.raises(ValueError, match=message):
-        mcnemar_exact(a, b)
-
-
-def test_holm_known_values_and_order():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([]) == []
-    with pytest.raises(ValueError, match=r"0\.\.1"):
-        holm([0.2, float("nan")])
 
 
 def test_proportion_interval_is_wilson():

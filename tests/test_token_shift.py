@@ -8,27 +8,31 @@ from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.models import load
 from adaptlab.engine.scoring import along
 from adaptlab.evidence.claims import claim
-from adaptlab.evidence.token_shift import SHIFTS, Source, by_part, token_shift
-from adaptlab.studies import alignment_by_context
+from adaptlab.evidence.token_shift import SHIFTS, by_part, token_shift
+from adaptlab.methods.answering import Generator
+from adaptlab.methods.urial import aligned, demonstrations
 from adaptlab.tasks.records import Instruction
-from adaptlab.tasks.sets import load_open, question
+from adaptlab.tasks.sets import load_open
 from conftest import tiny_lm
 
 ITEMS = [Instruction(f"i{n}", text, "", "x") for n, text in enumerate(("the red house", "option two", "message: my"))]
 HOW = Decoding(max_new_tokens=6, stop=())
 
 
-def bare(item):
-    return item.instruction
+BLUE = "the blue house by the road\n"
 
 
-def shown(item):
-    return f"the blue house by the road\n{item.instruction}"
+def bare(lm, decoding=HOW):
+    return Generator(lm, decoding=decoding)
 
 
-@pytest.mark.parametrize("prompt", [bare, shown])
-def test_distributions_are_those_of_one_pass_each(any_lm, prompt):
-    prompts = [prompt(item) for item in ITEMS]
+def shown(lm, decoding=HOW):
+    return Generator(lm, BLUE, 1, decoding=decoding)
+
+
+@pytest.mark.parametrize("make", [bare, shown])
+def test_distributions_are_those_of_one_pass_each(any_lm, make):
+    prompts = [make(any_lm).prompt(item.query) for item in ITEMS]
     answers = [w.tokens for w in generate(any_lm, prompts, HOW).completions]
     for text, answer, found in zip(prompts, answers, along(any_lm, prompts, answers), strict=True):
         ids = [*any_lm.encode(text), *answer]
@@ -51,37 +55,38 @@ def test_what_does_not_fit_is_refused(llama):
 
 
 def test_a_source_is_not_shifted_against_itself(llama):
-    source = Source("same", llama, shown)
-    frame = token_shift(source, source, ITEMS, HOW)
-    assert (frame["rank"] == 1).all() and (frame.kind == "unshifted").all() and frame.kl.abs().max() < 1e-5
-    frame = frame.assign(ended=True, part=frame.part.mask(frame.place == frame.place.max(), "last"))
+    frame = token_shift(shown(llama), shown(llama), ITEMS)
+    assert (frame["rank"] == 1).all() and (frame["shift"] == "unshifted").all() and frame.kl.abs().max() < 1e-5
+    frame = frame.assign(seed=0, ended=True, part=frame.part.mask(frame.position == frame.position.max(), "last"))
     parts = by_part(frame)
     assert parts.beyond_half.eq(0.5).all() and parts.shifted.eq(0).all()
 
 
 def test_ranks_kinds_and_divergence_follow_the_definition(llama):
-    frame = token_shift(Source("a", llama, shown), Source("b", llama, bare), ITEMS, HOW, seed=4)
-    texts = generate(llama, [shown(item) for item in ITEMS], HOW).completions
+    frame = token_shift(shown(llama), bare(llama), ITEMS)
+    texts = generate(llama, [shown(llama).prompt(item.query) for item in ITEMS], HOW).completions
     assert list(frame.groupby("item", sort=False).size()) == [len(w.tokens) for w in texts]
     for item, completions in zip(ITEMS, texts, strict=True):
         for n, row in enumerate(frame[frame["item"] == item.id].itertuples()):
             after, before = (
-                llama.model(torch.tensor([[*llama.encode(make(item)), *completions.tokens[:n]]])).logits[0, -1]
+                llama.model(
+                    torch.tensor([[*llama.encode(make(llama).prompt(item.query)), *completions.tokens[:n]]])
+                ).logits[0, -1]
                 for make in (shown, bare)
             )
             p, q = after.softmax(-1), before.softmax(-1)
             rank = 1 + int((q > q[completions.tokens[n]]).sum())
-            assert row.rank == rank and row.kind == SHIFTS[0 if rank == 1 else 1 if rank <= 3 else 2]
+            assert row.rank == rank and row.shift == SHIFTS[0 if rank == 1 else 1 if rank <= 3 else 2]
             assert row.kl == pytest.approx(float((p * (p / q).log()).sum().detach()), abs=1e-3)
             assert row.base_prob == pytest.approx(float(q[completions.tokens[n]].detach()), abs=1e-4)
-    assert set(frame.seed) == {4} and frame.kl.min() > -1e-5
+    assert frame.kl.min() > -1e-5
     parts = frame.groupby("item").part.agg(list)
     assert all(p == ["first", *["middle"] * (len(p) - 1)] for p in parts), "answers that were cut off have no end"
 
 
 def test_shares_follow_from_the_ranks():
     rows = [(0, "first", 5), (1, "middle", 1), (2, "middle", 2), (3, "middle", 4), (4, "last", 3)]
-    frame = pd.DataFrame(rows, columns=["place", "part", "rank"]).assign(model="m", seed=0, item="i", ended=True)
+    frame = pd.DataFrame(rows, columns=["position", "part", "rank"]).assign(model="m", seed=0, item="i", ended=True)
     found = by_part(frame).set_index("part")
     assert found.shifted.to_dict() == {"all": 2 / 5, "first": 1, "last": 0, "middle": 1 / 3}
     assert found.beyond_half["all"] == pytest.approx(1 / 5 - 1 / 2)
@@ -90,9 +95,8 @@ def test_shares_follow_from_the_ranks():
 def test_an_answer_ends_with_the_first_token_behind_its_last_visible_sign():
     lm = load("study")
     data = load_open("requests")
-    writer = alignment_by_context.behind(lm, data, 3, "restyled", 0)
-    source = Source("a", lm, lambda item: writer.prompt(question(item)))
-    frame = token_shift(source, source, data.test[:8], writer.decoding)
+    generator = aligned(lm, demonstrations(data, 3, "restyled", 0))
+    frame = token_shift(generator, generator, data.test[:8])
     frame = frame[frame.ended]
     assert frame["item"].nunique() > 4
     for _, rows in frame.groupby("item"):
@@ -102,9 +106,9 @@ def test_an_answer_ends_with_the_first_token_behind_its_last_visible_sign():
 
 
 def test_answers_without_a_middle_are_left_out_in_every_draw(llama):
-    frame = token_shift(Source("a", llama, shown), Source("b", llama, bare), ITEMS, HOW)
-    frame = frame.assign(ended=True, part=frame.part.mask(frame.place == frame.place.max(), "last"))
-    short = frame[(frame["item"] != "i1") | frame.place.lt(2)].assign(seed=1)
+    frame = token_shift(shown(llama), bare(llama), ITEMS)
+    frame = frame.assign(seed=0, ended=True, part=frame.part.mask(frame.position == frame.position.max(), "last"))
+    short = frame[(frame["item"] != "i1") | frame.position.lt(2)].assign(seed=1)
     both = by_part(pd.concat([frame, short]))
     cut = frame.assign(ended=frame["item"] != "i0")
     assert set(by_part(cut)["item"]) == {"i1", "i2"}
@@ -117,6 +121,6 @@ def test_sources_of_other_tokens_and_sampled_answers_are_refused(llama):
     other = tiny_lm("llama", seed=1)
     other.tokenizer.add_tokens(["<more>"])
     with pytest.raises(ValueError, match="read different tokens"):
-        token_shift(Source("a", llama, bare), Source("b", other, bare), ITEMS, HOW)
+        token_shift(bare(llama), bare(other), ITEMS)
     with pytest.raises(ValueError, match="is greedy"):
-        token_shift(Source("a", llama, bare), Source("b", llama, bare), ITEMS, Decoding(temperature=1.0))
+        token_shift(bare(llama, Decoding(temperature=1.0)), bare(llama), ITEMS)
