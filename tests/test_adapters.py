@@ -12,7 +12,7 @@ import transformers
 
 from adaptlab.engine import adapters
 from adaptlab.engine.adapters import Adapted, Full, Lora, prepare_for_training
-from adaptlab.engine.lm import LM, ModelNotFound
+from adaptlab.engine.lm import LM, SEAL, ModelNotFound
 from adaptlab.engine.models import digest, load
 from adaptlab.engine.packing import losses
 from adaptlab.engine.training import TrainingConfig, train
@@ -196,6 +196,7 @@ def test_the_digest_follows_adapters_and_their_model(tmp_path, base):
 
 def test_adapters_without_a_model_to_stand_beside_are_refused(tmp_path, base):
     adapters.save(taught(base("llama"), Lora(rank=2)), tmp_path / "one", {})
+    (tmp_path / "one" / SEAL).unlink()
     config = tmp_path / "one" / "adapter_config.json"
     facts = json.loads(config.read_text())
     own, missing = "base_model_name_or_path must name a model", "model 'no-such-model' is neither"
@@ -234,6 +235,7 @@ def test_weights_that_learn_are_float32():
 def test_adapters_that_are_no_safetensors_are_refused(tmp_path, base):
     folder = tmp_path / "adapter"
     adapters.save(prepare_for_training(base("llama"), Lora(rank=2), seed=0), folder, {})
+    (folder / SEAL).unlink()
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
     with pytest.raises(ModelNotFound, match="safetensors or not at all"):
         load(str(folder), device="cpu")

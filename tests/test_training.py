@@ -43,7 +43,7 @@ def own_loss(model, batch) -> torch.Tensor:
     width = max(map(len, batch))
     ids = torch.tensor([[*e.ids, *[0] * (width - len(e))] for e in batch])
     mask = torch.tensor([[1] * len(e) + [0] * (width - len(e)) for e in batch])
-    trained = torch.tensor([[*e.trained, *[False] * (width - len(e))] for e in batch])
+    trained = torch.tensor([[*e.loss_mask, *[False] * (width - len(e))] for e in batch])
     return model(ids, attention_mask=mask, labels=torch.where(trained, ids, -100)).loss
 
 
@@ -164,8 +164,8 @@ def nudged():
 
 
 CHANGES = {
-    "seed": lambda: {"plan": replace(LONG, seed=4)},
-    "epochs": lambda: {"plan": replace(LONG, epochs=41)},
+    "seed": lambda: {"config": replace(LONG, seed=4)},
+    "epochs": lambda: {"config": replace(LONG, epochs=41)},
     "order of items": lambda: {"items": drawn(10)[::-1]},
     "held-out items": lambda: {"held_out": drawn(4, seed=1)},
     "a weight": lambda: {"model": nudged()},
@@ -176,7 +176,7 @@ CHANGES = {
 def test_a_folder_of_another_run_is_refused_and_left_alone(tmp_path, undisturbed, change):
     folder = shutil.copytree(undisturbed[0], tmp_path / "run")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    given = {"model": tiny_lm("llama").model, "items": drawn(10), "plan": LONG, "held_out": drawn(3, seed=1)}
+    given = {"model": tiny_lm("llama").model, "items": drawn(10), "config": LONG, "held_out": drawn(3, seed=1)}
     with pytest.raises(CannotResume, match="another run"):
         train(**given | CHANGES[change](), folder=folder)
     assert before == {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -1,5 +1,7 @@
-"""Scoring and writing without sharing: padded batches, for architectures that cannot be packed exactly."""
+"""Scoring and generation without sharing, for architectures that cannot be packed exactly: padded batches, or one
+text at a time where padding would change the numbers."""
 
+import inspect
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -10,9 +12,10 @@ from transformers import (
     StoppingCriteria,
     StoppingCriteriaList,
 )
+from transformers.utils import ModelOutput
 
 from adaptlab.engine import cache
-from adaptlab.engine.lm import LM
+from adaptlab.engine.lm import LM, length_dependent, pads_left
 
 Row = tuple[tuple[int, ...], int]  # a token sequence, and where its scored part begins
 
@@ -30,7 +33,7 @@ def logprobs(lm: LM, rows: Sequence[Row], memory: float) -> list[float]:
 
 def batches(lm: LM, rows: Sequence[Row], memory: float) -> Iterator[list[Row]]:
     """Runs of rows, shortest first, whose logits fit: they reach from the earliest start to the longest end."""
-    most = 1 if cache.length_dependent(lm.model) else 8
+    most = 1 if length_dependent(lm.model) else 8
     batch, first = [], 0
     for sequence, start in rows:
         earliest = min(first, start) if batch else start
@@ -45,17 +48,8 @@ def batches(lm: LM, rows: Sequence[Row], memory: float) -> Iterator[list[Row]]:
 
 @torch.inference_mode()
 def _batch_logprobs(lm: LM, batch: list[Row]) -> list[float]:
-    width = max(len(s) for s, _ in batch)
-    ids = torch.full((len(batch), width), lm.tokenizer.pad_token_id or 0)
-    mask = torch.zeros_like(ids)
-    for row, (s, _) in enumerate(batch):
-        ids[row, : len(s)] = torch.tensor(s)
-        mask[row, : len(s)] = 1
-    first = min(start for _, start in batch) - 1
-    output = lm.model(
-        input_ids=ids.to(lm.device), attention_mask=mask.to(lm.device), logits_to_keep=width - first, use_cache=False
-    )
-    logits = output.logits.float()
+    width, first = max(len(s) for s, _ in batch), min(start for _, start in batch) - 1
+    logits = right_padded(lm, [s for s, _ in batch], width - first).logits[:, first - width :].float()
     sums = []
     for row, (s, start) in enumerate(batch):
         predicted = torch.tensor(s[start:], device=logits.device)
@@ -65,26 +59,48 @@ def _batch_logprobs(lm: LM, batch: list[Row]) -> list[float]:
     return sums
 
 
-def continued(lm: LM, ids: list[list[int]], how) -> list[list[int]]:
-    """Tokens that transformers' own `generate` writes behind every prompt (``how``: a `sampling.Decoding`), the one
-    that ends a text included."""
+def right_padded(lm: LM, rows: Sequence[Sequence[int]], keep: int, **more: object) -> ModelOutput:
+    """The model's output for a batch, padded on the right, where a causal model cannot see it.
+
+    ``keep``: at how many positions, from the end, logits are wanted; some models compute all of them.
+    """
+    ids = torch.full((len(rows), max(map(len, rows))), lm.tokenizer.pad_token_id or 0)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        mask[i, : len(row)] = 1
+    if "logits_to_keep" in inspect.signature(lm.model.forward).parameters:
+        more["logits_to_keep"] = keep
+    return lm.model(input_ids=ids.to(lm.device), attention_mask=mask.to(lm.device), use_cache=False, **more)
+
+
+def continued(lm: LM, ids: list[list[int]], decoding) -> list[list[int]]:
+    """Tokens that transformers' own `generate` writes behind every prompt (``decoding``: a `generation.Decoding`), the
+    one that ends a text included. Prompts that must not be padded are continued one by one."""
+    if not pads_left(lm.model):
+        return [row for one in ids for row in _generated(lm, [one], decoding)]
+    # A cache of full length: a stray window in a config must not shorten it.
+    return _generated(lm, ids, decoding, past_key_values=cache.EMPTY.fork())
+
+
+def _generated(lm: LM, ids: list[list[int]], decoding, **more: object) -> list[list[int]]:
     tokens, mask = padded(lm, ids)
     width = tokens.shape[1]
-    sampled = {"do_sample": True, "temperature": how.temperature, "top_k": 0, "top_p": how.top_p}
+    sampled = {"do_sample": True, "temperature": decoding.temperature, "top_k": 0, "top_p": decoding.top_p}
     config = GenerationConfig(
-        max_new_tokens=how.max_new_tokens,
+        max_new_tokens=decoding.max_new_tokens,
         pad_token_id=lm.tokenizer.pad_token_id,
         eos_token_id=ends(lm),
-        repetition_penalty=how.repetition_penalty,
-        **(sampled if how.temperature else {}),
+        repetition_penalty=decoding.repetition_penalty,
+        **(sampled if decoding.temperature else {}),
     )
     with torch.inference_mode():
         out = lm.model.generate(
             tokens,
             attention_mask=mask,
             generation_config=config,
-            stopping_criteria=StoppingCriteriaList([_Stop(lm.tokenizer, width, how.stop)]),
-            past_key_values=cache.EMPTY.fork(),  # of full length: a stray window in a config must not shorten it
+            stopping_criteria=StoppingCriteriaList([_Stop(lm.tokenizer, width, decoding.stop)]),
+            **more,
         )
     return [_unpadded(lm, row) for row in out[:, width:].tolist()]
 
