@@ -135,7 +135,7 @@ def pads_left(model: PreTrainedModel) -> bool:
     layers = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
     return (
         layers <= {"full_attention", "sliding_attention"}
-        and "position_ids" in inspect.signature(model.forward).parameters
+        and {"position_ids", "past_key_values"} <= inspect.signature(model.forward).parameters.keys()
         and not model._is_stateful
         and not any(isinstance(part, torch.nn.Conv1d) for part in model.modules())
         and not length_dependent(model)

@@ -80,7 +80,8 @@ def continued(lm: LM, ids: list[list[int]], decoding) -> list[list[int]]:
     if not pads_left(lm.model):
         return [row for one in ids for row in _generated(lm, [one], decoding)]
     # A cache of full length: a stray window in a config must not shorten it.
-    return _generated(lm, ids, decoding, past_key_values=cache.EMPTY.fork())
+    rows = _generated(lm, ids, decoding, past_key_values=cache.EMPTY.fork())
+    return [_unpadded(lm, row) for row in rows]
 
 
 def _generated(lm: LM, ids: list[list[int]], decoding, **more: object) -> list[list[int]]:
@@ -92,6 +93,8 @@ def _generated(lm: LM, ids: list[list[int]], decoding, **more: object) -> list[l
         pad_token_id=lm.tokenizer.pad_token_id,
         eos_token_id=ends(lm),
         repetition_penalty=decoding.repetition_penalty,
+        # RecurrentGemma keeps its state inside the model, where a prompt of one token would meet the last one's.
+        use_cache=not hasattr(lm.model.base_model, "_setup_cache"),
         **(sampled if decoding.temperature else {}),
     )
     with torch.inference_mode():
@@ -102,7 +105,7 @@ def _generated(lm: LM, ids: list[list[int]], decoding, **more: object) -> list[l
             stopping_criteria=StoppingCriteriaList([_Stop(lm.tokenizer, width, decoding.stop)]),
             **more,
         )
-    return [_unpadded(lm, row) for row in out[:, width:].tolist()]
+    return out[:, width:].tolist()
 
 
 def _unpadded(lm: LM, row: list[int]) -> list[int]:
