@@ -132,7 +132,7 @@ def attached(base: LM, folder: Path, name: str, digest: str) -> Adapted:
         raise ModelNotFound(f"{folder} holds a learned prompt, which stands beside no weights: use PEFT itself for it")
     wanted = get_peft_model_state_dict(adapter, save_embedding_layers=False).keys()
     foreign = tensors.keys() - wanted - adapter.state_dict().keys()
-    check_weights(folder, missing=wanted - tensors.keys(), foreign=foreign, tensors=tensors.items())
+    check_weights(folder, tensors, wanted - tensors.keys(), foreign)
     return Adapted(name, adapter.get_base_model().eval(), base.tokenizer, digest, adapter, base.digest)
 
 

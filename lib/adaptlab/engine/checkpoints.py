@@ -10,9 +10,8 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from adaptlab.engine.lm import Named
 from adaptlab.files import whole_file, write_text
-
-Named = Mapping[str, torch.Tensor]
 
 
 class CannotResume(ValueError):

@@ -161,7 +161,12 @@ class _Group:
         """Note every member's next token; those whose text has ended leave."""
         for member in self.members:
             completions[member].append(tokens[member])
-        going = [i for i, member in enumerate(self.members) if not _ended(lm, completions[member], stop)]
+        last = plain.ends(lm)
+        going = [
+            i
+            for i, member in enumerate(self.members)
+            if tokens[member] not in last and not plain.has_stop(lm, completions[member], stop)
+        ]
         if going and len(going) < len(self.members):
             self.branches.keep(going)
         self.members = [self.members[i] for i in going]
@@ -198,15 +203,6 @@ def _chosen(ids: list[list[int]], completions: list[list[int]], scores: torch.Te
     if not decoding.temperature:
         return processed.argmax(-1).tolist()
     return torch.multinomial(processed.softmax(-1), num_samples=1)[:, 0].tolist()
-
-
-def _ended(lm: LM, tokens: Sequence[int], stop: Sequence[str]) -> bool:
-    """Whether a text has just ended; a tail as long as any stop string is looked at."""
-    if tokens[-1] in plain.ends(lm):
-        return True
-    tail = max((len(string.encode()) for string in stop), default=0)  # a token is at least one byte
-    text = lm.tokenizer.decode(list(tokens[-tail:])) if stop else ""
-    return any(string in text for string in stop)
 
 
 def _cut(lm: LM, tokens: list[int], stop: Sequence[str]) -> Completion:

@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from adaptlab.files import sha256, write_text
 # What a model is made of. No pickles: weights come as safetensors or not at all.
 FILES = ("*.safetensors", "*.json", "*.model", "*.jinja", "merges.txt", "vocab.txt")
 RECORD = "run.json"  # what a training run was
-SEAL = "sha256.txt"  # the digest that a folder had when it was written
+SEAL = "adaptlab.sha256"  # the digest that a folder had when it was written
 
 
 def check_fields(config: object, **rules: tuple[str, bool]) -> None:
@@ -24,6 +24,9 @@ def check_fields(config: object, **rules: tuple[str, bool]) -> None:
     for name, (allowed, fits) in rules.items():
         if not fits:
             raise ValueError(f"{name} must be {allowed}; found {getattr(config, name)!r}")
+
+
+Named = Mapping[str, torch.Tensor]
 
 
 class ModelNotFound(LookupError):
@@ -74,7 +77,7 @@ def folder_digest(folder: Path) -> str:
     return _sha256(tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _sha256(files: tuple[tuple[str, int, int], ...]) -> str:
     """sha256 over the contents of ``files``; size and time stamps in the key make an edited file count anew."""
     parts = [f"{Path(path).name} {sha256(path)}" for path, _, _ in files]
@@ -92,15 +95,10 @@ def damaged(folder: Path) -> bool:
 
 
 def check_weights(
-    folder: Path,
-    *,
-    missing: Iterable[str] = (),
-    foreign: Iterable[str] = (),
-    misfitting: Iterable[str] = (),
-    tensors: Iterable[tuple[str, torch.Tensor]] = (),
+    folder: Path, tensors: Named, missing: Iterable[str], foreign: Iterable[str], misfitting: Iterable[str] = ()
 ) -> None:
     """Raise `ModelNotFound`, naming the first keys, unless all weights are there, fit, and are finite numbers."""
-    broken = [key for key, tensor in tensors if tensor.is_floating_point() and not tensor.isfinite().all()]
+    broken = [key for key, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     for problem, keys in (
         ("lacks weights", sorted(missing)),
         ("has weights that its model does not know", sorted(foreign)),

@@ -28,6 +28,10 @@ ADAPTER_CONFIG = "adapter_config.json"  # PEFT's
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+# What transformers raises for files, settings and libraries that it cannot do with.
+UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, TypeError, AttributeError, KeyError, IndexError)
+
+
 class UnknownDevice(ValueError):
     """There is no such device here."""
 
@@ -88,15 +92,15 @@ def load(name: str, device: str = "auto", dtype: str = "auto") -> LM:
     if (folder / ADAPTER_CONFIG).is_file():
         return adapters.attached(load(base_of(folder), device, dtype), folder, name, digest(name))
     try:
-        tokenizer, model = _read(folder, number)
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        tokenizer, model = _read(folder, place, number)
+    except UNREADABLE as error:
         raise ModelNotFound(_what_can_be_had(name, f"could not be loaded: {_first_line(error)}")) from error
     _separate_pad(tokenizer)
     model.config.pad_token_id = tokenizer.pad_token_id
     # Decoding is the caller's choice: a repetition penalty or a top-p that the model's files bring along would join in.
     ends = model.generation_config.eos_token_id
     model.generation_config = GenerationConfig(pad_token_id=tokenizer.pad_token_id, eos_token_id=ends)
-    return LM(name, model.to(place).eval(), tokenizer, digest(name))
+    return LM(name, model, tokenizer, digest(name))
 
 
 def _check_files(folder: Path) -> None:
@@ -114,7 +118,7 @@ def _check_files(folder: Path) -> None:
         )
 
 
-def _read(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+def _read(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     """Tokenizer and model of a folder, if the model is whole and causal."""
     options = {"trust_remote_code": False, "local_files_only": True}
     with packaged.quiet():
@@ -124,14 +128,10 @@ def _read(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedTokenizerBase, Pr
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
         options |= {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
         model, found = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **options)
-        check_weights(
-            folder,
-            missing=found["missing_keys"],
-            foreign=found["unexpected_keys"],
-            misfitting=[key for key, *_ in found["mismatched_keys"]],
-            tensors=model.named_parameters(),
-        )
-        if sees_ahead(model.eval()):
+        misfitting = [key for key, *_ in found["mismatched_keys"]]
+        parameters = dict(model.to(device).eval().named_parameters())
+        check_weights(folder, parameters, found["missing_keys"], found["unexpected_keys"], misfitting)
+        if sees_ahead(model):
             raise ModelNotFound(
                 f"{folder} holds a {config.model_type} that sees later tokens; a causal model is needed"
             )
@@ -159,7 +159,7 @@ def base_of(folder: Path) -> str:
         named = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path")
     except (ValueError, AttributeError) as error:
         raise ModelNotFound(f"{folder / ADAPTER_CONFIG} could not be read: {_first_line(error)}") from error
-    if not named or (Path(named) / ADAPTER_CONFIG).is_file():
+    if not isinstance(named, str) or not named or (Path(named) / ADAPTER_CONFIG).is_file():
         raise ModelNotFound(f"{folder / ADAPTER_CONFIG}: base_model_name_or_path must name a model; found {named!r}")
     return named
 

@@ -5,13 +5,7 @@ import inspect
 from collections.abc import Iterator, Sequence
 
 import torch
-from transformers import (
-    GenerationConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    StoppingCriteria,
-    StoppingCriteriaList,
-)
+from transformers import GenerationConfig, PreTrainedModel, StoppingCriteriaList
 from transformers.utils import ModelOutput
 
 from adaptlab.engine import cache
@@ -97,12 +91,17 @@ def _generated(lm: LM, ids: list[list[int]], decoding, **more: object) -> list[l
         use_cache=not hasattr(lm.model.base_model, "_setup_cache"),
         **(sampled if decoding.temperature else {}),
     )
+
+    def stopped(input_ids: torch.Tensor, scores: torch.Tensor, **_: object) -> torch.Tensor:
+        rows = input_ids[:, width:].tolist()
+        return torch.tensor([has_stop(lm, row, decoding.stop) for row in rows], device=input_ids.device)
+
     with torch.inference_mode():
         out = lm.model.generate(
             tokens,
             attention_mask=mask,
             generation_config=config,
-            stopping_criteria=StoppingCriteriaList([_Stop(lm.tokenizer, width, decoding.stop)]),
+            stopping_criteria=StoppingCriteriaList([stopped]),
             **more,
         )
     return out[:, width:].tolist()
@@ -130,18 +129,11 @@ def ends(lm: LM) -> list[int]:
     return ids if isinstance(ids, list) else [lm.tokenizer.eos_token_id if ids is None else ids]
 
 
-class _Stop(StoppingCriteria):
-    """Ends a row once a stop string stands in what was written; a tail as long as any such string is looked at."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, start: int, stop: tuple[str, ...]):
-        self.tokenizer, self.start, self.stop = tokenizer, start, stop
-        self.tail = max((len(string.encode()) for string in stop), default=0)  # a token is at least one byte
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: object) -> torch.Tensor:
-        completions = input_ids[:, max(self.start, input_ids.shape[1] - self.tail) :]
-        texts = self.tokenizer.batch_decode(completions) if self.stop else [""] * len(input_ids)
-        ended = [any(string in text for string in self.stop) for text in texts]
-        return torch.tensor(ended, device=input_ids.device)
+def has_stop(lm: LM, tokens: Sequence[int], stop: Sequence[str]) -> bool:
+    """Whether a stop string has just been written: no more than the longest one's tail of the text is decoded."""
+    tail = max((len(string.encode()) for string in stop), default=0)  # a token is at least one byte
+    text = lm.tokenizer.decode(list(tokens[-tail:])) if stop else ""
+    return any(string in text for string in stop)
 
 
 @torch.inference_mode()
