@@ -213,6 +213,8 @@ def test_every_family_writes_what_it_writes_alone(monkeypatch, family):
         assert [one.tokens for one in found.completions] == expected[order] and found.plan == "plain"
     sampled = [generate(lm, prompts, Decoding(temperature=1.0, max_new_tokens=4), seed=3) for _ in range(2)]
     assert sampled[0].completions == sampled[1].completions
-    questions = [Request(f"{prompt}:", (" yes", " no no")) for prompt in prompts]
-    for question, row in zip(questions, score(lm, questions).options, strict=True):
+    questions = [Request(f"{prompt}:", (" yes", " no no")) for prompt in [*prompts, "the river " * 9]]
+    scores = score(lm, questions)
+    assert scores.plan == "plain"
+    for question, row in zip(questions, scores.options, strict=True):
         assert [option.logprob for option in row] == pytest.approx(naive(lm, question), abs=1e-4)

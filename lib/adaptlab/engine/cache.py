@@ -1,4 +1,4 @@
-"""The only file that touches KV caches and attention masks.
+"""Sharing keys and values: the only file that touches KV caches and 4-D attention masks.
 
 A *prefix* is a run of tokens whose keys and values are kept. A *trie* holds many continuations of it at once: every
 node is one token, continuations share the nodes that they have in common, and a node attends to the prefix and to its
@@ -147,7 +147,7 @@ def trie_logits(model: PreTrainedModel, prefix: PrefixCache, trie: Trie, nodes: 
 
 
 class Branches:
-    """Texts that grow behind one prefix, all in one packed row: a pass computes one new token of each.
+    """Texts that grow behind one prefix, all in one packed row: each pass adds one token to every text.
 
     ``logits`` [branches, vocabulary] predict the next token of every branch. What branches begin with in common is
     held once, so many continuations of one prompt cost that prompt once; ``nodes`` counts the tokens that this took.
@@ -169,7 +169,7 @@ class Branches:
         self._visible, self._at = visible[leaves], self._keys[leaves]
 
     def keep(self, branches: Sequence[int]) -> None:
-        """Go on with these branches only, in this order; keys that none of them sees go once they are the half."""
+        """Keep these branches only, in this order; keys that none of them sees go once they are half of all."""
         self._visible, self._at = self._visible[branches], self._at[branches]
         seen = self._visible.any(0)
         if 2 * int(seen.sum()) > len(seen):
@@ -213,8 +213,11 @@ def _packed(
 def masks(
     model: PreTrainedModel, past: int, visible: torch.Tensor, queries: torch.Tensor, keys: torch.Tensor
 ) -> torch.Tensor | dict[str, torch.Tensor]:
-    """4-D masks [rows, 1, queries, past + keys] from what each query sees behind the prefix and the positions of both,
-    of one row or of many; a dict by layer type where the model's layers differ."""
+    """4-D masks [rows, 1, queries, past + keys], or a dict of them by layer type where the model's layers differ.
+
+    ``visible``: which keys behind the prefix of ``past`` tokens each query sees, for one row or for many; ``queries``
+    and ``keys`` are the positions of both.
+    """
     kind, window = model.config.model_type, getattr(model.config, "sliding_window", None)
     full = torch.cat([visible.new_ones(*visible.shape[:-1], past), visible], dim=-1)
     if kind in NO_WINDOW:

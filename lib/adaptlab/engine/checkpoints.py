@@ -98,7 +98,7 @@ def load(
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Two runs in one folder would tear each other's files."""
+    """Hold a folder for one run. Raises `CannotResume` where another is at work in it."""
     try:
         with FileLock(folder / ".lock", timeout=0):
             yield
@@ -107,7 +107,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def kept_lines(log: Path, done: int) -> list[str]:
-    """The log's lines of the first ``done`` steps; others go from the file, as their steps will be taken again."""
+    """The log's lines of the first ``done`` steps; later lines are removed, as their steps will be taken again."""
     lines = log.read_text().splitlines(keepends=True) if log.is_file() else []
     if len(lines) < done:
         raise CannotResume(f"{log} has {len(lines)} lines for {done} steps. Delete {log.parent} to begin anew")

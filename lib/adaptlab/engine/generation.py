@@ -124,14 +124,14 @@ def _encode(lm: LM, prompt: str, max_new_tokens: int) -> list[int]:
 def _batch(
     lm: LM, ids: list[list[int]], prefix: PrefixCache, decoding: Decoding, plan: str
 ) -> tuple[list[list[int]], int]:
-    """Tokens written behind every prompt, and how many prompt tokens that took."""
+    """New tokens for every prompt, and how many prompt tokens were computed."""
     if plan == "trie":
         return _grown(lm, ids, prefix, decoding)
     return plain.continued(lm, ids, decoding), sum(map(len, ids))
 
 
 def _grown(lm: LM, ids: list[list[int]], prefix: PrefixCache, decoding: Decoding) -> tuple[list[list[int]], int]:
-    """Tokens written behind every prompt, the one that ends a text included; and how many prompt tokens that took."""
+    """New tokens for every prompt, the one that ends a text included; and how many prompt tokens were computed."""
     rows = [row[len(prefix) :] for row in ids]
     groups = [_Group(members, Branches(lm.model, prefix, [rows[i] for i in members])) for members in _grouped(rows)]
     nodes = sum(group.branches.nodes for group in groups)
@@ -158,7 +158,7 @@ class _Group:
     branches: Branches
 
     def append(self, lm: LM, tokens: list[int], completions: list[list[int]], stop: Sequence[str]) -> None:
-        """Note every member's next token; those whose text has ended leave."""
+        """Append every member's next token; members whose text has ended leave the group."""
         for member in self.members:
             completions[member].append(tokens[member])
         last = plain.ends(lm)
@@ -173,7 +173,7 @@ class _Group:
 
 
 def _grouped(rows: list[list[int]]) -> Iterator[list[int]]:
-    """Runs of prompts whose packed row stays short."""
+    """Prompts in order, in groups whose packed rows stay short."""
     group, tokens = [], 0
     for i, row in enumerate(rows):
         new = 0 if group and row == rows[group[-1]] else len(row)

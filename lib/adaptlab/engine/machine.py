@@ -21,8 +21,10 @@ from transformers import PreTrainedModel
 
 @contextmanager
 def ordered_sums(device: torch.device) -> Iterator[None]:
-    """On a CPU, have gradients summed in a fixed order; compiled code otherwise adds them up as its threads come. New
-    memory is not filled beforehand, which torch would do in this mode to unmask reads of what was never written."""
+    """On a CPU, sum gradients in a fixed order; compiled code otherwise sums them in the order in which threads finish.
+
+    New memory is not filled first, which torch would do in this mode to unmask reads of what was never written.
+    """
     mode, fills = torch.get_deterministic_debug_mode(), torch.utils.deterministic.fill_uninitialized_memory
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)
@@ -35,8 +37,8 @@ def ordered_sums(device: torch.device) -> Iterator[None]:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep what is freed: the same big tensors come again at every step, and fetching their pages anew
-    takes a quarter of the time. Other libraries are left as they are."""
+    """Have glibc keep freed memory: every step needs the same big tensors, and fetching pages anew takes a quarter
+    of the time. Other C libraries are left as they are."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # malloc.h
@@ -46,7 +48,7 @@ def keep_freed_memory() -> None:
 
 
 def name_of(device: torch.device) -> str:
-    """What the log calls the device: a graphics card's name, or how many threads of a processor."""
+    """The device's name in logs: that of a graphics card, or a number of processor threads."""
     return (
         torch.cuda.get_device_name(device)
         if device.type == "cuda"
@@ -55,7 +57,7 @@ def name_of(device: torch.device) -> str:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether products in bfloat16 are done by the hardware."""
+    """Whether the hardware multiplies in bfloat16."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))

@@ -26,7 +26,7 @@ def logprobs(lm: LM, rows: Sequence[Row], memory: float) -> list[float]:
 
 
 def batches(lm: LM, rows: Sequence[Row], memory: float) -> Iterator[list[Row]]:
-    """Runs of rows, shortest first, whose logits fit: they reach from the earliest start to the longest end."""
+    """Rows, which come shortest first, in batches whose logits fit: from the earliest start to the longest end."""
     most = 1 if length_dependent(lm.model) else 8
     batch, first = [], 0
     for sequence, start in rows:
@@ -69,8 +69,10 @@ def right_padded(lm: LM, rows: Sequence[Sequence[int]], keep: int, **more: objec
 
 
 def continued(lm: LM, ids: list[list[int]], decoding) -> list[list[int]]:
-    """Tokens that transformers' own `generate` writes behind every prompt (``decoding``: a `generation.Decoding`), the
-    one that ends a text included. Prompts that must not be padded are continued one by one."""
+    """New tokens for every prompt by transformers' own `generate`, the one that ends a text included.
+
+    ``decoding``: a `generation.Decoding`. Prompts that must not be padded are continued one by one.
+    """
     if not pads_left(lm.model):
         return [row for one in ids for row in _generated(lm, [one], decoding)]
     # A cache of full length: a stray window in a config must not shorten it.

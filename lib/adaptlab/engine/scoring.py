@@ -201,7 +201,7 @@ def _sum_logprobs(
 
 
 def _groups(lm: LM, prefix: PrefixCache, encoded: list[_Encoded], memory: float) -> Iterator[list[_Encoded]]:
-    """Runs of questions whose packed row keeps masks and logits within ``memory`` GiB."""
+    """Questions in order, in groups whose masks and logits stay within ``memory`` GiB."""
     budget = memory * 2**30
     vocabulary = lm.vocabulary
     group, tokens, targets = [], 0, 0

@@ -32,7 +32,7 @@ MEMORY = 2 * 2**30  # bytes that the logits of one pass may take, with their gra
 
 
 class Diverged(ArithmeticError):
-    """Training that broke down: what it has made of the model is of no use."""
+    """Training broke down, and the weights that it left are of no use."""
 
 
 # (model, items) -> the loss of each item, to be divided by the sum of their `weight`s: [items]. An item's `len` is how
