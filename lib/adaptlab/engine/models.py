@@ -190,7 +190,7 @@ def _dtype(dtype: str, device: torch.device) -> torch.dtype:
 
 
 def _separate_pad(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Give padding a token of its own: where pad is EOS, masking the padding also masks the lesson to stop."""
+    """Give padding a token of its own: where pad is EOS, masking the padding also masks the end token, which is to be learned."""
     taken = {tokenizer.eos_token, tokenizer.bos_token, tokenizer.unk_token}
     if tokenizer.pad_token is not None and tokenizer.pad_token not in taken:
         return
