@@ -2,6 +2,7 @@
 
 import json
 import socket
+import warnings
 from dataclasses import replace
 
 import huggingface_hub
@@ -9,16 +10,18 @@ import peft
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from adaptlab.engine import adapters
 from adaptlab.engine.adapters import Adapted, Full, Lora, prepare_for_training
-from adaptlab.engine.lm import LM, ModelNotFound
+from adaptlab.engine.lm import LM, SEAL, ModelNotFound
 from adaptlab.engine.models import digest, load
 from adaptlab.engine.packing import losses
 from adaptlab.engine.training import TrainingConfig, train
 from adaptlab.methods.tuning import FinetuneConfig, build_examples, tune
 from adaptlab.tasks.records import Instruction
 from conftest import tiny_lm
+from test_cache import DAMAGE
 from test_training import apart, drawn, weights
 
 ARCHITECTURES = ["llama", "qwen3", "gpt2", "gemma3-sliding"]
@@ -63,8 +66,8 @@ def test_only_what_was_asked_for_learns_and_the_model_stays_as_it_is(architectur
     after = weights(copy.model)
     assert {name for name in first if not torch.equal(first[name], after[name])} == wanted
     assert not torch.allclose(logits(copy.model), said, atol=1e-3)
-    assert torch.equal(logits(lm.model), said)
-    assert apart(before, weights(lm.model)) == 0
+    assert torch.equal(logits(lm.model), said) and apart(before, weights(lm.model)) == 0
+    assert all(parameter.requires_grad for parameter in lm.model.parameters())
 
 
 @each
@@ -196,6 +199,7 @@ def test_the_digest_follows_adapters_and_their_model(tmp_path, base):
 
 def test_adapters_without_a_model_to_stand_beside_are_refused(tmp_path, base):
     adapters.save(taught(base("llama"), Lora(rank=2)), tmp_path / "one", {})
+    (tmp_path / "one" / SEAL).unlink()
     config = tmp_path / "one" / "adapter_config.json"
     facts = json.loads(config.read_text())
     own, missing = "base_model_name_or_path must name a model", "model 'no-such-model' is neither"
@@ -234,6 +238,7 @@ def test_weights_that_learn_are_float32():
 def test_adapters_that_are_no_safetensors_are_refused(tmp_path, base):
     folder = tmp_path / "adapter"
     adapters.save(prepare_for_training(base("llama"), Lora(rank=2), seed=0), folder, {})
+    (folder / SEAL).unlink()
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
     with pytest.raises(ModelNotFound, match="safetensors or not at all"):
         load(str(folder), device="cpu")
@@ -251,7 +256,38 @@ def test_adapters_of_changed_weights_cannot_be_saved_under_the_old_name(tmp_path
     assert not (tmp_path / "adapter").exists()
 
 
-def test_a_learner_leaves_the_flags_of_the_original_alone():
-    lm = tiny_lm("llama")
-    prepare_for_training(lm, Lora(rank=2), seed=0)
-    assert all(parameter.requires_grad for parameter in lm.model.parameters())
+KEY = "base_model.model.model.layers.0.mlp.down_proj.lora_A.weight"
+HARMS = {
+    "no tensors": (lambda t: {}, "lacks weights"),
+    "a missing tensor": (lambda t: {k: v for k, v in t.items() if k != KEY}, f"lacks weights: {KEY};"),
+    "foreign names": (lambda t: {f"model.{k}": v for k, v in t.items()}, "lacks weights"),
+    "a foreign tensor": (
+        lambda t: t | {"other.lora_A.weight": torch.ones(2, 2)},
+        "does not know: other.lora_A.weight;",
+    ),
+    "not a number": (lambda t: t | {KEY: t[KEY] * torch.nan}, f"NaN or infinite: {KEY};"),
+    "another shape": (lambda t: t | {KEY: torch.ones(3, 3)}, "could not be loaded"),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_adapters_that_do_not_fit_are_refused(tmp_path, base, harm):
+    adapters.save(taught(base("llama"), Lora(rank=2)), tmp_path / "one", {})
+    (tmp_path / "one" / SEAL).unlink()
+    change, message = HARMS[harm]
+    weights = tmp_path / "one" / "adapter_model.safetensors"
+    save_file(change(load_file(weights)), weights)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        with pytest.raises(ModelNotFound, match=f"{tmp_path / 'one'} .*{message}"):
+            load(str(tmp_path / "one"), device="cpu")
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("how", [Full(), Lora(rank=2)], ids=str)
+def test_damage_to_what_was_saved_is_noticed(tmp_path, base, how, damage):
+    adapters.save(taught(base("llama"), how), tmp_path / "one", {})
+    (weights,) = (tmp_path / "one").glob("*.safetensors")
+    weights.write_bytes(DAMAGE[damage](weights.read_bytes()))
+    with pytest.raises(ModelNotFound, match=f"{weights} is damaged|the files in {weights.parent} are not those"):
+        load(str(tmp_path / "one"), device="cpu")

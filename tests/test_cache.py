@@ -84,6 +84,27 @@ def test_a_prefix_survives_the_disk(llama, tmp_path):
     assert list(tmp_path.glob("*.partial")) == []
 
 
+DAMAGE = {
+    "a flipped bit in the body": lambda data: data[:-50] + bytes([data[-50] ^ 64]) + data[-49:],
+    "a broken header": lambda data: data[:9] + b"\xff" + data[10:],
+    "cut": lambda data: data[:-7],
+    "empty": lambda data: b"",
+    "zeros": lambda data: bytes(len(data)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_prefix_is_computed_and_written_anew(llama, tmp_path, damage):
+    prefix, computed = prefix_cache.prefilled(llama, IDS, store=tmp_path)
+    assert computed == len(IDS) and prefix_cache.prefilled(llama, IDS, store=tmp_path)[1] == 0
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(DAMAGE[damage](whole))
+    again, computed = prefix_cache.prefilled(llama, IDS, store=tmp_path)
+    assert computed == len(IDS) and path.read_bytes() == whole
+    assert all(torch.equal(a, b) for a, b in zip(again.values, prefix.values, strict=True))
+
+
 def test_what_is_not_known_to_be_exact_is_not_packed():
     assert not cache.exact_trie(tiny_lm("mamba").model)
     assert not cache.exact_trie(tiny_lm("bloom-alibi").model)

@@ -109,8 +109,8 @@ def test_what_is_read_is_a_prompt_and_what_is_trained_is_the_answer_with_its_end
         messages = []
         for query, answer in turns:
             one = next(examples)
-            start = one.trained.index(True)
-            assert all(one.trained[start:])
+            start = one.loss_mask.index(True)
+            assert all(one.loss_mask[start:])
             prompt, end = words.decode(one.ids[:start]), words.decode(one.ids[start:])
             assert prompt.startswith("<bos>") and end == f" {answer}<eos>"
             messages.append({"role": "user", "content": query})

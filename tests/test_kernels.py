@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adaptlab.engine.adapters import Lora, prepare_for_training
-from adaptlab.engine.kernels import for_training
+from adaptlab.engine.machine import fast_kernels
 from adaptlab.engine.packing import losses
 from conftest import tiny_lm
 from test_training import drawn
@@ -47,7 +47,7 @@ def gradients(model, low: bool = False) -> tuple[torch.Tensor, dict[str, torch.T
 def test_losses_and_gradients_are_those_of_peft(architecture):
     model = adapted(architecture)
     given, expected = gradients(model)
-    with for_training(model, low=False):
+    with fast_kernels(model, low=False):
         found, taken = gradients(model)
     assert torch.allclose(found, given, atol=1e-4, rtol=1e-5)
     assert taken.keys() == expected.keys()
@@ -60,7 +60,7 @@ def test_losses_and_gradients_are_those_of_peft(architecture):
 def test_in_bfloat16_they_are_as_near_to_the_exact_ones_as_those_of_autocast(architecture):
     model = adapted(architecture)
     exact, autocast = gradients(model)[1], gradients(model, low=True)[1]
-    with for_training(model, low=True):
+    with fast_kernels(model, low=True):
         taken = gradients(model, low=True)[1]
     assert all(one.dtype == torch.float32 for one in taken.values())
     assert distance(taken, exact) < 1.5 * distance(autocast, exact)
@@ -83,7 +83,7 @@ def test_a_model_is_as_it_was_afterwards_even_where_training_was_stopped(archite
     model = prepare_for_training(lm, Lora(rank=2), seed=0).model
     before = [(name, p, p.data_ptr(), p.detach().clone()) for name, p in model.named_parameters()]
     forwards = [part.forward for part in model.modules()]
-    with stopped(), for_training(model, low):
+    with stopped(), fast_kernels(model, low):
         frozen = [p for name, p in model.named_parameters() if "base_layer.weight" in name]
         head, embedding = model.get_output_embeddings().weight, model.get_input_embeddings().weight
         assert {p.dtype for p in [*frozen, head]} == {torch.bfloat16 if low else torch.float32}
@@ -102,13 +102,13 @@ def test_a_model_is_as_it_was_afterwards_even_where_training_was_stopped(archite
 def test_adapters_of_other_kinds_are_left_to_peft(more):
     model = adapted("llama", **more)
     forwards = [part.forward for part in model.modules()]
-    with for_training(model, low=False):
+    with fast_kernels(model, low=False):
         assert [part.forward for part in model.modules()] == forwards
 
 
 def test_adapters_can_be_switched_off_meanwhile():
     model, bare = adapted("llama"), tiny_lm("llama").model
-    with torch.no_grad(), for_training(model, low=False):
+    with torch.no_grad(), fast_kernels(model, low=False):
         assert not torch.allclose(losses(model, drawn(6)), losses(bare, drawn(6)), rtol=1e-3)
         for part in model.modules():
             if isinstance(part, peft.tuners.lora.Linear):

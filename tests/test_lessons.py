@@ -1,5 +1,7 @@
 """Texts to train on: tokens are those of the whole text, trained are the answers and the end, and pictures say so."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,6 +125,8 @@ def test_checks_find_each_mistake(lm):
 def test_two_beginnings_are_found():
     lm = load("study")
     (example,) = build_examples(lm, load_open("requests").pool[:1])
-    doubled = tokenize_with_mask(lm, [("<bos>one", False), (" two", True)])
+    spelled, bos = tokenize_with_mask(lm, [("<bos>one", False), (" two", True)]), lm.tokenizer.bos_token_id
+    assert spelled == tokenize_with_mask(lm, [("one", False), (" two", True)]) and spelled.ids.count(bos) == 1
+    doubled = replace(spelled, ids=(bos, *spelled.ids), loss_mask=(False, *spelled.loss_mask))
     found = check_examples(lm, [example, doubled], [load_open("requests").pool[0].output, "two"]).set_index("check")
     assert found["fails at"]["there is one beginning at most"] == [1]

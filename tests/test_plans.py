@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptlab.engine.training import DECAYS, TrainingConfig, train
+from adaptlab.engine.training import train
+from adaptlab.engine.training_config import DECAYS, TrainingConfig
 from conftest import tiny_lm
 from test_training import drawn
 

@@ -35,7 +35,7 @@ def log_p(model, text: TrainingExample) -> float:
     ids = torch.tensor([text.ids])
     with torch.no_grad():
         told = model(ids).logits[0].double().log_softmax(-1)
-    return sum(float(told[place - 1, text.ids[place]]) for place in text.places)
+    return sum(float(told[place - 1, text.ids[place]]) for place in text.positions)
 
 
 def margin(model, chosen: TrainingExample, rejected: TrainingExample) -> float:

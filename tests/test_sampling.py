@@ -1,5 +1,6 @@
 """Written text: greedy is the argmax, a batch is like its rows alone, samples follow the model's probabilities."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -7,7 +8,10 @@ import torch
 
 from adaptlab.engine import cache
 from adaptlab.engine.generation import Decoding, generate
-from conftest import tiny_lm
+from adaptlab.engine.lm import pads_left
+from adaptlab.engine.scoring import Request, score
+from conftest import ARCHITECTURES, SIZE, UNSUPPORTED, tiny_lm
+from test_scoring import naive
 
 PROMPTS = ["the red house", "message: my order is late and the chain slips\ndesk:", "a"]
 
@@ -130,10 +134,20 @@ def test_keys_that_no_branch_sees_are_dropped_and_nothing_changes(any_lm):
 
 
 @pytest.mark.parametrize(
-    "field, value", [("temperature", -1), ("top_p", 0), ("repetition_penalty", 0), ("max_new_tokens", 0)]
+    "field, value",
+    [
+        ("temperature", -1),
+        ("top_p", 0),
+        ("repetition_penalty", 0),
+        ("max_new_tokens", 0),
+        ("stop", ("",)),
+        ("stop", ("\n", "")),
+        ("stop", "ab"),
+        ("stop", (3,)),
+    ],
 )
 def test_impossible_decoding_is_refused(field, value):
-    with pytest.raises(ValueError, match=f"{field} must be"):
+    with pytest.raises(ValueError, match=f"{field} must be .*; found {re.escape(repr(value))}"):
         Decoding(**{field: value})
 
 
@@ -148,3 +162,59 @@ def test_a_penalty_does_not_see_the_padding():
     lm.tokenizer.pad_token = lm.tokenizer.eos_token
     together = generate(lm, [*PROMPTS, *MANY], how).completions
     assert together == [generate(lm, [prompt], how).completions[0] for prompt in [*PROMPTS, *MANY]]
+
+
+SMALL = {k: v for k, v in SIZE.items() if k != "attn_implementation"}
+MAMBA = {"mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8, "mamba_n_groups": 1, "mamba_chunk_size": 16}
+LAYERS = {"layer_types": ["conv", "full_attention", "conv"]}
+FAMILIES = {
+    "lfm2": ("Lfm2Config", SMALL | LAYERS),
+    "falcon-h1": ("FalconH1Config", SMALL | MAMBA | {"mamba_d_ssm": 64}),
+    "bamba": ("BambaConfig", SMALL | MAMBA | {"attn_layer_indices": [1]}),
+    "mamba2": (
+        "Mamba2Config",
+        {"hidden_size": 32, "state_size": 8, "num_hidden_layers": 2, "num_heads": 8, "head_dim": 8, "n_groups": 1},
+    ),
+    "falcon-mamba": ("FalconMambaConfig", {"hidden_size": 32, "state_size": 4, "num_hidden_layers": 2}),
+    "recurrent-gemma": ("RecurrentGemmaConfig", SMALL | {"lru_width": 32, "head_dim": 8, "attention_window_size": 8}),
+    "jamba": (
+        "JambaConfig",
+        SMALL | {"attn_layer_period": 2, "attn_layer_offset": 1, "mamba_d_state": 4, "use_mamba_kernels": False},
+    ),
+    "rwkv": ("RwkvConfig", {"hidden_size": 32, "num_hidden_layers": 2, "context_length": 256}),
+    "llama4-chunked": (
+        "Llama4TextConfig",
+        SMALL | {"head_dim": 8, "num_local_experts": 2, "intermediate_size_mlp": 48, "attention_chunk_size": 8},
+    ),
+    "bart-decoder": (
+        "BartConfig",
+        {"d_model": 32, "decoder_layers": 2, "decoder_attention_heads": 4, "max_position_embeddings": 256},
+    ),
+    "gpt-without-cache": ("OpenAIGPTConfig", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}),
+    "olmo2": ("Olmo2Config", SMALL),
+}
+ONE_BY_ONE = {"mamba", "bloom-alibi", "llama-longrope", *FAMILIES} - {"olmo2"}
+
+
+@pytest.mark.parametrize("family", [*UNSUPPORTED, *FAMILIES])
+def test_every_family_writes_what_it_writes_alone(monkeypatch, family):
+    """Against `generate` of transformers, prompt by prompt, and scores against one pass for each option."""
+    if family in FAMILIES:
+        monkeypatch.setitem(ARCHITECTURES, family, FAMILIES[family])
+    lm, prompts = tiny_lm(family), [*PROMPTS, "message: my order is late\ndesk:", "no", "the red house"]
+    assert pads_left(lm.model) == (family not in ONE_BY_ONE)
+    expected = []
+    for prompt in prompts:
+        ids = torch.tensor([lm.encode(prompt)])
+        out = lm.model.generate(ids, max_new_tokens=9, do_sample=False, use_cache=family != "recurrent-gemma")
+        expected.append(tuple(out[0, ids.shape[1] :].tolist()))
+    for order in (slice(None), slice(None, None, -1)):
+        found = generate(lm, prompts[order], Decoding(max_new_tokens=9, stop=()))
+        assert [one.tokens for one in found.completions] == expected[order] and found.plan == "plain"
+    sampled = [generate(lm, prompts, Decoding(temperature=1.0, max_new_tokens=4), seed=3) for _ in range(2)]
+    assert sampled[0].completions == sampled[1].completions
+    questions = [Request(f"{prompt}:", (" yes", " no no")) for prompt in [*prompts, "the river " * 9]]
+    scores = score(lm, questions)
+    assert scores.plan == "plain"
+    for question, row in zip(questions, scores.options, strict=True):
+        assert [option.logprob for option in row] == pytest.approx(naive(lm, question), abs=1e-4)

@@ -10,7 +10,7 @@ from tokenizers import normalizers, processors
 
 from adaptlab.engine import cache, plain, scoring
 from adaptlab.engine.scoring import Request, score
-from conftest import UNSUPPORTED, tiny_lm
+from conftest import tiny_lm
 
 WORDS = "the red house river desk repair order late one two three yes no a b".split()
 phrases = st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).map(" ".join)
@@ -51,16 +51,6 @@ def test_packed_equals_naive_on_random_trees(any_lm, prefix, items):
 def test_plain_equals_naive(llama, prefix, items):
     questions = [Request(f"{prefix}\n{text}:", opts) for text, opts in items]
     assert_same(score(llama, questions, plan="plain").options, [naive(llama, q) for q in questions])
-
-
-@pytest.mark.parametrize("architecture", sorted(UNSUPPORTED))
-def test_other_architectures_fall_back_and_stay_right(architecture):
-    lm = tiny_lm(architecture)
-    longer = "the river " * 9 + ":"
-    questions = [Request("the red house:", (" yes", " no no")), Request(longer, (" one", " two three"))]
-    result = score(lm, questions)
-    assert result.plan == "plain"
-    assert_same(result.options, [naive(lm, q) for q in questions])
 
 
 def test_sliding_window_is_what_makes_the_difference():

@@ -1,8 +1,11 @@
 """Training: the steps of a naive loop, the same numbers after any kill, and the weights that did best."""
 
+import itertools
 import json
+import math
 import multiprocessing
 import random
+import re
 import shutil
 import time
 from dataclasses import replace
@@ -14,8 +17,9 @@ from filelock import FileLock
 
 from adaptlab.engine.checkpoints import CannotResume
 from adaptlab.engine.packing import TrainingExample, losses
-from adaptlab.engine.training import LOG, Trained, TrainingConfig, train
+from adaptlab.engine.training import LOG, STATE, Diverged, Trained, TrainingConfig, train
 from conftest import tiny_lm
+from test_cache import DAMAGE
 
 PLAN = TrainingConfig(epochs=3, batch=4, lr=1e-4, warm_up=0.3, weight_decay=0.1, seed=5)
 LONG = TrainingConfig(epochs=40, batch=2, lr=1e-3, seed=3)
@@ -43,7 +47,7 @@ def own_loss(model, batch) -> torch.Tensor:
     width = max(map(len, batch))
     ids = torch.tensor([[*e.ids, *[0] * (width - len(e))] for e in batch])
     mask = torch.tensor([[1] * len(e) + [0] * (width - len(e)) for e in batch])
-    trained = torch.tensor([[*e.trained, *[False] * (width - len(e))] for e in batch])
+    trained = torch.tensor([[*e.loss_mask, *[False] * (width - len(e))] for e in batch])
     return model(ids, attention_mask=mask, labels=torch.where(trained, ids, -100)).loss
 
 
@@ -164,8 +168,8 @@ def nudged():
 
 
 CHANGES = {
-    "seed": lambda: {"plan": replace(LONG, seed=4)},
-    "epochs": lambda: {"plan": replace(LONG, epochs=41)},
+    "seed": lambda: {"config": replace(LONG, seed=4)},
+    "epochs": lambda: {"config": replace(LONG, epochs=41)},
     "order of items": lambda: {"items": drawn(10)[::-1]},
     "held-out items": lambda: {"held_out": drawn(4, seed=1)},
     "a weight": lambda: {"model": nudged()},
@@ -176,7 +180,7 @@ CHANGES = {
 def test_a_folder_of_another_run_is_refused_and_left_alone(tmp_path, undisturbed, change):
     folder = shutil.copytree(undisturbed[0], tmp_path / "run")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    given = {"model": tiny_lm("llama").model, "items": drawn(10), "plan": LONG, "held_out": drawn(3, seed=1)}
+    given = {"model": tiny_lm("llama").model, "items": drawn(10), "config": LONG, "held_out": drawn(3, seed=1)}
     with pytest.raises(CannotResume, match="another run"):
         train(**given | CHANGES[change](), folder=folder)
     assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -195,6 +199,48 @@ def test_a_log_that_lost_lines_is_refused_and_a_torn_line_is_dropped(tmp_path, u
     (folder / LOG).write_text("".join(whole.splitlines(keepends=True)[:5]))
     with pytest.raises(CannotResume, match="5 lines for 200 steps"):
         run(folder)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_is_named_with_the_remedy(tmp_path, undisturbed, damage):
+    folder = shutil.copytree(undisturbed[0], tmp_path / "run")
+    state = folder / STATE
+    state.write_bytes(DAMAGE[damage](state.read_bytes()))
+    message = rf"^{re.escape(str(state))} is damaged: [^\n]*\. Delete {re.escape(str(folder))} to begin anew$"
+    with pytest.raises(CannotResume, match=message):
+        run(folder)
+
+
+@pytest.mark.parametrize("lr", [1e6, 1e30])
+@pytest.mark.parametrize("bf16", [False, True])
+def test_training_that_diverges_stops_and_says_so(lr, bf16):
+    config = TrainingConfig(epochs=20, batch=4, lr=lr, warm_up=0, bf16=bf16)
+    message = (
+        r"^training diverged at step \d+, at a learning rate of [\d.e+]+ \(.*loss .*, norm .*\): begin again with a"
+    )
+    with pytest.raises(Diverged, match=message):
+        train(tiny_lm("llama").model, drawn(8), config)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_is_not_learned_from(value):
+    model, passes = tiny_lm("llama").model, itertools.count(1)
+    with pytest.raises(Diverged, match=f"step 2.*loss {value}"):
+        train(
+            model,
+            drawn(8),
+            TrainingConfig(epochs=5, batch=8, lr=1e-4),
+            loss=lambda m, part: losses(m, part) * (value if next(passes) > 2 else 1),
+        )
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+def test_a_loss_without_a_gradient_is_told_from_one_that_is_zero():
+    """What is known already has a loss of exactly 0, and nothing is wrong with it."""
+    known = train(tiny_lm("llama").model, drawn(8), TrainingConfig(epochs=1), loss=lambda m, part: losses(m, part) * 0)
+    assert known.log[0]["norm"] == known.log[0]["loss"] == 0
+    with pytest.raises(Diverged, match=r"step 0.* norm 0"):
+        train(tiny_lm("llama").model, drawn(8), TrainingConfig(epochs=1), loss=lambda m, part: losses(m, part) ** 0)
 
 
 def ending(token: int) -> list[TrainingExample]:

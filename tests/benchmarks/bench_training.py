@@ -100,7 +100,7 @@ def theirs(
         "save_strategy": "no",
     }
     config |= (packed if settings == PACKED else {}) | settings
-    labels = [[token if trained else -100 for token, trained in zip(e.ids, e.trained, strict=True)] for e in examples]
+    labels = [[token if trained else -100 for token, trained in zip(e.ids, e.loss_mask, strict=True)] for e in examples]
     data = datasets.Dataset.from_dict({"input_ids": [list(e.ids) for e in examples], "labels": labels})
     return trl.SFTTrainer(
         copy.adapter, trl.SFTConfig(**config), train_dataset=data, processing_class=copy.tokenizer

@@ -1,14 +1,11 @@
-"""What of a model is to learn: all of it, its top layers, or low-rank adapters beside frozen weights (PEFT).
+"""Which parameters train: all, the top layers, or LoRA adapters (PEFT) beside frozen weights.
 
-LoRA: Hu et al. 2021, arXiv 2106.09685. Adapters are PEFT's own, in its own format: what leaves here is loaded by
-``PeftModel.from_pretrained``, and what others trained is loaded by `adaptlab.engine.models.load`.
+LoRA: Hu et al. 2021, arXiv 2106.09685. Adapters have PEFT's own format: ``PeftModel.from_pretrained`` loads what is
+saved here, and `adaptlab.engine.models.load` loads what others trained.
 """
 
 import copy
 import json
-import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from peft.utils import SAFETENSORS_WEIGHTS_NAME as WEIGHTS
 from transformers.pytorch_utils import Conv1D
 
-from adaptlab.engine.lm import LM, RECORD, ModelNotFound
+from adaptlab.engine.checkpoints import opened
+from adaptlab.engine.lm import LM, RECORD, ModelNotFound, check_weights, seal
+from adaptlab.files import whole_folder, write_text
 
 ADAPTER = "default"  # PEFT's name for the one adapter of a model
 MODIFIED = "changed"  # how the digest of weights begins that no name leads to
@@ -59,26 +58,26 @@ Trainable = Full | Lora
 @dataclass(frozen=True)
 class Adapted(LM):
     """A model with adapters in place; ``adapter`` is PEFT's view of it, to save, or to switch off for a while.
-    ``beneath`` identifies the weights that they belong to."""
+    ``base_digest`` identifies the weights that they were trained beside."""
 
     adapter: PeftModel
     base_digest: str
 
 
-def prepare_for_training(lm: LM, how: Trainable, seed: int) -> LM:
-    """A copy of the model in which what ``how`` says can learn, and nothing else; ``lm`` stays as it is.
+def prepare_for_training(lm: LM, trainable: Trainable, seed: int) -> LM:
+    """A copy of the model in which ``trainable`` requires gradients, and nothing else does; ``lm`` stays as it is.
 
-    A copy with adapters shares the frozen weights with ``lm``, and costs next to no memory. Of a model that has
-    adapters already, they are merged first. Weights that learn are float32: in fewer digits, small steps are lost.
-    Raises ValueError where the model has fewer layers.
+    A copy with adapters shares the frozen weights with ``lm``, and costs next to no memory; ``seed`` draws the first
+    adapters. Adapters that the model has already are merged first. Weights that train are float32: in fewer digits,
+    small steps are lost. Raises ValueError where the model has fewer layers.
     """
     if isinstance(lm, Adapted):
         lm = merged(lm)
     depth = lm.model.config.get_text_config().num_hidden_layers
-    if not 0 <= how.layers <= depth:
-        raise ValueError(f"layers must be 0 (all) to {depth} for {lm.name}; found {how.layers}")
-    top = list(range(depth - how.layers, depth)) if how.layers else None
-    return _weights(lm, top) if isinstance(how, Full) else _adapters(lm, how, top, seed)
+    if not 0 <= trainable.layers <= depth:
+        raise ValueError(f"layers must be 0 (all) to {depth} for {lm.name}; found {trainable.layers}")
+    top = list(range(depth - trainable.layers, depth)) if trainable.layers else None
+    return _weights(lm, top) if isinstance(trainable, Full) else _adapters(lm, trainable, top, seed)
 
 
 def _weights(lm: LM, top: list[int] | None) -> LM:
@@ -90,15 +89,15 @@ def _weights(lm: LM, top: list[int] | None) -> LM:
     return replace(lm, model=model)
 
 
-def _adapters(lm: LM, how: Lora, top: list[int] | None, seed: int) -> Adapted:
+def _adapters(lm: LM, lora: Lora, top: list[int] | None, seed: int) -> Adapted:
     # The same storage under new names: PEFT freezes what it is given.
     shared = {id(p): torch.nn.Parameter(p.detach(), requires_grad=False) for p in lm.model.parameters()}
     model = copy.deepcopy(lm.model, shared)
     head = model.get_output_embeddings()
     maps = {name.rsplit(".", 1)[-1] for name, part in model.named_modules() if _is_map(part) and part is not head}
     config = LoraConfig(
-        r=how.rank,
-        lora_alpha=how.alpha,
+        r=lora.rank,
+        lora_alpha=lora.alpha,
         target_modules=sorted(maps),
         layers_to_transform=top,
         fan_in_fan_out=any(isinstance(part, Conv1D) for part in model.modules()),
@@ -116,17 +115,24 @@ def _is_map(part: torch.nn.Module) -> bool:
 
 
 def attached(base: LM, folder: Path, name: str, digest: str) -> Adapted:
-    """The adapters of a folder, in place in ``base``, which they were trained for; ``name`` and ``digest`` are those of
-    the result."""
+    """``base`` with the adapters of a folder, which were trained for it; ``name`` and ``digest`` are the result's.
+
+    Raises `ModelNotFound` for adapters that do not fit the model, or that are not whole.
+    """
     if not (folder / WEIGHTS).is_file():
         raise ModelNotFound(f"{folder} has no {WEIGHTS}: adapters come as safetensors or not at all")
+    with opened(folder / WEIGHTS) as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
     try:
         with _quiet():
             adapter = PeftModel.from_pretrained(base.model, folder, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         raise ModelNotFound(f"the adapters in {folder} could not be loaded: {error}") from error
     if adapter.active_peft_config.is_prompt_learning:
         raise ModelNotFound(f"{folder} holds a learned prompt, which stands beside no weights: use PEFT itself for it")
+    wanted = get_peft_model_state_dict(adapter, save_embedding_layers=False).keys()
+    foreign = tensors.keys() - wanted - adapter.state_dict().keys()
+    check_weights(folder, tensors, wanted - tensors.keys(), foreign)
     return Adapted(name, adapter.get_base_model().eval(), base.tokenizer, digest, adapter, base.digest)
 
 
@@ -138,41 +144,32 @@ def merged(lm: Adapted) -> LM:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """PEFT asks transformers for gradient checkpointing by a name that is going away."""
+    """PEFT asks transformers for gradient checkpointing by a name that is going away, and only warns of missing keys,
+    which `check_weights` refuses."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        warnings.filterwarnings("ignore", "Found missing adapter keys")
         yield
 
 
 def save(lm: LM, folder: Path, record: dict) -> None:
     """Write adapters in PEFT's format, or the whole model in that of transformers; and ``record``, what the run was.
 
-    The folder appears whole. Raises FileExistsError where there is one already, and ValueError for adapters of weights
-    that cannot be had by name: those of a model that was tuned before.
+    The folder appears whole, and `models.load` notices later damage. Raises FileExistsError where there is one already,
+    and ValueError for adapters beside weights that were tuned before, since no name leads to those.
     """
     if folder.exists():
         raise FileExistsError(f"{folder} exists; name a new folder")
-    if isinstance(lm, Adapted):
-        _check_beneath(lm)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        work.chmod(0o755)
-        if isinstance(lm, Adapted):
-            lm.adapter.save_pretrained(work, save_embedding_layers=False)  # else it asks a hub about the base
-            (work / "README.md").unlink(missing_ok=True)  # an empty form
-        else:
-            lm.model.save_pretrained(work)
-            lm.tokenizer.save_pretrained(work)
-        (work / RECORD).write_text(json.dumps(record, indent=1) + "\n")
-        os.replace(work, folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _check_beneath(lm: Adapted) -> None:
-    """Adapters name their model; that name must not lead to other weights."""
-    if lm.base_digest.startswith(MODIFIED):
+    if isinstance(lm, Adapted) and lm.base_digest.startswith(MODIFIED):
         raise ValueError(
             f"these adapters belong to a changed {lm.name}: save that model first, and load it by its folder"
         )
+    with whole_folder(folder) as new:
+        if isinstance(lm, Adapted):
+            lm.adapter.save_pretrained(new, save_embedding_layers=False)  # else it asks a hub about the base
+            (new / "README.md").unlink(missing_ok=True)  # an empty form
+        else:
+            lm.model.save_pretrained(new)
+            lm.tokenizer.save_pretrained(new)
+        write_text(new / RECORD, json.dumps(record, indent=1) + "\n")
+        seal(new)

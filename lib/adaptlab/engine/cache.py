@@ -1,8 +1,8 @@
-"""The only file that touches KV caches and attention masks.
+"""Sharing keys and values: the only file that touches KV caches and 4-D attention masks.
 
-A *prefix* is a run of tokens whose keys and values are kept. A *trie* holds many generate of it at once:
-every node is one token, generate share the nodes they have in common, and a node attends to the prefix and
-to its own ancestors. One forward pass over the trie equals one pass per continuation (tested in fp32 to 1e-4).
+A *prefix* is a run of tokens whose keys and values are kept. A *trie* holds many continuations of it at once: every
+node is one token, continuations share the nodes that they have in common, and a node attends to the prefix and to its
+own ancestors. One forward pass over the trie equals one pass per continuation (tested in fp32 to 1e-4).
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
+
+from adaptlab.engine.lm import length_dependent
 
 
 class Trie:
@@ -72,13 +74,6 @@ def exact_trie(model: PreTrainedModel) -> bool:
         and not getattr(config, "use_bidirectional_attention", False)
         and config._attn_implementation in {"sdpa", "eager"}
     )
-
-
-def length_dependent(model: PreTrainedModel) -> bool:
-    """Whether a token's rotary embedding depends on how long the row is: then rows cannot share a forward pass."""
-    settings = getattr(model.config, "rope_parameters", None) or {}
-    kinds = {s.get("rope_type") for s in (settings, *settings.values()) if isinstance(s, dict)}
-    return bool(kinds & {"longrope", "dynamic"})
 
 
 @dataclass(frozen=True)
@@ -147,15 +142,15 @@ def shared_length(a: Sequence[int], b: Sequence[int]) -> int:
 def trie_logits(model: PreTrainedModel, prefix: PrefixCache, trie: Trie, nodes: Sequence[int]) -> torch.Tensor:
     """Next-token logits [nodes, vocabulary] at the given trie nodes; the LM head runs on no other position."""
     positions = len(prefix) + torch.tensor(trie.depths, device=model.device)
-    masks = _masks(model, len(prefix), trie.visible().to(model.device), positions, positions)
-    return _packed(model, trie.tokens, positions, masks, prefix.fork(), nodes)
+    mask = masks(model, len(prefix), trie.visible().to(model.device), positions, positions)
+    return _packed(model, trie.tokens, positions, mask, prefix.fork(), nodes)
 
 
 class Branches:
-    """Texts that grow behind one prefix, all in one packed row: a pass computes one new token of each.
+    """Texts that grow behind one prefix, all in one packed row: each pass adds one token to every text.
 
     ``logits`` [branches, vocabulary] predict the next token of every branch. What branches begin with in common is
-    held once, so many generate of one prompt cost that prompt once; ``nodes`` counts the tokens that this took.
+    held once, so many continuations of one prompt cost that prompt once; ``nodes`` counts the tokens that this took.
     """
 
     @torch.inference_mode()
@@ -168,13 +163,13 @@ class Branches:
         self._model, self._past, self._cache, self.nodes = model, len(prefix), prefix.fork(), len(trie)
         visible = trie.visible().to(model.device)
         self._keys = self._past + torch.tensor(trie.depths, device=model.device)  # positions behind the prefix
-        masks = _masks(model, self._past, visible, self._keys, self._keys)
-        logits = _packed(model, trie.tokens, self._keys, masks, self._cache, nodes)
+        mask = masks(model, self._past, visible, self._keys, self._keys)
+        logits = _packed(model, trie.tokens, self._keys, mask, self._cache, nodes)
         self.logits = logits[[nodes.index(leaf) for leaf in leaves]]
         self._visible, self._at = visible[leaves], self._keys[leaves]
 
     def keep(self, branches: Sequence[int]) -> None:
-        """Go on with these branches only, in this order; keys that none of them sees go once they are the half."""
+        """Keep these branches only, in this order; keys that none of them sees go once they are half of all."""
         self._visible, self._at = self._visible[branches], self._at[branches]
         seen = self._visible.any(0)
         if 2 * int(seen.sum()) > len(seen):
@@ -191,41 +186,15 @@ class Branches:
         self._keys = torch.cat([self._keys, self._at])
         own = torch.eye(len(tokens), dtype=torch.bool, device=self._at.device)
         self._visible = torch.cat([self._visible, own], dim=1)
-        masks = _masks(self._model, self._past, self._visible, self._at, self._keys)
-        self.logits = _packed(self._model, tokens, self._at, masks, self._cache, range(len(tokens)))
-
-
-def row_logits(
-    model: PreTrainedModel,
-    rows: Sequence[Sequence[Sequence[int]]],
-    nodes: tuple[Sequence[int], Sequence[int]],
-) -> torch.Tensor:
-    """Next-token logits [nodes, vocabulary], with gradients, of whole texts packed side by side into rows.
-
-    ``rows``: each a list of texts in token ids. No text sees another, and each has positions of its own from 0.
-    ``nodes``: the row of each node, and its place in the row; the LM head runs on these alone.
-    """
-    shape = len(rows), max(sum(map(len, row)) for row in rows)
-    ids, owner, positions = (torch.full(shape, fill, device=model.device) for fill in (0, -1, 0))
-    for i, row in enumerate(rows):
-        sizes = torch.tensor([len(text) for text in row], device=model.device)
-        end = int(sizes.sum())
-        ids[i, :end] = torch.tensor([token for text in row for token in text], device=model.device)
-        owner[i, :end] = torch.arange(len(row), device=model.device).repeat_interleave(sizes)
-        positions[i, :end] = torch.cat([torch.arange(len(text), device=model.device) for text in row])
-    visible = (owner[:, :, None] == owner[:, None]) & (positions[:, :, None] >= positions[:, None])
-    masks = _masks(model, 0, visible, positions, positions)
-    body = model.base_model(input_ids=ids, position_ids=positions, attention_mask=masks, use_cache=False)
-    logits = model.get_output_embeddings()(body.last_hidden_state[nodes])
-    cap = getattr(model.config, "final_logit_softcapping", None)
-    return logits if cap is None else cap * torch.tanh(logits / cap)
+        mask = masks(self._model, self._past, self._visible, self._at, self._keys)
+        self.logits = _packed(self._model, tokens, self._at, mask, self._cache, range(len(tokens)))
 
 
 def _packed(
     model: PreTrainedModel,
     tokens: Sequence[int],
     positions: torch.Tensor,
-    masks: torch.Tensor | dict[str, torch.Tensor],
+    mask: torch.Tensor | dict[str, torch.Tensor],
     cache: DynamicCache,
     nodes: Sequence[int],
 ) -> torch.Tensor:
@@ -233,7 +202,7 @@ def _packed(
     output = model(
         input_ids=torch.tensor([list(tokens)], device=model.device),
         position_ids=positions[None],
-        attention_mask=masks,
+        attention_mask=mask,
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=torch.tensor(list(nodes), device=model.device),
@@ -241,11 +210,14 @@ def _packed(
     return output.logits[0]
 
 
-def _masks(
+def masks(
     model: PreTrainedModel, past: int, visible: torch.Tensor, queries: torch.Tensor, keys: torch.Tensor
 ) -> torch.Tensor | dict[str, torch.Tensor]:
-    """4-D masks [rows, 1, queries, past + keys] from what each query sees behind the prefix and the positions of both,
-    of one row or of many; a dict by layer type where the model's layers differ."""
+    """4-D masks [rows, 1, queries, past + keys], or a dict of them by layer type where the model's layers differ.
+
+    ``visible``: which keys behind the prefix of ``past`` tokens each query sees, for one row or for many; ``queries``
+    and ``keys`` are the positions of both.
+    """
     kind, window = model.config.model_type, getattr(model.config, "sliding_window", None)
     full = torch.cat([visible.new_ones(*visible.shape[:-1], past), visible], dim=-1)
     if kind in NO_WINDOW:
@@ -253,8 +225,8 @@ def _masks(
     sliding = full
     if window is not None:
         before = torch.arange(past, device=keys.device).expand(*keys.shape[:-1], past)
-        places = torch.cat([before, keys], dim=-1)
-        sliding = full & (queries[..., :, None] - places[..., None, :] < window)
+        positions = torch.cat([before, keys], dim=-1)
+        sliding = full & (queries[..., :, None] - positions[..., None, :] < window)
     if kind in ONE_WINDOW:
         return _for_attention(model, sliding)
     return {

@@ -1,21 +1,60 @@
-"""Training that can be killed anywhere: what the next step depends on, in one file that appears whole, and a log that
-tells of no step twice."""
+"""Tensors on disk with a checksum, and training that can be killed anywhere and goes on from there."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping
+import hashlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-Named = Mapping[str, torch.Tensor]
+from adaptlab.engine.lm import Named
+from adaptlab.files import whole_file, write_text
 
 
 class CannotResume(ValueError):
     """The folder holds another run, one that is still at work, or a broken one."""
+
+
+class FileDamaged(ValueError):
+    """A safetensors file that is cut, or that holds other bytes than were written."""
+
+
+def write_tensors(path: Path, tensors: Named, facts: Mapping[str, str]) -> None:
+    """Write tensors and facts, with a checksum over both, as one safetensors file that appears whole."""
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with whole_file(path) as new:
+        save_file(kept, new, {**facts, "sha256": _checksum(kept, facts)})
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The tensors and facts that `write_tensors` wrote. Raises `FileDamaged` unless they are the very same."""
+    with opened(path) as file:
+        facts = dict(file.metadata() or {})
+        kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    if facts.pop("sha256", None) != _checksum(kept, facts):
+        raise FileDamaged(f"{path} is damaged: its checksum does not fit its contents")
+    return kept, facts
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[safe_open]:
+    """A safetensors file to read from. Raises `FileDamaged` for one that is cut or damaged in its header."""
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise FileDamaged(f"{path} is damaged: {error}") from error
+
+
+def _checksum(tensors: Named, facts: Mapping[str, str]) -> str:
+    found = hashlib.sha256(repr(sorted(facts.items())).encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def save(path: Path, origin: str, done: int, tensors: Named, optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
@@ -24,8 +63,7 @@ def save(path: Path, origin: str, done: int, tensors: Named, optimizers: Mapping
     for name, optimizer in optimizers.items():
         for number, state in optimizer.state_dict()["state"].items():
             kept |= {f"{name}.{number}.{key}": value for key, value in state.items()}
-    facts = {"done": str(done), "origin": origin}
-    replaced(path, lambda new: save_file({k: v.detach().cpu().contiguous() for k, v in kept.items()}, new, facts))
+    write_tensors(path, kept, {"done": str(done), "origin": origin})
 
 
 def load(
@@ -33,16 +71,17 @@ def load(
 ) -> tuple[int, dict[str, torch.Tensor]]:
     """Fill ``tensors`` and optimizers with what `save` wrote; the number of steps done, and every tensor of the file.
 
-    Raises `CannotResume` for the file of another run.
+    Raises `CannotResume` for the file of another run, or one that is damaged.
     """
-    with safe_open(path, "pt") as file:
-        facts = file.metadata()
-        if facts["origin"] != origin:
-            raise CannotResume(
-                f"{path} belongs to another run: settings, data, model, tokenizer or number format have changed "
-                f"since. Delete {path.parent} to begin anew"
-            )
-        kept = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    try:
+        kept, facts = read_tensors(path)
+    except FileDamaged as error:
+        raise CannotResume(f"{error}. Delete {path.parent} to begin anew") from error
+    if facts["origin"] != origin:
+        raise CannotResume(
+            f"{path} belongs to another run: settings, data, model, tokenizer or number format have changed "
+            f"since. Delete {path.parent} to begin anew"
+        )
     with torch.no_grad():
         for name, tensor in tensors.items():
             tensor.copy_(kept[name])
@@ -59,7 +98,7 @@ def load(
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Two runs in one folder would tear each other's files."""
+    """Hold a folder for one run. Raises `CannotResume` where another is at work in it."""
     try:
         with FileLock(folder / ".lock", timeout=0):
             yield
@@ -68,19 +107,10 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def kept_lines(log: Path, done: int) -> list[str]:
-    """The log's lines of the first ``done`` steps; others go from the file, as their steps will be taken again."""
+    """The log's lines of the first ``done`` steps; later lines are removed, as their steps will be taken again."""
     lines = log.read_text().splitlines(keepends=True) if log.is_file() else []
     if len(lines) < done:
         raise CannotResume(f"{log} has {len(lines)} lines for {done} steps. Delete {log.parent} to begin anew")
     if len(lines) > done:
-        replaced(log, lambda new: new.write_text("".join(lines[:done])))
+        write_text(log, "".join(lines[:done]))
     return lines[:done]
-
-
-def replaced(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` make a new file, and put it in place of the old one in one step."""
-    partial = path.with_name(f".{path.name}.partial")
-    write(partial)
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)

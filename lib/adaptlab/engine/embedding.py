@@ -1,12 +1,12 @@
-"""Texts as vectors: what a model's own hidden states make of them, to tell which texts are alike to it."""
+"""Texts as vectors, from a model's own hidden states: which texts are alike to the model."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from adaptlab.engine import cache
-from adaptlab.engine.lm import LM
+from adaptlab.engine import plain
+from adaptlab.engine.lm import LM, length_dependent
 
 
 def embed(lm: LM, texts: Sequence[str], *, layer: int | None = None, rows: int = 32) -> np.ndarray:
@@ -29,7 +29,7 @@ def embed(lm: LM, texts: Sequence[str], *, layer: int | None = None, rows: int =
         raise ValueError(f"layer must be 0 to {depth} for {lm.name}, not {layer!r}")
     if rows < 1:
         raise ValueError(f"rows must be at least 1, not {rows!r}")
-    if cache.length_dependent(lm.model):
+    if length_dependent(lm.model):
         rows = 1
     distinct = sorted(set(ids), key=lambda row: (len(row), row))  # alike in length: little padding
     vectors: dict[tuple[int, ...], np.ndarray] = {}
@@ -40,36 +40,24 @@ def embed(lm: LM, texts: Sequence[str], *, layer: int | None = None, rows: int =
 
 
 def _encoded(lm: LM, texts: Sequence[str], front: int) -> list[tuple[int, ...]]:
-    """Token ids of every text, all of them fit to be embedded."""
+    """Token ids of every text. Raises ValueError for one that cannot be embedded."""
     if isinstance(texts, str) or not len(texts):
         raise ValueError(f"texts must be a sequence of at least one text, not {texts!r}")
-    ids = []
-    for place, text in enumerate(texts):
+    ids = [tuple(lm.encode(text)) for text in texts]
+    for i, (text, row) in enumerate(zip(texts, ids, strict=True)):
         if not text.strip():
-            raise ValueError(f"texts[{place}] is blank: {text!r}")
-        ids.append(tuple(lm.encode(text)))
-        if len(ids[-1]) <= front:
-            raise ValueError(f"the tokenizer makes no token of texts[{place}]: {text!r}")
-        if len(ids[-1]) > lm.context_length:
-            raise ValueError(f"texts[{place}] takes {len(ids[-1])} tokens; {lm.name} has room for {lm.context_length}")
+            raise ValueError(f"texts[{i}] is blank: {text!r}")
+        if len(row) <= front:
+            raise ValueError(f"the tokenizer makes no token of texts[{i}]: {text!r}")
+        if len(row) > lm.context_length:
+            raise ValueError(f"texts[{i}] takes {len(row)} tokens; {lm.name} has room for {lm.context_length}")
     return ids
 
 
 @torch.inference_mode()
 def _means(lm: LM, batch: list[tuple[int, ...]], layer: int, front: int) -> np.ndarray:
-    """Unit vectors [rows, hidden size] of one batch, padded on the right, where a causal model cannot see it."""
-    ids = torch.full((len(batch), max(map(len, batch))), lm.tokenizer.pad_token_id or 0)
-    mask = torch.zeros_like(ids)
-    for row, s in enumerate(batch):
-        ids[row, : len(s)] = torch.tensor(s)
-        mask[row, : len(s)] = 1
-    output = lm.model(
-        input_ids=ids.to(lm.device),
-        attention_mask=mask.to(lm.device),
-        output_hidden_states=True,
-        use_cache=False,
-        logits_to_keep=1,  # no logits are wanted, and one is the least that can be had
-    )
+    """Unit vectors [rows, hidden size] of one batch."""
+    output = plain.right_padded(lm, batch, 1, output_hidden_states=True)  # no logits are wanted, and one is the least
     states = output.hidden_states[layer].float()
     # Sliced, not weighted by the mask: what stands on padding may be anything, NaN included.
     means = torch.stack([states[row, front : len(s)].mean(0) for row, s in enumerate(batch)])

@@ -1,7 +1,7 @@
-"""Text that a model writes: greedy or sampled, many prompts at once, what they share computed once.
+"""Batched generation, greedy or sampled; shared prompt prefixes are computed once.
 
-All texts grow together as branches of packed rows (`adaptlab.engine.cache.Branches`): what all prompts begin with is
-prefilled once, a prompt with many continuations is computed once, and a text that has ended costs nothing more.
+All texts grow together as branches of packed rows (`adaptlab.engine.cache.Branches`): the prefix that all prompts
+share is prefilled once, a prompt with many samples is computed once, and a text that has ended costs nothing more.
 """
 
 import time
@@ -17,11 +17,11 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from adaptlab.engine import cache, plain
+from adaptlab.engine import plain
 from adaptlab.engine.cache import EMPTY, Branches, PrefixCache, shared_length
-from adaptlab.engine.lm import LM
+from adaptlab.engine.lm import LM, check_fields
 from adaptlab.engine.prefix_cache import prefilled
-from adaptlab.engine.scoring import PLANS, ROW_TOKENS, Cost
+from adaptlab.engine.scoring import ROW_TOKENS, Cost, plan_for
 
 MOST_BRANCHES = 64  # of one packed row: each attends, masked, to the tokens of all others
 
@@ -31,8 +31,8 @@ class Decoding:
     """How the next token is chosen, and where a text ends.
 
     ``temperature`` 0 is greedy decoding. ``top_p``: sample from the most probable tokens that have this share (Holtzman
-    et al. 2020). ``repetition_penalty``: what already stands in prompt or answer has its logit divided by it, or
-    multiplied where it is negative (Keskar et al. 2019). ``stop``: strings that end a text.
+    et al. 2020). ``repetition_penalty`` divides the logits of tokens that prompt or completion hold already, and
+    multiplies negative ones (Keskar et al. 2019). ``stop``: strings that end a text.
     """
 
     temperature: float = 0.0
@@ -42,20 +42,20 @@ class Decoding:
     stop: tuple[str, ...] = ("\n",)
 
     def __post_init__(self) -> None:
-        for name, allowed, fits in (
-            ("temperature", "0 or more", self.temperature >= 0),
-            ("top_p", "above 0 and at most 1", 0 < self.top_p <= 1),
-            ("repetition_penalty", "above 0", self.repetition_penalty > 0),
-            ("max_new_tokens", "1 or more", self.max_new_tokens >= 1),
-        ):
-            if not fits:
-                raise ValueError(f"{name} must be {allowed}; found {getattr(self, name)}")
+        listed = isinstance(self.stop, tuple | list) and all(isinstance(one, str) and one for one in self.stop)
+        check_fields(
+            self,
+            temperature=("0 or more", self.temperature >= 0),
+            top_p=("above 0 and at most 1", 0 < self.top_p <= 1),
+            repetition_penalty=("above 0", self.repetition_penalty > 0),
+            max_new_tokens=("1 or more", self.max_new_tokens >= 1),
+            stop=("a tuple of strings, none of them empty", listed),
+        )
 
 
 @dataclass(frozen=True)
 class Completion:
-    """What a model wrote, up to where it stopped; ``stopped``: whether it did so itself, at EOS or a stop string.
-    ``tokens`` are all that were written, those that end the text included."""
+    """The text up to EOS or a stop string; ``stopped``: whether there was one. ``tokens`` include those that end it."""
 
     text: str
     stopped: bool
@@ -75,7 +75,7 @@ class Generated:
 def generate(
     lm: LM,
     prompts: Sequence[str],
-    how: Decoding = Decoding(),
+    decoding: Decoding = Decoding(),
     *,
     seed: int = 0,
     rows: int = 128,
@@ -84,16 +84,13 @@ def generate(
 ) -> Generated:
     """Continue every prompt; the same prompt may occur many times.
 
-    ``rows``: prompts that are written side by side; sampled text depends on it and on ``seed``, and on nothing else.
-    ``reuse``: the prefix of an earlier call. ``plan``: ``trie`` shares what prompts have in common, ``plain`` leaves
-    padded batches to transformers, ``auto`` takes ``trie`` where that is known to be exact; the texts are the same.
-    Raises ValueError for a prompt that leaves no room for ``how.max_new_tokens`` tokens.
+    ``rows``: prompts in one batch; sampled text depends on it and on ``seed``, and on nothing else. ``prefix_cache``:
+    that of an earlier call. ``plan``: ``trie`` shares what prompts have in common; ``plain`` leaves padded batches to
+    transformers, or single prompts where padding would change the text; ``auto`` takes ``trie`` where that is known to
+    be exact. The texts are the same. Raises ValueError for a prompt that leaves no room for ``max_new_tokens``.
     """
-    if plan not in PLANS:
-        raise ValueError(f"plan must be one of {PLANS}, not {plan!r}")
-    if plan == "auto":
-        plan = "trie" if cache.exact_trie(lm.model) else "plain"
-    started, ids = time.perf_counter(), [_encode(lm, prompt, how.max_new_tokens) for prompt in prompts]
+    plan = plan_for(lm, plan)
+    started, ids = time.perf_counter(), [_encode(lm, prompt, decoding.max_new_tokens) for prompt in prompts]
     prefix, computed, nodes = EMPTY, 0, 0
     if plan == "trie" and ids:
         shared = min(min(shared_length(ids[0], row), len(row) - 1) for row in ids)
@@ -104,10 +101,10 @@ def generate(
         torch.manual_seed(seed)
         for start in range(0, len(order), rows):
             chosen = order[start : start + rows]
-            made, count = _batch(lm, [ids[i] for i in chosen], prefix, how, plan)
+            made, count = _batch(lm, [ids[i] for i in chosen], prefix, decoding, plan)
             nodes += count
             tokens |= zip(chosen, made, strict=True)
-    completions = [_cut(lm, tokens[i], how.stop) for i in range(len(prompts))]
+    completions = [_cut(lm, tokens[i], decoding.stop) for i in range(len(prompts))]
     decoded = sum(map(len, tokens.values()))
     naive = decoded + sum(map(len, ids))
     cost = Cost(computed, len(prefix) - computed, nodes, decoded, naive, time.perf_counter() - started)
@@ -124,26 +121,28 @@ def _encode(lm: LM, prompt: str, max_new_tokens: int) -> list[int]:
     return ids
 
 
-def _batch(lm: LM, ids: list[list[int]], prefix: PrefixCache, how: Decoding, plan: str) -> tuple[list[list[int]], int]:
-    """Tokens written behind every prompt, and how many prompt tokens that took."""
+def _batch(
+    lm: LM, ids: list[list[int]], prefix: PrefixCache, decoding: Decoding, plan: str
+) -> tuple[list[list[int]], int]:
+    """New tokens for every prompt, and how many prompt tokens were computed."""
     if plan == "trie":
-        return _grown(lm, ids, prefix, how)
-    return plain.continued(lm, ids, how), sum(map(len, ids))
+        return _grown(lm, ids, prefix, decoding)
+    return plain.continued(lm, ids, decoding), sum(map(len, ids))
 
 
-def _grown(lm: LM, ids: list[list[int]], prefix: PrefixCache, how: Decoding) -> tuple[list[list[int]], int]:
-    """Tokens written behind every prompt, the one that ends a text included; and how many prompt tokens that took."""
+def _grown(lm: LM, ids: list[list[int]], prefix: PrefixCache, decoding: Decoding) -> tuple[list[list[int]], int]:
+    """New tokens for every prompt, the one that ends a text included; and how many prompt tokens were computed."""
     rows = [row[len(prefix) :] for row in ids]
     groups = [_Group(members, Branches(lm.model, prefix, [rows[i] for i in members])) for members in _grouped(rows)]
     nodes = sum(group.branches.nodes for group in groups)
     scores = torch.cat([group.branches.logits for group in groups]).float()
     completions: list[list[int]] = [[] for _ in ids]
-    for length in range(1, how.max_new_tokens + 1):
-        tokens = _chosen(ids, completions, scores, how)
+    for length in range(1, decoding.max_new_tokens + 1):
+        tokens = _chosen(ids, completions, scores, decoding)
         for group in groups:
-            group.append(lm, tokens, completions, how.stop)
+            group.append(lm, tokens, completions, decoding.stop)
         groups = [group for group in groups if group.members]
-        if not groups or length == how.max_new_tokens:
+        if not groups or length == decoding.max_new_tokens:
             break
         for group in groups:
             group.branches.grow([tokens[i] for i in group.members])
@@ -153,23 +152,28 @@ def _grown(lm: LM, ids: list[list[int]], prefix: PrefixCache, how: Decoding) -> 
 
 @dataclass
 class _Group:
-    """Texts that grow in one packed row; ``members`` are their places in the batch."""
+    """Texts that grow in one packed row; ``members`` are their indices in the batch."""
 
     members: list[int]
     branches: Branches
 
     def append(self, lm: LM, tokens: list[int], completions: list[list[int]], stop: Sequence[str]) -> None:
-        """Note every member's next token; those whose text has ended leave."""
+        """Append every member's next token; members whose text has ended leave the group."""
         for member in self.members:
             completions[member].append(tokens[member])
-        going = [i for i, member in enumerate(self.members) if not _ended(lm, completions[member], stop)]
+        last = plain.ends(lm)
+        going = [
+            i
+            for i, member in enumerate(self.members)
+            if tokens[member] not in last and not plain.has_stop(lm, completions[member], stop)
+        ]
         if going and len(going) < len(self.members):
             self.branches.keep(going)
         self.members = [self.members[i] for i in going]
 
 
 def _grouped(rows: list[list[int]]) -> Iterator[list[int]]:
-    """Runs of prompts whose packed row stays short."""
+    """Prompts in order, in groups whose packed rows stay short."""
     group, tokens = [], 0
     for i, row in enumerate(rows):
         new = 0 if group and row == rows[group[-1]] else len(row)
@@ -181,39 +185,30 @@ def _grouped(rows: list[list[int]]) -> Iterator[list[int]]:
     yield group
 
 
-def _chosen(ids: list[list[int]], completions: list[list[int]], scores: torch.Tensor, how: Decoding) -> list[int]:
-    """The next token of every text. Texts that have ended are drawn for as well: so a sample does not depend on how
-    long the others are, and is the one that transformers would draw."""
-    steps, read = LogitsProcessorList(), None  # only the penalty looks at what was read
-    if how.repetition_penalty != 1:
-        steps.append(RepetitionPenaltyLogitsProcessor(how.repetition_penalty))
+def _chosen(ids: list[list[int]], completions: list[list[int]], scores: torch.Tensor, decoding: Decoding) -> list[int]:
+    """The next token of every text. Ended texts are drawn for as well: so a sample does not depend on the length of the
+    others, and is the one that transformers would draw."""
+    steps, read = LogitsProcessorList(), None  # only the penalty needs the tokens so far
+    if decoding.repetition_penalty != 1:
+        steps.append(RepetitionPenaltyLogitsProcessor(decoding.repetition_penalty))
         rows = [row + new for row, new in zip(ids, completions, strict=True)]
         width = max(map(len, rows))
         # Rows are filled up with a token that they hold anyway: a padding token would be penalised with the others.
         read = torch.tensor([row[:1] * (width - len(row)) + row for row in rows], device=scores.device)
-    if how.temperature:
-        steps.append(TemperatureLogitsWarper(float(how.temperature)))
-        if how.top_p < 1:
-            steps.append(TopPLogitsWarper(how.top_p))
+    if decoding.temperature:
+        steps.append(TemperatureLogitsWarper(float(decoding.temperature)))
+        if decoding.top_p < 1:
+            steps.append(TopPLogitsWarper(decoding.top_p))
     processed = steps(read, scores) if steps else scores
-    if not how.temperature:
+    if not decoding.temperature:
         return processed.argmax(-1).tolist()
     return torch.multinomial(processed.softmax(-1), num_samples=1)[:, 0].tolist()
-
-
-def _ended(lm: LM, tokens: Sequence[int], stop: Sequence[str]) -> bool:
-    """Whether a text has just ended; a tail as long as any stop string is looked at."""
-    if tokens[-1] in plain.ends(lm):
-        return True
-    tail = max((len(string.encode()) for string in stop), default=0)  # a token is at least one byte
-    text = lm.tokenizer.decode(list(tokens[-tail:])) if stop else ""
-    return any(string in text for string in stop)
 
 
 def _cut(lm: LM, tokens: list[int], stop: Sequence[str]) -> Completion:
     last = set(plain.ends(lm))
     kept = list(takewhile(lambda token: token not in last, tokens))
     text = lm.tokenizer.decode(kept, skip_special_tokens=True)
-    places = [place for string in stop if (place := text.find(string)) >= 0]
-    stopped = len(kept) < len(tokens) or bool(places)
-    return Completion(text[: min(places)] if places else text, stopped, tuple(tokens))
+    found = [at for string in stop if (at := text.find(string)) >= 0]
+    stopped = len(kept) < len(tokens) or bool(found)
+    return Completion(text[: min(found)] if found else text, stopped, tuple(tokens))

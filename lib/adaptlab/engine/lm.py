@@ -1,16 +1,36 @@
-"""What every other file of the engine works on: a causal language model with its tokenizer."""
+"""A causal language model with its tokenizer: its tokens, its digest, and what its architecture allows."""
 
+import hashlib
+import inspect
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from adaptlab.files import sha256, write_text
+
+# What a model is made of. No pickles: weights come as safetensors or not at all.
+FILES = ("*.safetensors", "*.json", "*.model", "*.jinja", "merges.txt", "vocab.txt")
 RECORD = "run.json"  # what a training run was
+SEAL = "adaptlab.sha256"  # the digest that a folder had when it was written
+
+
+def check_fields(config: object, **rules: tuple[str, bool]) -> None:
+    """Raise ValueError for the first field that breaks its rule: name=(what is allowed, whether it is so)."""
+    for name, (allowed, fits) in rules.items():
+        if not fits:
+            raise ValueError(f"{name} must be {allowed}; found {getattr(config, name)!r}")
+
+
+Named = Mapping[str, torch.Tensor]
 
 
 class ModelNotFound(LookupError):
-    """The named model cannot be had here; the message lists what can, and how."""
+    """The named model cannot be had here, or cannot be used; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +61,80 @@ class LM:
         return self.model.config.get_text_config().vocab_size
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of ``text``, behind a BOS where the tokenizer itself puts one in front, and nothing appended."""
+        """Token ids of ``text``, with nothing appended, behind one BOS if the tokenizer adds one.
+
+        A text that spells the BOS out, as chat templates do, gets no second one.
+        """
         bos = self.tokenizer.bos_token_id
         front = [bos] if bos is not None and self.tokenizer("").input_ids[:1] == [bos] else []
-        return front + self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+        ids = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+        return ids if ids[:1] == front else front + ids
+
+
+def folder_digest(folder: Path) -> str:
+    """sha256 over a folder's weights, configuration and tokenizer."""
+    files = sorted(f for pattern in FILES for f in folder.glob(pattern) if f.name != RECORD)
+    return _sha256(tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files))
+
+
+@lru_cache(maxsize=32)
+def _sha256(files: tuple[tuple[str, int, int], ...]) -> str:
+    """sha256 over the contents of ``files``; size and time stamps in the key make an edited file count anew."""
+    parts = [f"{Path(path).name} {sha256(path)}" for path, _, _ in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def seal(folder: Path) -> None:
+    """Write down the digest of a finished folder, for `damaged` to check."""
+    write_text(folder / SEAL, folder_digest(folder) + "\n")
+
+
+def damaged(folder: Path) -> bool:
+    """Whether a folder's files are not those that it was sealed with; a folder without a seal is taken as it is."""
+    return (folder / SEAL).is_file() and (folder / SEAL).read_text(errors="replace").strip() != folder_digest(folder)
+
+
+def check_weights(
+    folder: Path, tensors: Named, missing: Iterable[str], foreign: Iterable[str], misfitting: Iterable[str] = ()
+) -> None:
+    """Raise `ModelNotFound`, naming the first keys, unless all weights are there, fit, and are finite numbers."""
+    broken = [key for key, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    for problem, keys in (
+        ("lacks weights", sorted(missing)),
+        ("has weights that its model does not know", sorted(foreign)),
+        ("has weights of other shapes than its model's", sorted(misfitting)),
+        ("has weights that are NaN or infinite", broken),
+    ):
+        if keys:
+            more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+            raise ModelNotFound(f"{folder} {problem}: {', '.join(keys[:3])}{more}; save or fetch it again")
+
+
+@torch.inference_mode()
+def sees_ahead(model: PreTrainedModel) -> bool:
+    """Whether the last of eight tokens changes what is predicted before it: then the model is not causal."""
+    ids = torch.arange(8, device=model.device)[None] % model.config.get_text_config().vocab_size
+    other = torch.cat([ids[:, :-1], ids[:, :1]], dim=1)
+    one, two = (model(row, use_cache=False).logits[:, :-1].float() for row in (ids, other))
+    tolerance = 1e-4 if model.dtype == torch.float32 else 5e-2  # mixtures of experts group tokens, and so round anew
+    return bool((one - two).abs().max() > tolerance * one.abs().max())
+
+
+def length_dependent(model: PreTrainedModel) -> bool:
+    """Whether a token's rotary embedding depends on how long the row is: then rows cannot share a forward pass."""
+    settings = getattr(model.config, "rope_parameters", None) or {}
+    kinds = {s.get("rope_type") for s in (settings, *settings.values()) if isinstance(s, dict)}
+    return bool(kinds & {"longrope", "dynamic"})
+
+
+def pads_left(model: PreTrainedModel) -> bool:
+    """Whether padding in front of a prompt changes nothing: what was read is carried by ordinary attention alone, not
+    by a recurrent state, and positions are told from the mask."""
+    layers = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
+    return (
+        layers <= {"full_attention", "sliding_attention"}
+        and {"position_ids", "past_key_values"} <= inspect.signature(model.forward).parameters.keys()
+        and not model._is_stateful
+        and not any(isinstance(part, torch.nn.Conv1d) for part in model.modules())
+        and not length_dependent(model)
+    )

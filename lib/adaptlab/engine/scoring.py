@@ -1,4 +1,4 @@
-"""Log-probabilities of answer options, computed once for everything that questions share.
+"""Log-probabilities of answer options; what questions share is computed once.
 
 A naive scorer sends every option of every question through the model with the whole prompt in front of it. Here the
 tokens that all questions share are prefilled once, the rest is packed into tries (`adaptlab.engine.cache`), and the
@@ -25,7 +25,7 @@ ROW_TOKENS = 768
 
 @dataclass(frozen=True)
 class Request:
-    """A context (prompt and question) and the generate that compete for it."""
+    """A context (prompt and question), and the options to score as its continuation."""
 
     context: str
     options: tuple[str, ...]
@@ -33,7 +33,7 @@ class Request:
 
 @dataclass(frozen=True)
 class OptionScore:
-    """What one option scored: log p(option | context) in nats, and its length to normalise by."""
+    """log p(option | context) in nats, and the option's length, to normalise by."""
 
     logprob: float
     tokens: int
@@ -44,9 +44,9 @@ class OptionScore:
 class Cost:
     """Tokens that went through the model, tokens that did not have to, and seconds.
 
-    ``prefilled``: shared prefix, computed now. ``reused``: shared prefix, taken from an earlier call.
-    ``scored``: question and option tokens. ``decoded``: tokens written. ``naive``: what one request at a time would
-    compute. ``trained``: tokens that the model learned from beforehand, each as often as it was met.
+    ``prefilled``: shared prefix, computed now. ``cached``: shared prefix, taken from an earlier call. ``scored``:
+    question and option tokens. ``decoded``: generated tokens. ``naive``: what one request at a time would compute.
+    ``trained``: tokens that the model was trained on before, each as often as it was met.
     """
 
     prefilled: int = 0
@@ -60,7 +60,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Scores:
-    """One tuple of options per question, in order; the cost; and the prefix, for the next call to reuse."""
+    """One tuple of options for each question, in order; the cost; and the prefix, for the next call."""
 
     options: list[tuple[OptionScore, ...]]
     cost: Cost
@@ -91,18 +91,15 @@ def score(
 ) -> Scores:
     """Score every option of every question, exactly as if each had been run alone.
 
-    ``reuse``: a `PrefixCache` from an earlier `Scores`; as many of its leading tokens as fit are not computed again
-    (a k-shot curve with nested demonstrations pays for each demonstration once).
+    ``prefix_cache``: that of an earlier `Scores`; as many of its leading tokens as fit are not computed again (a k-shot
+    curve with nested demonstrations pays for each demonstration once).
     ``plan``: ``trie`` shares prefix and branches; ``plain`` runs padded batches of whole sequences; ``auto`` takes
     ``trie`` where it is known to be exact for the model's architecture.
     ``memory``: GiB that masks and logits may take beside the weights. ``store``: a folder to keep prefixes in.
 
     Raises ValueError for an empty option, a question without options, or a sequence beyond the context length.
     """
-    if plan not in PLANS:
-        raise ValueError(f"plan must be one of {PLANS}, not {plan!r}")
-    if plan == "auto":
-        plan = "trie" if cache.exact_trie(lm.model) else "plain"
+    plan = plan_for(lm, plan)
     started = time.perf_counter()
     encoded = [_encode(lm, question) for question in questions]
     if not encoded:
@@ -117,6 +114,15 @@ def score(
         prefix, logprobs, cost = EMPTY, plain.logprobs(lm, rows, memory), Cost(scored=naive, naive=naive)
     options = _options(questions, encoded, logprobs)
     return Scores(options, replace(cost, seconds=time.perf_counter() - started), prefix, plan)
+
+
+def plan_for(lm: LM, plan: str) -> str:
+    """``trie`` or ``plain``; ``auto`` takes ``trie`` where that is exact. Raises ValueError for any other plan."""
+    if plan not in PLANS:
+        raise ValueError(f"plan must be one of {PLANS}, not {plan!r}")
+    if plan == "auto":
+        return "trie" if cache.exact_trie(lm.model) else "plain"
+    return plan
 
 
 def _options(
@@ -195,7 +201,7 @@ def _sum_logprobs(
 
 
 def _groups(lm: LM, prefix: PrefixCache, encoded: list[_Encoded], memory: float) -> Iterator[list[_Encoded]]:
-    """Runs of questions whose packed row keeps masks and logits within ``memory`` GiB."""
+    """Questions in order, in groups whose masks and logits stay within ``memory`` GiB."""
     budget = memory * 2**30
     vocabulary = lm.vocabulary
     group, tokens, targets = [], 0, 0

@@ -1,8 +1,8 @@
-"""The one training loop: whatever of a model may learn, by whatever loss, from items that are met in a seeded order.
+"""The training loop: AdamW over whatever requires a gradient, by any loss, on items in a seeded order.
 
-Full weights, top layers and adapters are told apart by what requires a gradient (`adapters.prepare_for_training`).
-The loss is a function: `packing.losses` for texts, `preference.Dpo` for pairs, any other of the same form. Dropout
-stays off, as results are to be repeated. A run with a folder can be killed anywhere and goes on with the same numbers.
+Full weights, top layers and adapters differ only in what requires a gradient (`adapters.prepare_for_training`). The
+loss is a function: `packing.losses` for texts, `preference.Dpo` for pairs, any other of the same form. Dropout stays
+off, as results are to be repeated. A run with a folder can be killed anywhere and goes on with the same numbers.
 """
 
 import hashlib
@@ -11,94 +11,42 @@ import math
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from adaptlab.engine import checkpoints, kernels
-from adaptlab.engine.machine import has_bf16, keep_freed_memory, ordered_sums
+from adaptlab.engine import checkpoints
+from adaptlab.engine.machine import fast_kernels, has_bf16, keep_freed_memory, ordered_sums
+from adaptlab.engine.packing import PASS, passes
 from adaptlab.engine.packing import losses as text_losses
-
-DECAYS = ("linear", "cosine", "none")
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How to train.
-
-    ``epochs``: how often every item is met; or, unless it is 0, ``steps``: how many steps are taken, whatever the
-    number of items. ``batch``: items a step. ``lr``: peak learning rate of AdamW (betas .9 and .999); it rises in a
-    line over the share ``warm_up`` of the steps and then falls to 0 as ``decay`` says. ``clip``: the largest norm of a
-    gradient. ``seed`` orders the items. ``patience``: stop after so many epochs in a row in which the held-out loss has
-    not fallen, and go back to the weights where it was lowest; 0 trains to the end. ``bf16``: products in bfloat16
-    where the hardware does them (weights and their updates stay as they are); off by default, as results then differ
-    from machine to machine.
-    """
-
-    epochs: int = 4
-    steps: int = 0
-    batch: int = 8
-    lr: float = 1e-3
-    warm_up: float = 0.1
-    decay: str = "linear"
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    seed: int = 0
-    patience: int = 0
-    bf16: bool = False
-
-    def __post_init__(self) -> None:
-        for name, allowed, fits in (
-            ("epochs", "1 or more", self.epochs >= 1),
-            ("steps", "0 or more", self.steps >= 0),
-            ("batch", "1 or more", self.batch >= 1),
-            ("lr", "above 0 and finite", 0 < self.lr < math.inf),
-            ("warm_up", "0 to 1", 0 <= self.warm_up <= 1),
-            ("decay", f"one of {DECAYS}", self.decay in DECAYS),
-            ("weight_decay", "0 or more, and finite", 0 <= self.weight_decay < math.inf),
-            ("clip", "above 0", self.clip > 0),
-            ("patience", "0 or more", self.patience >= 0),
-        ):
-            if not fits:
-                raise ValueError(f"{name} must be {allowed}; found {getattr(self, name)!r}")
-
-    def lr_factor(self, step: int, steps: int) -> float:
-        """The share of the peak learning rate at a step, from 0."""
-        rising = math.ceil(self.warm_up * steps)
-        if step < rising:
-            return (step + 1) / rising
-        left = (steps - step) / max(1, steps - rising)
-        return {"linear": left, "cosine": 0.5 - 0.5 * math.cos(math.pi * left), "none": 1.0}[self.decay]
-
+from adaptlab.engine.training_config import TrainingConfig
+from adaptlab.files import write_text
 
 STATE, LOG = "state.safetensors", "log.jsonl"
 MEMORY = 2 * 2**30  # bytes that the logits of one pass may take, with their gradients
-PASS = 1024  # tokens of one pass at most
 
 
-class Item(Protocol):
-    """Something to learn from: ``len`` is its number of tokens, ``weight`` what it counts in a mean."""
-
-    weight: float
-
-    def __len__(self) -> int: ...
+class Diverged(ArithmeticError):
+    """Training broke down, and the weights that it left are of no use."""
 
 
-# (model, items) -> the loss of each item, to be divided by the sum of their weights: [items]
+# (model, items) -> the loss of each item, to be divided by the sum of their `weight`s: [items]. An item's `len` is how
+# many tokens it has.
 Loss = Callable[[PreTrainedModel, Sequence], torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run was: one line a step, with step, epoch, tokens, loss, lr, norm and seconds. With held-out items, the
-    first line has their loss ``before`` it, and the last of each epoch has it as ``held_out``. Losses are means over
-    what counts (trained tokens of texts), in nats."""
+    """The log of a run: one line a step, with step, epoch, tokens, loss, lr, norm and seconds.
+
+    With held-out items, the first line has their loss ``before`` the step, the last of each epoch theirs as
+    ``held_out``. Losses are means by weight (for texts: a token), in nats.
+    """
 
     log: list[dict] = field(repr=False)
 
@@ -115,11 +63,11 @@ class Trained:
 
 def train(
     model: PreTrainedModel,
-    items: Sequence[Item],
+    items: Sequence,
     config: TrainingConfig,
     *,
     loss: Loss = text_losses,
-    held_out: Sequence[Item] = (),
+    held_out: Sequence = (),
     folder: Path | None = None,
     save_every: int = 50,
     bar: bool | None = None,
@@ -127,9 +75,9 @@ def train(
     """Train, in place, what of the model requires a gradient.
 
     ``folder``: where the run keeps what its next step depends on, every ``save_every`` steps; called again after a kill
-    with the same model, items, plan and loss, it goes on from there. Items count by their ``repr``. ``bar``: whether to
-    show progress; left out, it is shown on a terminal. Raises ValueError where there is nothing to learn, or
-    nothing to learn from, `checkpoints.CannotResume` where the folder holds another run.
+    with the same model, items, config and loss, it goes on from there. Items count by their ``repr``. ``bar``: whether
+    to show progress; left out, it is shown on a terminal. Raises ValueError where there is nothing to learn, or nothing
+    to learn from, `checkpoints.CannotResume` where the folder holds another run, and `Diverged`.
     """
     if not items:
         raise ValueError("there is nothing to learn from: no items")
@@ -137,7 +85,7 @@ def train(
         raise ValueError("patience needs held-out items to look at")
     run = _Run(model, items, config, loss, held_out)
     keep_freed_memory()
-    with checkpoints.alone_in(folder) if folder else nullcontext(), kernels.for_training(model, run.low):
+    with checkpoints.alone_in(folder) if folder else nullcontext(), fast_kernels(model, run.low):
         if folder:
             run.resume(folder)
         hidden = None if bar is None else not bar
@@ -174,19 +122,14 @@ class _Run:
     @property
     def heldout_losses(self) -> list[float]:
         """Held-out losses so far: before the first step, and behind every epoch."""
-        before = [line["before"] for line in self.log if "before" in line]
-        return before + [line["held_out"] for line in self.log if "held_out" in line]
+        return [line[name] for line in self.log for name in ("before", "held_out") if name in line]
 
     @property
     def done(self) -> bool:
-        """Whether the last step was taken, or the held-out loss has not fallen for long enough."""
-        heldout_losses = self.heldout_losses
-        epochs_without_improvement = (
-            len(heldout_losses) - 1 - heldout_losses.index(min(heldout_losses)) if heldout_losses else 0
-        )
-        return len(self.log) == self.steps or (
-            self.config.patience > 0 and epochs_without_improvement >= self.config.patience
-        )
+        """Whether the last step was taken, or `patience` epochs brought no improvement."""
+        losses = self.heldout_losses
+        without_improvement = len(losses) - 1 - losses.index(min(losses)) if losses else 0
+        return len(self.log) == self.steps or 0 < self.config.patience <= without_improvement
 
     def step(self) -> dict:
         """Take one step; its line of the log."""
@@ -199,12 +142,15 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         line["loss"] = self._mean(batch, learn=True)
-        norm = torch.nn.utils.clip_grad_norm_(self.learning.values(), self.config.clip)
+        line["lr"] = rate
+        line["norm"] = float(torch.nn.utils.clip_grad_norm_(self.learning.values(), self.config.clip))
+        _check_finite(line)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        line |= {"lr": rate, "norm": float(norm), "seconds": time.perf_counter() - started}
+        line["seconds"] = time.perf_counter() - started
         if self.held_out and ((number + 1) % self.per_epoch == 0 or number + 1 == self.steps):
             line["held_out"] = self._mean(self.held_out)
+            _check_finite(line)
         self.log.append(line)
         if "held_out" in line and line["held_out"] == min(self.heldout_losses):
             self._remember()
@@ -218,10 +164,11 @@ class _Run:
 
     def _mean(self, items: Sequence, learn: bool = False) -> float:
         """The mean loss of items, its gradients added up if they are to learn from."""
-        weight, total = sum(item.weight for item in items), 0.0
-        device = self.model.device
+        weight, total, device = sum(item.weight for item in items), 0.0, self.model.device
+        vocabulary = self.model.config.get_text_config().vocab_size
+        room = MEMORY // (12 * vocabulary)  # logits, their softmax, their gradient: four bytes each
         with torch.set_grad_enabled(learn), ordered_sums(device):
-            for part in self._parts(items):
+            for part in passes(items, min(PASS, room)):
                 with torch.autocast(device.type, torch.bfloat16) if self.low else nullcontext():
                     share = self.loss(self.model, part).sum() / weight
                 if learn:
@@ -229,24 +176,12 @@ class _Run:
                 total += share.item()
         return total
 
-    def _parts(self, items: Sequence) -> Iterator[list]:
-        """Items in passes that memory has room for, those of like length side by side."""
-        vocabulary = self.model.config.get_text_config().vocab_size
-        room = min(PASS, MEMORY // (12 * vocabulary))  # logits, their softmax, their gradient: four bytes each
-        part: list = []
-        for item in sorted(items, key=len):
-            if part and sum(map(len, part)) + len(item) > room:
-                yield part
-                part = []
-            part.append(item)
-        yield part
-
     def _remember(self) -> None:
         for name, kept in self.best.items():
             kept.copy_(self.learning[name].detach())
 
     def finish(self) -> None:
-        """Go back to the weights of the lowest held-out loss, where the plan looks at it."""
+        """Go back to the weights of the lowest held-out loss, if ``patience`` keeps them."""
         with torch.no_grad():
             for name, kept in self.best.items():
                 self.learning[name].copy_(kept)
@@ -262,8 +197,7 @@ class _Run:
 
     def save(self, folder: Path) -> None:
         """Write the log, then what the next step depends on."""
-        lines = "".join(json.dumps(line) + "\n" for line in self.log)
-        checkpoints.replaced(folder / LOG, lambda new: new.write_text(lines))
+        write_text(folder / LOG, "".join(json.dumps(line) + "\n" for line in self.log))
         checkpoints.save(folder / STATE, self.origin, len(self.log), self._tensors(), {"adamw": self.optimizer})
 
     def _tensors(self) -> dict[str, torch.Tensor]:
@@ -271,13 +205,23 @@ class _Run:
         return {f"model.{name}": p for name, p in self.learning.items()} | best
 
     def _origin(self) -> str:
-        """What a run is made of: the plan, the items, the loss, and the weights that it begins with."""
+        """What a run is made of: the config, the items, the loss, and the weights that it begins with."""
         named = name_of_loss(self.loss)
         facts = f"{self.config} {self.items} {self.held_out} {self.low} {list(self.learning)} {named}"
         found = hashlib.sha256(facts.encode())
         for parameter in self.model.parameters():
             found.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy())
         return found.hexdigest()
+
+
+def _check_finite(line: dict) -> None:
+    """Raise `Diverged` for a step whose loss or gradient is no number, or whose loss has no gradient at all."""
+    found = {name: line[name] for name in ("before", "loss", "norm", "held_out") if name in line}
+    if all(map(math.isfinite, found.values())) and (line["norm"] or not line["loss"]):
+        return
+    said = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
+    where = f"step {line['step']}, at a learning rate of {line['lr']:.3g}"
+    raise Diverged(f"training diverged at {where} ({said}): begin again with a smaller lr or a longer warm_up")
 
 
 def name_of_loss(loss: Loss) -> str:

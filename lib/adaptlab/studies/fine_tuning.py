@@ -11,7 +11,7 @@ from html import escape
 import pandas as pd
 
 from adaptlab.engine.lm import LM
-from adaptlab.engine.packing import ROOM, TrainingExample, pack
+from adaptlab.engine.packing import MAX_TOKENS, TrainingExample, pack
 from adaptlab.evidence.record import Record
 from adaptlab.evidence.token_shift import token_shift
 from adaptlab.methods.answering import Generator
@@ -28,7 +28,7 @@ _LOOK = {
 }
 
 
-def packed_tokens(lm: LM, examples: Sequence[TrainingExample], max_tokens: int = ROOM) -> pd.DataFrame:
+def packed_tokens(lm: LM, examples: Sequence[TrainingExample], max_tokens: int = MAX_TOKENS) -> pd.DataFrame:
     """Examples as they are packed: one row for each token, with its ``row``, its ``segment`` (which example of the row,
     from 1; 0 is padding), its ``position`` in the example, its ``text`` and its ``role``."""
     lengths = [len(example) for example in examples]
@@ -38,7 +38,7 @@ def packed_tokens(lm: LM, examples: Sequence[TrainingExample], max_tokens: int =
     for number, row in enumerate(packed):
         for segment, place in enumerate(row, start=1):
             example = examples[place]
-            for position, (token, trained) in enumerate(zip(example.ids, example.trained, strict=True)):
+            for position, (token, trained) in enumerate(zip(example.ids, example.loss_mask, strict=True)):
                 text = lm.tokenizer.decode([token])
                 found.append((number, segment, position, text, TRAINED if trained else READ))
         empty = width - sum(lengths[place] for place in row)
@@ -46,7 +46,7 @@ def packed_tokens(lm: LM, examples: Sequence[TrainingExample], max_tokens: int =
     return pd.DataFrame(found, columns=["row", "segment", "position", "text", "role"])
 
 
-def show_loss_mask(lm: LM, examples: Sequence[TrainingExample], max_tokens: int = ROOM) -> Record:
+def show_loss_mask(lm: LM, examples: Sequence[TrainingExample], max_tokens: int = MAX_TOKENS) -> Record:
     """The packed rows as a picture, every token with its role; its text counts the roles in each row."""
     table = packed_tokens(lm, examples, max_tokens)
     counts = table.groupby(["row", "role"]).size().unstack(fill_value=0).reindex(columns=[TRAINED, READ, PADDING])
@@ -81,7 +81,7 @@ def check_examples(lm: LM, examples: Sequence[TrainingExample], answers: Sequenc
     said = [lm.tokenizer.decode(e.targets, skip_special_tokens=True).strip() for e in examples]
     passed = {
         "some token is trained": [e.weight > 0 for e in examples],
-        "the end token is there, last, and trained": [e.ids[-1] == eos and e.trained[-1] for e in examples],
+        "the end token is there, last, and trained": [e.ids[-1] == eos and e.loss_mask[-1] for e in examples],
         "there is one beginning at most": [e.ids.count(bos) <= 1 if bos != eos else True for e in examples],
         "what is trained is the answer and nothing else": [
             text == answer.strip() for text, answer in zip(said, answers, strict=True)

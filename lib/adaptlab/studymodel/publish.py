@@ -14,7 +14,7 @@ from statistics import fmean
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-from adaptlab.engine.lm import LM
+from adaptlab.engine.lm import LM, seal
 from adaptlab.engine.machine import name_of
 from adaptlab.engine.models import load
 from adaptlab.engine.packing import TrainingExample
@@ -90,6 +90,7 @@ def write(
         able = measured(load(str(work), device="cpu", dtype="float32"))
         (work / ABILITIES).write_text(json.dumps(list(map(_counted, able)), indent=1) + "\n")
         (work / CARD).write_text(told(able))
+        seal(work)
         _swap(work, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -218,7 +219,7 @@ def _tuned_from(tuning: Tuning, base: LM, examples: Sequence[TrainingExample], t
 
 def _marked(lm: LM, one: TrainingExample) -> str:
     """An example to read, with brackets around what is trained."""
-    start = one.places[0]
+    start = one.positions[0]
     return f"{lm.tokenizer.decode(one.ids[:start])}[{lm.tokenizer.decode(one.ids[start:])}]"
 
 
