@@ -104,9 +104,9 @@ def data_digests() -> dict[str, str]:
     return _digests(paths.DATA, (path for path in names if "__pycache__" not in path.parts))
 
 
-def _digests(root: Path, files: Iterable[Path]) -> dict[str, str]:
+def _digests(root: Path, found: Iterable[Path]) -> dict[str, str]:
     """sha256 of each file, by its path below ``root``, in order of that path."""
-    named = sorted((path.relative_to(root).as_posix(), path) for path in files if path.is_file())
+    named = sorted((path.relative_to(root).as_posix(), path) for path in found if path.is_file())
     return {name: files.sha256(path) for name, path in named}
 
 
