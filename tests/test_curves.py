@@ -193,7 +193,7 @@ def test_every_way_of_selecting_shows_the_item_what_it_chose(llama):
 @pytest.mark.slow
 def test_a_real_curve_costs_little_more_than_its_tree():
     """Zero to 64 shots x 5 draws x 200 messages on a real model: at most 1.2 times the tokens of the tree."""
-    from adaptlab.engine.lm import ModelNotFound
+    from adaptlab.engine.folders import ModelNotFound
     from adaptlab.engine.models import load
     from adaptlab.tasks.sets import load_task
 

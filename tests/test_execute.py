@@ -164,11 +164,11 @@ def test_the_kernel_is_offline_unless_the_user_named_a_hub_model(kit, monkeypatc
 
 
 def test_the_model_is_made_ready_and_its_digest_is_part_of_the_content(kit, monkeypatch):
-    from adaptlab.engine import models
+    from adaptlab.engine import folders
 
     prepared, digests = [], iter(["aaa", "aaa", "bbb"])
-    monkeypatch.setattr(models, "prepare", prepared.append)
-    monkeypatch.setattr(models, "digest", lambda name: next(digests))
+    monkeypatch.setattr(folders, "prepare", prepared.append)
+    monkeypatch.setattr(folders, "digest", lambda name: next(digests))
     write("01_tiny", "print(model)", parameters="model: str = 'study'")
     assert [run("01").cached for _ in range(3)] == [False, True, False]
     assert prepared == ["study"] * 3 and run.__kwdefaults__["profile"] == "quick"

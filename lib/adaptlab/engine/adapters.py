@@ -20,7 +20,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils import SAFETENSORS_WEIGHTS_NAME as WEIGHTS
 from transformers.pytorch_utils import Conv1D
 
-from adaptlab.engine.lm import LM, RECORD, ModelNotFound
+from adaptlab.engine.folders import RECORD, ModelNotFound
+from adaptlab.engine.lm import LM
 
 ADAPTER = "default"  # PEFT's name for the one adapter of a model
 MODIFIED = "changed"  # how the digest of weights begins that no name leads to

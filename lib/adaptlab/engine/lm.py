@@ -6,12 +6,6 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-RECORD = "run.json"  # what a training run was
-
-
-class ModelNotFound(LookupError):
-    """The named model cannot be had here; the message lists what can, and how."""
-
 
 @dataclass(frozen=True)
 class LM:

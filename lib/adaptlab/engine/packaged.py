@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import huggingface_hub
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from adaptlab import files, paths
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class WeightsCorrupted(ValueError):
 @contextmanager
 def quiet() -> Iterator[None]:
     """No progress bars on stderr: loading takes a second, and notebooks keep what is printed."""
+    from transformers.utils import logging
+
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -81,6 +85,9 @@ def verify(path: Path, sha256: str) -> None:
 
 def convert(source: Path, folder: Path) -> None:
     """Dequantise ``source`` (GGUF) to float32 and save it, with its tokenizer, as a safetensors folder."""
+    import torch  # here, for the runner looks at the table below without it
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     place = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
     with quiet():
         tokenizer = AutoTokenizer.from_pretrained(**place)
@@ -90,7 +97,7 @@ def convert(source: Path, folder: Path) -> None:
         tokenizer.save_pretrained(folder)
 
 
-def _forget_quantisation(model: torch.nn.Module) -> None:
+def _forget_quantisation(model: "PreTrainedModel") -> None:
     """The weights are plain float32 now, but the marks of GGUF still make ``save_pretrained`` refuse."""
     model.hf_quantizer = None
     for attribute in ("is_quantized", "quantization_method", "_is_quantized"):
@@ -105,9 +112,14 @@ def downloaded(name: str, patterns: Sequence[str]) -> Path:
 
     Raises OSError or ValueError where the model cannot be had.
     """
-    with quiet():
+    silent = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
         offline = not reachable()
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(patterns), local_files_only=offline))
+    finally:
+        if not silent:
+            enable_progress_bars()
 
 
 def reachable() -> bool:

@@ -60,11 +60,11 @@ def list_() -> None:
             for parameter in declared(path).values():
                 typer.echo(f"    {parameter}")
         typer.echo(f"\nprofiles: {', '.join(profiles.available())}\n\nmodels:")
-        from adaptlab.engine import models
+        from adaptlab.engine import folders
 
-        for name in models.embedded():
+        for name in folders.embedded():
             typer.echo(f"    {name} (comes with the kit)")
-        for model in models.available():
+        for model in folders.available():
             state = "installed" if model.installed else model.how
             typer.echo(f"    {model.name} ({model.kind}, {model.licence}): {state}")
         typer.echo("    or a folder with a config.json, or ORGANISATION/NAME on the Hub")

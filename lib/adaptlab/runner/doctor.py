@@ -126,10 +126,10 @@ def _memory() -> int | None:
 
 def _models() -> Iterator[Finding]:
     try:
-        from adaptlab.engine import models
+        from adaptlab.engine import folders
     except ImportError:
         return  # the packages above say why
-    for model in models.available():
+    for model in folders.available():
         state = "ok" if model.installed else "note"
         yield Finding(
             state,

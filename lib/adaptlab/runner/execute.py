@@ -87,14 +87,14 @@ def _prepare_model(values: Mapping[str, Any], say: Callable[[str], None]) -> str
     """Make the model ready before the clock of the notebook starts, and return its digest."""
     if not values.get("model"):
         return ""
-    from adaptlab.engine import models
+    from adaptlab.engine import folders
 
-    packaged = models.PACKAGED.get(values["model"])
+    packaged = folders.PACKAGED.get(values["model"])
     if packaged and packaged.installed and not packaged.ready:
         say(f"converting {packaged.name}, once: about a minute")
     with kernel.environment(values["model"]):
-        models.prepare(values["model"])
-        return models.digest(values["model"])
+        folders.prepare(values["model"])
+        return folders.digest(values["model"])
 
 
 @contextmanager
