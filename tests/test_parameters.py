@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_notebook
 
 from adaptlab import paths
-from adaptlab.runner import notebooks, profiles
+from adaptlab.runner import notebooks
 from adaptlab.runner.parameters import Parameter, ParameterError, check, declared, parse
 
 CELL = """# the quick profile
@@ -170,15 +170,15 @@ def kit(tmp_path, monkeypatch):
 
 def test_a_profile_has_a_section_a_notebook(kit):
     (kit / "study.yaml").write_text("02_icl_scaling:\n  shots: [1, 2]\n01_data:\n")
-    assert profiles.available() == ["quick", "study"]
-    assert profiles.load("study") == {"02_icl_scaling": {"shots": [1, 2]}, "01_data": {}}
-    assert profiles.load("quick") == {}
+    assert notebooks.profile_names() == ["quick", "study"]
+    assert notebooks.load_profile("study") == {"02_icl_scaling": {"shots": [1, 2]}, "01_data": {}}
+    assert notebooks.load_profile("quick") == {}
 
 
 def test_an_unknown_profile_lists_those_that_exist(kit):
     (kit / "study.yaml").write_text("")
-    with pytest.raises(profiles.ProfileNotFound, match=r"'studdy'. Did you mean study\? There are: quick, study."):
-        profiles.load("studdy")
+    with pytest.raises(notebooks.ProfileNotFound, match=r"'studdy'. Did you mean study\? There are: quick, study."):
+        notebooks.load_profile("studdy")
 
 
 @pytest.mark.parametrize(
@@ -195,8 +195,8 @@ def test_an_unknown_profile_lists_those_that_exist(kit):
 )
 def test_a_broken_profile_names_file_and_place(kit, text, problem):
     (kit / "study.yaml").write_text(text)
-    with pytest.raises(ParameterError) as caught:
-        profiles.load("study")
+    with pytest.raises(notebooks.ProfileUnreadable) as caught:
+        notebooks.load_profile("study")
     assert problem in str(caught.value) and "profiles/study.yaml" in str(caught.value)
 
 

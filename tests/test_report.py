@@ -161,11 +161,11 @@ def test_a_swap_that_was_cut_in_the_middle_is_undone(kit):
     old = paths.BUILD / ".report.old"
     old.mkdir()
     (old / "report.json").write_text("{}")
-    (paths.BUILD / ".report.0123abcd.partial").mkdir()
+    (paths.BUILD / ".report-0123abcd").mkdir()
     with pytest.raises(NotebookFailed):
         report.build()
     assert (paths.BUILD / "report" / "report.json").read_text() == "{}"
-    assert not list(paths.BUILD.glob(".report*partial")) and not old.exists()
+    assert not list(paths.BUILD.glob(".report-*")) and not old.exists()
 
 
 def whole(folder: Path) -> dict:
@@ -196,8 +196,8 @@ def test_killed_at_any_moment_the_next_build_ends_with_the_same_claims(kit):
         child.wait()
         claims = whole(kit)
         assert claims in ({}, {"m": [row | {"notebook": f"0{i}_n"} for i, row in enumerate(rows)]})
-        for record in (paths.BUILD / "executed" / "quick").glob("[!.]*.run.json"):
-            number = str(int(record.name[:2]))
+        for output in (paths.BUILD / "executed" / "quick").glob("[!.]*_n.ipynb"):
+            number = str(int(output.name[:2]))
             assert finished.setdefault(number, marks(kit / number)) == marks(kit / number)
     subprocess.run(command, env=environment, check=True)
     assert whole(kit) == {"m": [row | {"notebook": f"0{i}_n"} for i, row in enumerate(rows)]}

@@ -15,7 +15,7 @@ from adaptlab.evidence.claims import claims
 from adaptlab.methods.tuning import FinetuneConfig, build_examples, tune
 from adaptlab.methods.urial import apply_style, has_style
 from adaptlab.methods.writing import Generator
-from adaptlab.runner import profiles
+from adaptlab.runner import notebooks
 from adaptlab.studies import learned, what_tuning_teaches
 from adaptlab.tasks.instructions import FRAMES
 from adaptlab.tasks.notes import FORMS, TRAITS, defined
@@ -139,9 +139,9 @@ def test_facts_that_are_trained_come_back_and_others_do_not():
     assert set(goal.shots) == {0, 4, 12}
 
 
-@pytest.mark.parametrize("profile", profiles.available())
+@pytest.mark.parametrize("profile", notebooks.profile_names())
 def test_every_profile_has_nouns_for_its_facts(profile):
-    facts = profiles.load(profile).get("04b_what_tuning_teaches", {}).get("facts", 12)
+    facts = notebooks.load_profile(profile).get("04b_what_tuning_teaches", {}).get("facts", 12)
     assert len(learned.Knowledge.drawn(facts, 0).others) == facts
 
 

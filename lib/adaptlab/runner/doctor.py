@@ -10,7 +10,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from adaptlab import paths
-from adaptlab.runner import notebooks, pages, profiles, provenance
+from adaptlab.runner import notebooks, pages, provenance
 
 MEMORY = 4 * 1024**3  # a notebook on a packaged model takes up to 3 GB, and the system wants its part
 DISK = 2 * 1024**3  # the packaged models, converted
@@ -56,9 +56,9 @@ def _kit() -> Iterator[Finding]:
         yield Finding("missing", "no notebooks", "install the kit again, or work in its checkout")
         return
     yield Finding("ok", f"{len(found)} notebooks")
-    for name in profiles.available():
+    for name in notebooks.profile_names():
         try:
-            profiles.load(name)
+            notebooks.load_profile(name)
         except ValueError as error:
             yield Finding("missing", f"profile {name}: {error}", "mend the file")
 
