@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import shlex
 import shutil
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -144,10 +145,6 @@ def doctor() -> None:
 
 
 def _tell(name: str, news: "str | RunRecord") -> None:
-    if not isinstance(news, str):
-        from adaptlab.runner.kernel import duration
-
-        news = "unchanged, not run again" if news.cached else f"finished in {duration(news.seconds)}"
     typer.echo(f"{name} … {news}")
 
 
@@ -195,6 +192,7 @@ def _clear_errors(stopped: str = "nothing was written") -> Iterator[None]:
 
     ``stopped`` tells what Ctrl-C leaves behind.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # from now on an interrupted command tidies up
     try:
         yield
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -116,7 +117,8 @@ def only_one(output: Path, say: Callable[[str], None]) -> Iterator[None]:
 def _execute(
     source: Path, output: Path, facts: dict[str, Any], timeout: int, progress: Progress, watch: Watch
 ) -> RunRecord:
-    _sweep(output)
+    stem = re.escape(f".{output.stem}.")
+    sweep(output.parent, stem + r"[0-9a-f]{8}\.partial\.ipynb", stem + r"(run\.json|ipynb)\.[0-9a-f]{8}\.partial")
     values = facts["parameters"]
     partial = output.with_name(f".{output.stem}.{uuid4().hex[:8]}.partial.ipynb")
     failed = provenance.failed_path(output)
@@ -150,13 +152,11 @@ def _execute(
     return record
 
 
-def _sweep(output: Path) -> None:
-    # The lock is ours, so whatever partial of this output lies here belongs to an attempt that died.
-    mine = re.compile(re.escape(f".{output.stem}.") + "[0-9a-f]{8}[.]partial[.]ipynb")
-    records = re.compile(re.escape(f".{output.stem}.") + "(run[.]json|ipynb)[.][0-9a-f]{8}[.]partial")
-    for path in output.parent.iterdir():
-        if mine.fullmatch(path.name) or records.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+def sweep(folder: Path, *leftovers: str) -> None:
+    """Remove what attempts that were killed left under these names (patterns); call it with the lock in hand."""
+    for path in folder.iterdir():
+        if any(re.fullmatch(pattern, path.name) for pattern in leftovers):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _changed(source: Path, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,13 @@ from adaptlab.runner import notebooks
 START_TIMEOUT = 120  # seconds for a kernel to answer; many start at once in a sweep
 LONGEST_SOCKET_FOLDER = 85  # of the 103 to 107 characters that a socket's path may have
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+CONVERT = """import sys
+from adaptlab.engine import folders
+try:
+    folders.prepare(sys.argv[1])
+except Exception as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+"""
 ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # tags of the cells that papermill puts in
 
 
@@ -107,6 +114,7 @@ def execute(
             start_timeout=START_TIMEOUT,
             execution_timeout=timeout,
             config=config,
+            extra_arguments=["--log-level=50"],  # a kernel that is stopped by Ctrl-C says so to nobody
             on_cell_start=progress.begin,
         )
     progress.end()
@@ -121,11 +129,9 @@ def prepare_model(name: str, say: Callable[[str], None]) -> str:
     with environment(name):
         if packaged and packaged.installed and not packaged.ready:
             say(f"converting {name}, once: about a minute")
-            code = "import sys; from adaptlab.engine import folders; folders.prepare(sys.argv[1])"
-            result = subprocess.run([sys.executable, "-c", code, name], capture_output=True, text=True)
+            result = subprocess.run([sys.executable, "-c", CONVERT, name], stderr=subprocess.PIPE, text=True)
             if result.returncode:
-                reason = next(reversed(result.stderr.strip().splitlines()), f"exit code {result.returncode}")
-                raise folders.ModelNotFound(f"model {name!r} could not be converted: {reason}")
+                raise folders.ModelNotFound(f"model {name!r} could not be converted: {result.stderr.strip()}")
         folders.prepare(name)
         return folders.digest(name)
 

@@ -26,8 +26,8 @@ def render(template: str, **facts: Any) -> str:
     return environment.get_template(template).render(facts) + "\n"
 
 
-def notebook_body(notebook: NotebookNode, folder: Path) -> Markup:
-    """The cells as HTML; pictures that Markdown cells name are read from ``folder`` and put in."""
+def notebook_body(notebook: NotebookNode, folder: Path) -> tuple[Markup, list[dict[str, str]]]:
+    """The cells as HTML, and their headings; pictures that Markdown cells name are read from ``folder`` and put in."""
     from nbconvert import HTMLExporter
     from traitlets.config import Config
 
@@ -40,15 +40,20 @@ def notebook_body(notebook: NotebookNode, folder: Path) -> Markup:
     soup = BeautifulSoup(body, "html.parser")
     _disarm(soup)
     _fold(soup)
-    return Markup(str(soup))
+    for link in soup.select('.text_cell_render a[href$=".ipynb"]'):
+        link["href"] = link["href"].removesuffix("ipynb") + "html"
+    contents = _contents(soup)
+    return Markup(str(soup)), contents
 
 
-def headings(body: str) -> list[dict[str, str]]:
-    """Id, text and level of each section of a notebook's page."""
-    found = BeautifulSoup(body, "html.parser").select(".text_cell_render :is(h2, h3)[id]")
-    return [
-        {"id": heading["id"], "text": heading.get_text(" ", strip=True), "level": heading.name} for heading in found
-    ]
+def _contents(soup: BeautifulSoup) -> list[dict[str, str]]:
+    """Id, text and level of each section; the ids are JupyterLab's, so that links within a notebook work here too."""
+    found = []
+    for heading in soup.select(".text_cell_render :is(h2, h3)"):
+        text = heading.get_text(" ", strip=True)
+        heading["id"] = text.replace(" ", "-")
+        found.append({"id": heading["id"], "text": text, "level": heading.name})
+    return found
 
 
 def _shown(output: NotebookNode) -> bool:
@@ -111,7 +116,7 @@ def prediction(row: dict[str, Any]) -> str:
 
 def measure(row: dict[str, Any]) -> str:
     """The metric of a claim, for a reader."""
-    return "right answers, in points" if row["metric"] == "correct" else row["metric"].replace("_", " ")
+    return "right answers" if row["metric"] == "correct" else row["metric"].replace("_", " ")
 
 
 def detectable(row: dict[str, Any]) -> str:
@@ -123,10 +128,15 @@ def detectable(row: dict[str, Any]) -> str:
 
 
 def forest(rows: list[dict[str, Any]]) -> float:
-    """Half-width of a common axis for the intervals of several claims, in the metric's unit (0: nothing to draw)."""
+    """Half-width of a common axis for the intervals of several claims, as a share of 1 (0: nothing to draw)."""
     drawn = [row for row in rows if row.get("points", True)]
     ends = [abs(row[name]) for row in drawn for name in ("low", "high") if row.get(name) is not None]
-    return max(ends, default=0.0)
+    return next((width for width in (0.1, 0.2, 0.5) if max(ends) <= width), 1.0) if ends else 0.0
+
+
+def within(value: float, reach: float) -> float:
+    """Where a value lies on an axis from -reach to reach, as -1 to 1; what lies beyond is drawn at the end."""
+    return max(-1.0, min(1.0, value / reach))
 
 
 def size(octets: float | None) -> str:
@@ -150,4 +160,6 @@ def value(setting: Any) -> str:
     return setting if isinstance(setting, str) and setting else repr(setting)
 
 
-FILTERS = {f.__name__: f for f in (quantity, prediction, measure, detectable, forest, duration, size, count, value)}
+FILTERS = {
+    f.__name__: f for f in (quantity, prediction, measure, detectable, forest, within, duration, size, count, value)
+}

@@ -19,6 +19,7 @@ from nbformat import NotebookNode
 
 from adaptlab import files, paths
 from adaptlab.files import write_text
+from adaptlab.runner.kernel import duration
 
 # A change of one of these can change a number, so it is part of the content key.
 NUMERIC_PACKAGES = ("torch", "transformers", "tokenizers", "peft", "numpy", "scipy", "statsmodels", "pandas")
@@ -57,6 +58,9 @@ class RunRecord:
     cell_seconds: dict[str, float] = field(default_factory=dict)  # by cell id, to tell the next run's time left
     folder: Path = Path()
     cached: bool = False
+
+    def __str__(self) -> str:
+        return "unchanged, not run again" if self.cached else f"finished in {duration(self.seconds)}"
 
     @property
     def path(self) -> Path:
@@ -172,16 +176,17 @@ def machine() -> dict[str, Any]:
     """What the run ran on, without a host or user name."""
     affinity = getattr(os, "sched_getaffinity", None)
     threads = len(affinity(0)) if affinity else os.cpu_count()
-    return {"system": platform.platform(), "processor": _processor(), "threads": threads}
+    processor = cpu_facts().get("model name") or platform.processor() or platform.machine()
+    return {"system": platform.platform(), "processor": processor, "threads": threads}
 
 
-def _processor() -> str:
+def cpu_facts() -> dict[str, str]:
+    """What Linux tells of its first processor, such as ``model name`` and ``flags``; empty elsewhere."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
     except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
+        return {}
+    return {name.strip(): fact.strip() for name, _, fact in (line.partition(":") for line in first.splitlines())}
 
 
 def git() -> dict[str, Any] | None:

@@ -48,7 +48,7 @@ def build(
         parameters.resolve(source, profile, {})  # a mistake in the last notebook's section shows before the first runs
     with execute.only_one(out, lambda line: say(out.name, line)):
         _refuse_foreign(out)
-        _sweep(out)
+        execute.sweep(out.parent, re.escape(f".{out.name}-") + "[a-z0-9_]{8}")
         with whole_folder(out, replace=True) as folder:
             options = {"profile": profile, "force": force, "timeout": timeout, "watch": watch}
             _write(folder, _run_all(sources, say, options), profile)
@@ -87,22 +87,13 @@ def _refuse_foreign(out: Path) -> None:
         raise provenance.OutputRefused(f"{out}: {found} the kit did not write; name another place, or move it away")
 
 
-def _sweep(out: Path) -> None:
-    # The lock is ours, so whatever new report of this name lies here belongs to a build that was killed.
-    stale = re.compile(re.escape(f".{out.name}-") + "[a-z0-9_]{8}")
-    for path in out.parent.iterdir():
-        if stale.fullmatch(path.name):
-            shutil.rmtree(path, ignore_errors=True)
-
-
 def _write(folder: Path, records: list[RunRecord], profile: str) -> None:
     (folder / "notebooks").mkdir()
     facts = gather(records, profile)
     entries = facts["notebooks"]
     for i, (record, entry) in enumerate(zip(records, entries, strict=True)):
-        body = pages.notebook_body(nbformat.read(record.path, as_version=4), paths.NOTEBOOKS)
+        body, headings = pages.notebook_body(nbformat.read(record.path, as_version=4), paths.NOTEBOOKS)
         near = {"previous": entries[i - 1] if i else None, "next": entries[i + 1] if i + 1 < len(entries) else None}
-        headings = pages.headings(body)
         page = pages.render("notebook.html.j2", entry=entry, body=body, headings=headings, css=_code_css(), **near)
         write_text(folder / entry["page"], provenance.redact(page))
         shutil.copyfile(record.path, folder / entry["page"].replace(".html", ".ipynb"))
