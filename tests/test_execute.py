@@ -241,7 +241,7 @@ def _a_failed_notebook_of_somebody(kit: Path) -> Path:
 
 
 FOREIGN = {
-    _a_file: "name it .*claims.yaml.ipynb",
+    _a_file: "name it .*/claims.ipynb",
     _another_notebook: "no 02_other.run.json says that the kit wrote it; name another place, or move it away",
     _a_link_to_a_notebook: "no 02_other.run.json says",
     _a_folder: "name it .*folder/01_tiny.ipynb",

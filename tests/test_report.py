@@ -129,7 +129,7 @@ def test_a_page_leads_on_to_its_neighbours_and_sections_and_folds_its_code(kit):
     write("02_b", "1")
     write("03_c", "1")
     node = nbformat.read(paths.NOTEBOOKS / "02_b.ipynb", as_version=4)
-    text = "## What *came* out\n\nSee [below](#A-detail) and [the first](01_a.ipynb).\n\n### A detail"
+    text = "## What *came* out\n\nSee [below](#A-detail) and [the first](01_a.ipynb), [theirs](https://x.org/y.ipynb).\n\n### A detail"
     node.cells.append(new_markdown_cell(text))
     nbformat.write(node, paths.NOTEBOOKS / "02_b.ipynb")
     folder = report.build().parent / "notebooks"
@@ -137,8 +137,13 @@ def test_a_page_leads_on_to_its_neighbours_and_sections_and_folds_its_code(kit):
     middle, first = Page(folder / "02_b.html"), Page(folder / "01_a.html")
     links = [a["href"] for a in middle.all("a")]
     ways = ["../index.html", "../notebooks/01_a.html", "../notebooks/03_c.html"]
-    assert links[:3] == ways == links[-3:] and {"#What-came-out", "#A-detail", "01_a.html"} <= {*links}
-    assert all((folder / link).is_file() for link in links if not link.startswith("#"))
+    assert links[:3] == ways == links[-3:] and {
+        "#What-came-out",
+        "#A-detail",
+        "01_a.html",
+        "https://x.org/y.ipynb",
+    } <= {*links}
+    assert all((folder / link).is_file() for link in links if not link.startswith(("#", "https")))
     assert {f"#{attrs['id']}" for _, attrs in middle.elements if attrs.get("id")} >= {"#What-came-out", "#A-detail"}
     assert [a.get("rel") for a in first.all("a") if "rel" in a] == ["next", "next"]
     folds = [attrs for attrs in first.all("details") if attrs.get("class") == "code"]

@@ -27,8 +27,8 @@ Each notebook asks one question, runs an experiment, and tests what the papers c
 
 \b
 Examples:
-  adaptlab report              run all notebooks, and write a page about what came out
-  adaptlab run 02 -p items=8   run one notebook, with another parameter
+  adaptlab report              run all notebooks, write a page of results
+  adaptlab run 02 -p items=8   run one notebook with another parameter
 """
 LOG_INTERVAL = 10  # seconds between two lines of progress where no terminal rewrites them
 

@@ -118,7 +118,8 @@ def _execute(
     source: Path, output: Path, facts: dict[str, Any], timeout: int, progress: Progress, watch: Watch
 ) -> RunRecord:
     stem = re.escape(f".{output.stem}.")
-    sweep(output.parent, stem + r"[0-9a-f]{8}\.partial\.ipynb", stem + r"(run\.json|ipynb)\.[0-9a-f]{8}\.partial")
+    written = stem + r"(ipynb|run\.json|failed\.ipynb)\.[0-9a-f]{8}\.partial"
+    sweep(output.parent, stem + r"[0-9a-f]{8}\.partial\.ipynb", written)
     values = facts["parameters"]
     partial = output.with_name(f".{output.stem}.{uuid4().hex[:8]}.partial.ipynb")
     failed = provenance.failed_path(output)

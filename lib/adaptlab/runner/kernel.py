@@ -68,9 +68,9 @@ class Progress:
         return max(0.0, current) + pace * sum(s for cell, s in self.known.items() if cell not in done)
 
     def __str__(self) -> str:
-        left = self.left
-        rest = "" if left is None else f", about {duration(max(1, round(left)), 0)} left"
-        return f"cell {self.cell} of {self.cells}, {duration(time.monotonic() - self._began, 0)}{rest}"
+        place = f"cell {self.cell} of {self.cells}" if self.cell else "starting"
+        rest = "" if self.left is None else f", about {duration(max(1, round(self.left)), 0)} left"
+        return f"{place}, {duration(time.monotonic() - self._began, 0)}{rest}"
 
 
 def duration(seconds: float | None, digits: int = 1) -> str:

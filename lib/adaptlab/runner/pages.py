@@ -40,13 +40,13 @@ def notebook_body(notebook: NotebookNode, folder: Path) -> tuple[Markup, list[di
     soup = BeautifulSoup(body, "html.parser")
     _disarm(soup)
     _fold(soup)
-    for link in soup.select('.text_cell_render a[href$=".ipynb"]'):
-        link["href"] = link["href"].removesuffix("ipynb") + "html"
-    contents = _contents(soup)
-    return Markup(str(soup)), contents
+    for link in soup.select('.text_cell_render a[href$=".ipynb"]:not([href*="/"])'):
+        link["href"] = link["href"].removesuffix("ipynb") + "html"  # a neighbour's page
+    headings = _headings(soup)
+    return Markup(str(soup)), headings
 
 
-def _contents(soup: BeautifulSoup) -> list[dict[str, str]]:
+def _headings(soup: BeautifulSoup) -> list[dict[str, str]]:
     """Id, text and level of each section; the ids are JupyterLab's, so that links within a notebook work here too."""
     found = []
     for heading in soup.select(".text_cell_render :is(h2, h3)"):

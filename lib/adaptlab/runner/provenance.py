@@ -116,7 +116,7 @@ def refuse_foreign(output: Path, notebook: str) -> None:
     Raises `OutputRefused` for any other file, folder or device, and for one in the place of a file beside it.
     """
     if output.suffix != ".ipynb":
-        name = f"{output}/{notebook}.ipynb" if output.is_dir() else f"{output}.ipynb"
+        name = output / f"{notebook}.ipynb" if output.is_dir() else output.with_suffix(".ipynb")
         raise OutputRefused(f"{output}: an executed notebook is a file that ends in .ipynb; name it {name}")
     remedy = "name another place, or move it away"
     record, beside, failed = recorded(output), _record_path(output), failed_path(output)

@@ -83,8 +83,8 @@ def _refuse_foreign(out: Path) -> None:
         ours = out.is_dir() and not names
     strange = [name for name in names if name not in HOLDS and not name.startswith(".")]
     if strange or not ours:
-        found = f"holds {strange[0]}, which" if ours else "is there already and is not a report:"
-        raise provenance.OutputRefused(f"{out}: {found} the kit did not write; name another place, or move it away")
+        found = f"holds {strange[0]}, which the kit did not write" if ours else "is there already and is not a report"
+        raise provenance.OutputRefused(f"{out}: {found}; name another place, or move it away")
 
 
 def _write(folder: Path, records: list[RunRecord], profile: str) -> None:
