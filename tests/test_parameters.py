@@ -172,7 +172,7 @@ def test_the_hint_for_a_number_written_as_text_is_that_number_in_yaml(value):
         ("x: int = 0  # 0 or more", 0, -1, "x must be at least 0, not -1"),
         ("x: list[int] = [1]  # at least 1 each", [2], [1, 0], "x[1] must be at least 1, not 0"),
         ("x: float = 0.5  # above 0, at most 1.5", 1.5, 0.0, "x must be above 0, not 0.0"),
-        ("x: float = 0.5  # above 0, at most 1.5", 0.1, 2, "x must be at most 1.5, not 2.0"),
+        ("x: float = 0.5  # above 0, at most 1.5", 0.1, 2, "x must be at most 1.5, not 2"),
         ("x: list[int] = [1]  # samples; at least one", [5], [], "x must not be empty (samples; at least one)"),
         ("x: str = 'any'  # one of the kit's models, or 3 or more others", "b", 3, "must be of type str"),
     ],

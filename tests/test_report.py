@@ -129,7 +129,8 @@ def test_a_page_leads_on_to_its_neighbours_and_sections_and_folds_its_code(kit):
     write("02_b", "1")
     write("03_c", "1")
     node = nbformat.read(paths.NOTEBOOKS / "02_b.ipynb", as_version=4)
-    text = "## What *came* out\n\nSee [below](#A-detail) and [the first](01_a.ipynb), [theirs](https://x.org/y.ipynb).\n\n### A detail"
+    text = "## What *came* out\n\nSee [below](#A-detail), [the first](01_a.ipynb), [theirs](https://x.org/y.ipynb)."
+    text += "\n\n### A detail"
     node.cells.append(new_markdown_cell(text))
     nbformat.write(node, paths.NOTEBOOKS / "02_b.ipynb")
     folder = report.build().parent / "notebooks"

@@ -126,7 +126,9 @@ def _execute(
     started, clock = datetime.now(UTC), time.monotonic()
     try:
         with watch(progress):
-            changed = _changed(source, values)
+            # Only what differs from the cell's own defaults is injected: an unchanged notebook stays as it is.
+            known = declared(source)
+            changed = {name: value for name, value in values.items() if value != known[name].default}
             kernel.execute(source, partial, changed, timeout, str(values.get("model", "")), progress)
         text = _finish(partial, source.name)
     except Exception as error:
@@ -158,12 +160,6 @@ def sweep(folder: Path, *leftovers: str) -> None:
     for path in folder.iterdir():
         if any(re.fullmatch(pattern, path.name) for pattern in leftovers):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _changed(source: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Only what differs from the cell's own defaults is injected: an unchanged notebook stays as it is."""
-    known = declared(source)
-    return {name: value for name, value in values.items() if value != known[name].default}
 
 
 def _finish(partial: Path, name: str) -> str:

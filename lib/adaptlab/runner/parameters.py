@@ -34,6 +34,7 @@ RENAMED = {
     "kinds": ("task_clusters",),
 }
 _SEPARATOR = re.compile(r", or |, | or ")
+# A list of at least two in running text, which ends where neither a comma nor "or" leads on.
 _CHOICES = re.compile(r"\b(?:one|any) of ((?:[\w/+.-]+(?:, or |, | or ))+[\w/+-]+(?:\.[\w/+-]+)*)")
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
 _LIMITS = {
@@ -172,40 +173,30 @@ def _refuse_unknown(name: str, parameters: Mapping[str, Parameter], where: str) 
 
 
 def _checked(parameter: Parameter, value: Any, place: str) -> Any:
-    if not parameter.type.startswith("list"):
-        return _allowed(parameter, _scalar(parameter.type, value, place), place)
+    if parameter.type in SCALARS:
+        return _element(parameter, value, place)
     if not isinstance(value, list | tuple):
         raise ParameterError(f"{place} must be of type {parameter.type}, such as [0, 1, 4], not {value!r}")
     if not value and "at least one" in parameter.help:
         raise ParameterError(f"{place} must not be empty ({parameter.help})")
-    places = [f"{place}[{i}]" for i in range(len(value))]
-    items = [
-        _scalar(parameter.element or type(item).__name__, item, at) for item, at in zip(value, places, strict=True)
-    ]
-    return [_allowed(parameter, item, at) for item, at in zip(items, places, strict=True)]
+    return [_element(parameter, item, f"{place}[{i}]") for i, item in enumerate(value)]
 
 
-def _scalar(kind: str, value: Any, place: str) -> Any:
-    wanted = SCALARS.get(kind)
-    if wanted is None:
-        raise ParameterError(f"{place} must be of type str, int, float or bool, not {value!r}")
-    fits = type(value) is wanted or (kind == "float" and type(value) is int)
-    if not fits or (kind == "float" and not math.isfinite(value)):
-        found = f"{value!r} ({type(value).__name__}){_hint(kind, value)}"
-        raise ParameterError(f"{place} must be of type {kind}, not {found}")
-    return wanted(value)
-
-
-def _allowed(parameter: Parameter, value: Any, place: str) -> Any:
-    choices = parameter.choices
-    if choices and str(value) not in choices:
-        raise ParameterError(
-            f"{place} must be one of {', '.join(choices)}, not {value!r}.{did_you_mean(value, choices)}"
-        )
+def _element(parameter: Parameter, value: Any, place: str) -> Any:
+    """The value itself, or one of a list: of the right type, and allowed."""
+    found, kind = type(value).__name__, parameter.element
+    if not (found == kind or (found == "int" and kind == "float") or (not kind and found in SCALARS)):
+        wanted = f"of type {kind or 'str, int, float or bool'}"
+        raise ParameterError(f"{place} must be {wanted}, not {value!r} ({found}){_hint(kind, value)}")
+    if kind == "float" and not math.isfinite(value):
+        raise ParameterError(f"{place} must be of type float, not {value!r}")
+    if parameter.choices and str(value) not in parameter.choices:
+        guess = did_you_mean(value, parameter.choices)
+        raise ParameterError(f"{place} must be one of {', '.join(parameter.choices)}, not {value!r}.{guess}")
     for word, limit in parameter.limits.items():
         if not _KEEPS[word](float(value), limit):
             raise ParameterError(f"{place} must be {word} {limit:g}, not {value!r}")
-    return value
+    return float(value) if kind == "float" else value
 
 
 def _hint(kind: str, value: Any) -> str:

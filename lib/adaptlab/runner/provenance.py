@@ -26,10 +26,8 @@ NUMERIC_PACKAGES = ("torch", "transformers", "tokenizers", "peft", "numpy", "sci
 PACKAGES = (*NUMERIC_PACKAGES, "safetensors", "matplotlib", "seaborn")
 RUN_PACKAGES = ("papermill", "nbclient", "nbconvert", "ipykernel", "ipywidgets", "adaptlab")
 RECORD_MIME = "application/vnd.adaptlab+json"  # evidence.record's, which imports torch
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|API_?KEY|(^|_)KEY$", re.IGNORECASE)
-
-
 FAILED_MARK = '"adaptlab": "a run that failed"'  # as it stands in the text of a failed notebook
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|API_?KEY|(^|_)KEY$", re.IGNORECASE)
 
 
 class OutputRefused(ValueError):
