@@ -156,9 +156,9 @@ def _showing(progress: "Progress") -> Iterator[None]:
     def tell() -> None:
         while not done.wait(1 if terminal else LOG_INTERVAL):
             line = f"{progress.name}: {progress}"
-            typer.echo(
-                f"\r{line[: shutil.get_terminal_size().columns - 1]}\x1b[K" if terminal else line, nl=not terminal
-            )
+            if terminal:
+                line = f"\r{line[: shutil.get_terminal_size().columns - 1]}\x1b[K"
+            typer.echo(line, nl=not terminal)
 
     thread = threading.Thread(target=tell, daemon=True)
     thread.start()
@@ -179,9 +179,11 @@ def _near(path: Path) -> str:
 
 def _how_to_open(page: Path) -> str:
     """A line that a reader can act on: the command that opens the page here, else its address."""
+    if sys.platform == "win32":
+        return f'to read it: explorer "{_near(page)}"'
     screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    opener = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open" if screen else "")
-    if opener and (sys.platform == "win32" or shutil.which(opener)):
+    opener = "open" if sys.platform == "darwin" else "xdg-open" if screen else ""
+    if opener and shutil.which(opener):
         return f"to read it: {opener} {shlex.quote(_near(page))}"
     return f"to read it, open in a browser: {page.as_uri()}"
 

@@ -59,17 +59,18 @@ class Progress:
     @property
     def left(self) -> float | None:
         """Seconds still to go at the pace of this run; None where no earlier run tells."""
-        if not self.known or not self._current:
+        taken, current = dict(self.seconds), self._current  # another thread may ask while the next cell begins
+        if not self.known or not current:
             return None
-        expected = sum(self.known.get(cell, 0.0) for cell in self.seconds)
-        pace = sum(self.seconds.values()) / expected if expected > 5 else 1.0
-        current = pace * self.known.get(self._current, 0.0) - (time.monotonic() - self._cell_began)
-        done = {*self.seconds, self._current}
-        return max(0.0, current) + pace * sum(s for cell, s in self.known.items() if cell not in done)
+        expected = sum(self.known.get(cell, 0.0) for cell in taken)
+        pace = sum(taken.values()) / expected if expected > 5 else 1.0
+        rest = pace * self.known.get(current, 0.0) - (time.monotonic() - self._cell_began)
+        return max(0.0, rest) + pace * sum(s for cell, s in self.known.items() if cell not in {*taken, current})
 
     def __str__(self) -> str:
         place = f"cell {self.cell} of {self.cells}" if self.cell else "starting"
-        rest = "" if self.left is None else f", about {duration(max(1, round(self.left)), 0)} left"
+        left = self.left
+        rest = "" if left is None else f", about {duration(max(1, round(left)), 0)} left"
         return f"{place}, {duration(time.monotonic() - self._began, 0)}{rest}"
 
 
