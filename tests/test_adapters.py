@@ -14,9 +14,11 @@ from safetensors.torch import load_file, save_file
 
 from adaptlab.engine import adapters
 from adaptlab.engine.adapters import Adapted, Full, Lora, prepare_for_training
-from adaptlab.engine.lm import LM, SEAL, ModelNotFound
-from adaptlab.engine.models import digest, load
+from adaptlab.engine.folders import ModelNotFound, digest
+from adaptlab.engine.lm import LM
+from adaptlab.engine.models import load
 from adaptlab.engine.packing import losses
+from adaptlab.engine.seal import SEAL
 from adaptlab.engine.training import TrainingConfig, train
 from adaptlab.methods.tuning import FinetuneConfig, build_examples, tune
 from adaptlab.tasks.records import Instruction

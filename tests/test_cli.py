@@ -1,10 +1,18 @@
 """The command line: progress a person can read, one message for a mistake, exit codes for scripts."""
 
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
 from adaptlab import paths
-from adaptlab.runner import doctor
+from adaptlab.runner import cli, doctor
 from adaptlab.runner.cli import app
 from tiny import counting, marks, use, write
 
@@ -24,9 +32,9 @@ def test_run_tells_what_happens_and_does_not_repeat_it(kit, monkeypatch):
     first, second = call("run", "02", "-p", "seed=3"), call("run", "02", "-p", "seed=3")
     assert first.exit_code == second.exit_code == 0 and marks(kit) == 1
     lines = first.output.splitlines()
-    assert lines[0] == "02_icl_scaling … running" and lines[1].startswith("02_icl_scaling … finished in ")
-    assert lines[2].startswith("build/executed/quick/02_icl_scaling-") and (kit / lines[2]).is_file()
-    assert second.output.splitlines() == ["02_icl_scaling … unchanged, not run again", lines[2]]
+    assert lines[0] == "02_icl_scaling … running" and lines[-2].startswith("02_icl_scaling … finished in ")
+    assert lines[-1].startswith("build/executed/quick/02_icl_scaling-") and (kit / lines[-1]).is_file()
+    assert second.output.splitlines() == ["02_icl_scaling … unchanged, not run again", lines[-1]]
     assert call("run", "02", "-p", "seed=3", "--force").exit_code == 0 and marks(kit) == 2
 
 
@@ -39,10 +47,17 @@ def test_run_tells_what_happens_and_does_not_repeat_it(kit, monkeypatch):
         (["run", "01", "--profile", "quik"], "Did you mean quick? There are: quick."),
         (["report", "--profile", "quik"], "Did you mean quick?"),
         (["run", "01", "-p", "model=nowhere"], "nowhere"),
+        (["run", "01", "-p", "seed"], "such as -p 'seed=0'"),
+        (["run", "01", "-p", "task=note"], "-p task must be one of notes, messages, not 'note'. Did you mean notes?"),
+        (["run", "01", "--out", "mine.txt"], "mine.txt: an executed notebook is a file that ends in .ipynb"),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_code_2(kit, arguments, message):
-    write("01_tiny", counting(kit), parameters="seed: int = 0\nmodel: str = ''")
+    write(
+        "01_tiny",
+        counting(kit),
+        parameters="seed: int = 0\nmodel: str = ''\ntask: str = 'notes'  # one of notes, messages",
+    )
     result = call(*arguments)
     assert result.exit_code == 2 and message in result.output
     assert "Traceback" not in result.output and not (kit / "marks").exists()
@@ -68,12 +83,83 @@ def test_a_defect_of_the_kit_is_not_hidden(kit, monkeypatch):
     assert isinstance(call("run", "01").exception, IndexError)
 
 
-def test_report_names_its_page(kit, monkeypatch):
+def test_while_a_notebook_runs_a_log_gets_a_line_now_and_then(kit, monkeypatch):
+    monkeypatch.setattr(cli, "LOG_INTERVAL", 0.2)
+    write("01_tiny", "import time; time.sleep(1)")
+    lines = call("run", "01").output.splitlines()
+    assert re.fullmatch(r"01_tiny: cell 3 of 3, \d+ s", lines[-3]), lines
+
+
+@pytest.mark.parametrize(
+    ("system", "screen", "expected"),
+    [
+        ("linux", ":0", "to read it: xdg-open 'a site/index.html'"),
+        ("linux", "", "to read it, open in a browser: file://{kit}/a%20site/index.html"),
+        ("darwin", "", "to read it: open 'a site/index.html'"),
+        ("win32", "", 'to read it: explorer "a site/index.html"'),
+    ],
+)
+def test_report_says_how_to_open_its_page(kit, monkeypatch, system, screen, expected):
+    monkeypatch.chdir(kit)
+    monkeypatch.setattr(cli.sys, "platform", system)
+    monkeypatch.setattr(cli.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setenv("DISPLAY", screen)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert cli._how_to_open(kit / "a site" / "index.html") == expected.format(kit=kit)
+
+
+def test_report_ends_with_how_to_open_it(kit, monkeypatch):
     monkeypatch.chdir(kit)
     write("01_tiny", "1")
     result = call("report", "--out", "site")
-    assert result.exit_code == 0 and result.output.splitlines()[-1] == "site/index.html"
+    assert result.exit_code == 0 and "site/index.html" in result.output.splitlines()[-1]
     assert (kit / "site" / "index.html").is_file()
+
+
+def in_a_process(*arguments: str, **options) -> subprocess.Popen:
+    command = [sys.executable, *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, start_new_session=True, **pipes, **options)
+
+
+def test_help_and_version_need_nothing_that_takes_long_to_import():
+    code = "import sys; from adaptlab.__main__ import main; sys.argv[1:] = [{!r}]\n"
+    code += "try: main()\nfinally: print(*sys.modules)"
+    for argument, expected in (("--help", "adaptlab run 02 -p items=8"), ("--version", "adaptlab 0.")):
+        output, errors = in_a_process("-c", code.format(argument)).communicate()
+        assert expected in output and "``" not in output and not errors
+        slow = {"torch", "transformers", "papermill", "nbconvert", "nbformat", "jsonschema", "bs4", "numpy"}
+        assert slow & {*output.split()} == set()
+    assert "run" in in_a_process("-m", "adaptlab", "--help").communicate()[0]
+
+
+def test_a_run_never_imports_torch(kit):
+    write("01_tiny", "1", parameters="model: str = 'study'")
+    code = (
+        "import sys, tiny; from pathlib import Path; from adaptlab.runner import execute\n"
+        "tiny.use(Path(sys.argv[1])); execute.run('01'); print('torch' in sys.modules)"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    assert in_a_process("-c", code, str(kit), env=environment).communicate()[0] == "False\n"
+
+
+def test_stopped_by_ctrl_c_it_says_one_line_and_leaves_nothing(kit):
+    out = kit / "o" / "x.ipynb"
+    path = write("01_tiny", f"open({str(kit / 'begun')!r}, 'w').close()", "import time; time.sleep(60)")
+    child = in_a_process("-m", "adaptlab", "run", str(path), "--out", str(out))
+    while not (kit / "begun").exists():
+        time.sleep(0.1)
+    os.killpg(child.pid, signal.SIGINT)
+    _, errors = child.communicate(timeout=30)
+    assert (child.returncode, errors) == (130, "adaptlab: stopped; nothing was written\n")
+    assert [path.name for path in out.parent.iterdir()] == [".x.lock"]
+
+
+def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path):
+    (tmp_path / "typer.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    child = in_a_process("-m", "adaptlab", "--help", env=environment)
+    assert (child.communicate()[1], child.returncode) == ("adaptlab: stopped; nothing was written\n", 130)
 
 
 def test_list_shows_notebooks_parameters_profiles_and_models(kit):

@@ -1,15 +1,21 @@
 """Running one notebook: checked before, whole or absent after, and not run again for nothing."""
 
+import contextlib
 import json
 import multiprocessing
 import os
+import re
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
+from nbformat.v4 import new_code_cell
 
 from adaptlab import paths
-from adaptlab.runner import kernel, provenance
+from adaptlab.engine import folders
+from adaptlab.runner import execute, kernel, provenance
 from adaptlab.runner.execute import NotebookFailed, OutputRefused, run
 from tiny import counting, marks, use, write
 
@@ -164,11 +170,9 @@ def test_the_kernel_is_offline_unless_the_user_named_a_hub_model(kit, monkeypatc
 
 
 def test_the_model_is_made_ready_and_its_digest_is_part_of_the_content(kit, monkeypatch):
-    from adaptlab.engine import models
-
     prepared, digests = [], iter(["aaa", "aaa", "bbb"])
-    monkeypatch.setattr(models, "prepare", prepared.append)
-    monkeypatch.setattr(models, "digest", lambda name: next(digests))
+    monkeypatch.setattr(folders, "prepare", prepared.append)
+    monkeypatch.setattr(folders, "digest", lambda name: next(digests))
     write("01_tiny", "print(model)", parameters="model: str = 'study'")
     assert [run("01").cached for _ in range(3)] == [False, True, False]
     assert prepared == ["study"] * 3 and run.__kwdefaults__["profile"] == "quick"
@@ -191,7 +195,166 @@ def test_two_processes_do_not_run_the_same_output_at_once(kit):
     assert sorted(said.get(timeout=5) for _ in children) == [False, True] and marks(kit) == 1
 
 
-def test_the_output_is_never_the_notebook_itself(kit):
-    path = write("01_tiny", "1")
-    with pytest.raises(OutputRefused, match="must not be the notebook itself"):
-        run(path, out=path)
+def _a_file(kit: Path) -> Path:
+    (kit / "claims.yaml").write_text("- id: X\n")
+    return kit / "claims.yaml"
+
+
+def _another_notebook(kit: Path) -> Path:
+    return write("02_other", "1")
+
+
+def _a_link_to_a_notebook(kit: Path) -> Path:
+    (kit / "link.ipynb").symlink_to(write("02_other", "1"))
+    return kit / "link.ipynb"
+
+
+def _a_folder(kit: Path) -> Path:
+    (kit / "folder").mkdir()
+    return kit / "folder"
+
+
+def _a_folder_called_like_a_notebook(kit: Path) -> Path:
+    (kit / "x.ipynb").mkdir()
+    return kit / "x.ipynb"
+
+
+def _a_run_of_another_notebook(kit: Path) -> Path:
+    write("02_other", "1")
+    return run("02", out=kit / "x.ipynb").path
+
+
+def _a_run_that_was_edited(kit: Path) -> Path:
+    path = run("01", out=kit / "x.ipynb").path
+    path.write_text(path.read_text() + "\n")
+    return path
+
+
+def _a_run_whose_record_is_another_file(kit: Path) -> Path:
+    (kit / "x.run.json").write_text('{"laps": 3}')
+    return kit / "x.ipynb"
+
+
+def _a_failed_notebook_of_somebody(kit: Path) -> Path:
+    shutil.copy(write("02_other", "1"), kit / "x.failed.ipynb")
+    return kit / "x.ipynb"
+
+
+FOREIGN = {
+    _a_file: "name it .*/claims.ipynb",
+    _another_notebook: "no 02_other.run.json says that the kit wrote it; name another place, or move it away",
+    _a_link_to_a_notebook: "no 02_other.run.json says",
+    _a_folder: "name it .*folder/01_tiny.ipynb",
+    _a_folder_called_like_a_notebook: "no x.run.json says",
+    _a_run_of_another_notebook: "holds a run of 02_other, not of 01_tiny",
+    _a_run_that_was_edited: "was changed since the kit wrote it",
+    _a_run_whose_record_is_another_file: "x.run.json: is there, and is no run record",
+    _a_failed_notebook_of_somebody: "x.failed.ipynb: is there",
+    lambda kit: Path("/dev/null"): "name it /dev/null.ipynb",
+    lambda kit: write("01_tiny", counting(kit)): "must not be the notebook itself",
+}
+
+
+@pytest.mark.parametrize(("make", "message"), FOREIGN.items())
+def test_an_output_never_replaces_what_the_kit_did_not_write(kit, make, message):
+    write("01_tiny", counting(kit))
+    place = make(kit)
+    before, ran = contents(kit), (kit / "marks").exists() and marks(kit)
+    with pytest.raises(OutputRefused, match=message):
+        run("01", out=place, parameters={"seed": 1})
+    assert contents(kit) == before and ((kit / "marks").exists() and marks(kit)) == ran
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Every visible file of a folder with its bytes."""
+    return {path: path.read_bytes() for path in folder.rglob("[!.]*") if path.is_file()}
+
+
+def test_an_output_of_the_same_notebook_is_replaced_also_after_a_failure_or_a_kill(kit, monkeypatch):
+    write("01_tiny", counting(kit))
+    first = run("01", out=kit / "x.ipynb")
+    with monkeypatch.context() as patched:
+        patched.setattr(execute, "write_text", lambda path, text: 1 / 0)  # killed between the record and the notebook
+        with pytest.raises(ZeroDivisionError):
+            run("01", out=kit / "x.ipynb", parameters={"seed": 1})
+    assert first.path.is_file()
+    assert outputs(run("01", out=kit / "x.ipynb", parameters={"seed": 1}).path) == "seed 1\n"
+    for code in ("1 / 0", "1 / 0", "3"):
+        write("01_tiny", code)
+        with contextlib.suppress(NotebookFailed):
+            run("01", out=kit / "x.ipynb")
+    assert visible(kit)[-2:] == ["x.ipynb", "x.run.json"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that takes no file, even from root")
+def test_where_nothing_can_be_written_nobody_waits(kit):
+    write("01_tiny", counting(kit))
+    with pytest.raises(OSError, match=r"/proc: nothing can be written there .*name another place"):
+        run("01", out=Path("/proc/x.ipynb"))
+    assert not (kit / "marks").exists()
+
+
+def test_progress_counts_the_notebooks_own_cells_and_knows_the_time_left_from_the_last_run(kit):
+    lines = []
+
+    @contextlib.contextmanager
+    def watch(progress):
+        begin = progress.begin
+        progress.begin = lambda **hook: (begin(**hook), lines.append(str(progress)))
+        yield
+
+    write("01_tiny", "import time; time.sleep(seed)", "1")
+    first = run("01", parameters={"seed": 2}, watch=watch)
+    assert [line.partition(",")[0] for line in lines] == [f"cell {n} of 4" for n in (1, 2, 2, 3, 4)]
+    assert not any("left" in line for line in lines) and sum(first.cell_seconds.values()) < first.seconds
+
+    lines.clear()
+    assert run("01", parameters={"seed": 2}, watch=watch).cached and lines == []
+    run("01", parameters={"seed": 2}, watch=watch, force=True, out=kit / "elsewhere.ipynb")
+    assert not any("left" in line for line in lines)  # the profile itself has not been run
+    lines.clear()
+    run("01", parameters={"seed": 2}, watch=watch, force=True)
+    told = int(re.search(r"about (\d+) s left", lines[1])[1])
+    assert abs(told - sum(first.cell_seconds.values())) < 1 and lines[-1].endswith("about 1 s left")
+
+
+def test_the_pace_of_this_run_scales_what_is_known_of_the_last(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(kernel.time, "monotonic", lambda: now[0])
+    cells = [new_code_cell("1", id=name) for name in "abc"]
+    progress = kernel.Progress("n", 3, {"a": 10.0, "b": 20.0, "c": 60.0})
+    for second, cell, text in (
+        (3, 0, "cell 1 of 3, 3 s, about 90 s left"),
+        (23, 1, "cell 2 of 3, 23 s, about 2 min 40 s left"),
+    ):
+        now[0] = second
+        progress.begin(cell=cells[cell], cell_index=cell)
+        assert str(progress) == text
+    now[0] = 303
+    progress.begin(cell=cells[2], cell_index=2)
+    assert str(progress) == "cell 3 of 3, 5 min 3 s, about 10 min 0 s left"
+    now[0] = 1303
+    assert str(progress).endswith("about 1 s left")  # longer than foreseen: never negative
+
+
+def test_a_model_that_must_be_converted_is_converted_in_a_process_of_its_own(kit, monkeypatch):
+    told = []
+    model = SimpleNamespace(installed=True, ready=False)
+    monkeypatch.setattr(folders, "PACKAGED", {"weights": model})
+    write("01_tiny", "1", parameters="model: str = 'weights'")
+    with pytest.raises(folders.ModelNotFound, match=r"'weights' could not be converted: .*ModelNotFound"):
+        run("01", say=told.append)
+    assert told == ["converting weights, once: about a minute"]
+
+
+def test_an_unknown_model_is_refused_before_a_kernel_starts(kit):
+    write("01_tiny", counting(kit), parameters="model: str = ''\nseed: int = 0")
+    with pytest.raises(folders.ModelNotFound, match=r"'smollm2-135m-instrukt' is neither .* Did you mean smollm2-135m"):
+        run("01", parameters={"model": "smollm2-135m-instrukt"})
+    assert not (kit / "marks").exists()
+
+
+def test_records_carry_the_type_that_evidence_gives_them():
+    from adaptlab.evidence.record import RECORD_MIME
+
+    assert provenance.RECORD_MIME == RECORD_MIME

@@ -9,7 +9,7 @@ import pytest
 
 import adaptlab as al
 from adaptlab.engine.cache import Trie
-from adaptlab.engine.lm import ModelNotFound
+from adaptlab.engine.folders import ModelNotFound
 from adaptlab.engine.scoring import Cost, OptionScore, Request, score
 from adaptlab.evidence import record
 from adaptlab.evidence.evaluate import TOKENS, align_items, evaluate, evaluate_turns, grid

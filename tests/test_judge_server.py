@@ -17,7 +17,7 @@ import httpx
 import pandas as pd
 import pytest
 
-from adaptlab.engine import models
+from adaptlab.engine import folders
 from adaptlab.evidence.judge import Judge, JudgeError, combined, parse
 from adaptlab.evidence.judge_stats import COLUMNS, VERDICTS, compare, outcomes
 from adaptlab.tasks.records import Conversation, Message
@@ -26,7 +26,7 @@ from test_judge import endpoint
 NAME = "smollm2-135m-instruct"
 NEEDED = ("fastapi", "uvicorn", "openai", "pydantic")  # what `transformers serve` looks for
 MISSING = [name for name in NEEDED if find_spec(name) is None]
-PACKAGED = next(model for model in models.available() if model.name == NAME)
+PACKAGED = next(model for model in folders.available() if model.name == NAME)
 pytestmark = [
     pytest.mark.real,
     pytest.mark.skipif(bool(MISSING), reason=f"transformers serve needs {', '.join(MISSING)}"),
@@ -45,7 +45,7 @@ B = {"rivers": ["The Danube.", "In the Black Sea."]}
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """The address of a server that reads a local folder and may not look anywhere else; it ends with the tests."""
-    folder = models.prepare(NAME)
+    folder = folders.prepare(NAME)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("serve") / "log"
@@ -78,7 +78,7 @@ def wait_for(address: str, run: subprocess.Popen, log: Path, seconds: float = 12
 
 
 def judge(url: str) -> Judge:
-    return Judge(url, str(models.prepare(NAME)), key_name="", max_tokens=10)
+    return Judge(url, str(folders.prepare(NAME)), key_name="", max_tokens=10)
 
 
 @pytest.fixture(scope="module")

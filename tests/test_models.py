@@ -14,9 +14,10 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from adaptlab import paths
-from adaptlab.engine import models, packaged
-from adaptlab.engine.lm import SEAL, ModelNotFound
-from adaptlab.engine.models import UnknownDevice, digest, embedded, load, prepare
+from adaptlab.engine import folders, models, packaged
+from adaptlab.engine.folders import ModelNotFound, digest, embedded, prepare
+from adaptlab.engine.models import UnknownDevice, load
+from adaptlab.engine.seal import SEAL
 from conftest import tiny_lm
 from test_cache import DAMAGE
 
@@ -46,8 +47,8 @@ def fake_package(monkeypatch, tmp_path, **changes):
     source.write_bytes(b"abc")
     sha = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     facts = {"name": "fake", "package": "numpy", "licence": "none", "kind": "base", "how": "pip install fake"}
-    model = models.Packaged(**facts | {"sha256": sha, "locate": lambda work: source} | changes)
-    monkeypatch.setattr(models, "PACKAGED", {"fake": model})
+    model = packaged.Packaged(**facts | {"sha256": sha, "locate": lambda work: source} | changes)
+    monkeypatch.setattr(folders, "PACKAGED", {"fake": model})
     return model
 
 
@@ -231,7 +232,7 @@ def test_unknown_dtype_lists_the_known(folder):
 
 
 def test_every_packaged_model_is_pinned_and_explained():
-    for model in models.available():
+    for model in folders.available():
         assert len(model.sha256) == 64 and model.licence and "pip install" in model.how
 
 

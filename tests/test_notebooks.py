@@ -14,7 +14,7 @@ import yaml
 from nbval.plugin import get_sanitize_patterns
 
 from adaptlab.evidence.ledger import load_ledger
-from adaptlab.runner import profiles
+from adaptlab.runner import notebooks
 from adaptlab.runner.parameters import check, declared
 
 ROOT = Path(__file__).parents[1]
@@ -125,9 +125,9 @@ def test_its_claims_stand_in_the_ledger(path):
 
 
 @EACH
-@pytest.mark.parametrize("profile", profiles.available())
+@pytest.mark.parametrize("profile", notebooks.profile_names())
 def test_every_profile_fits_its_parameters(path, profile):
-    check(declared(path), profiles.load(profile).get(path.stem, {}))
+    check(declared(path), notebooks.load_profile(profile).get(path.stem, {}))
 
 
 def test_profiles_are_spelt_so_that_yaml_reads_numbers():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_notebook
 
 from adaptlab import paths
-from adaptlab.runner import notebooks, profiles
+from adaptlab.runner import notebooks
 from adaptlab.runner.parameters import Parameter, ParameterError, check, declared, parse
 
 CELL = """# the quick profile
@@ -124,7 +124,7 @@ def test_command_line_texts_are_read_by_the_declared_type(known):
 @pytest.mark.parametrize(
     ("texts", "problem"),
     [
-        (["seed"], "write NAME=VALUE"),
+        (["seed"], "write NAME=VALUE, such as -p 'model=study'"),
         (["sed=1"], "Did you mean seed?"),
         (["seed=1", "seed=2"], "given twice"),
         (["seed=1.5"], "must be of type int, not '1.5'"),
@@ -159,6 +159,49 @@ def test_the_hint_for_a_number_written_as_text_is_that_number_in_yaml(value):
     assert float(yaml.safe_load(hint)) == value and not isinstance(yaml.safe_load(hint), str)
 
 
+@pytest.mark.parametrize(
+    ("line", "good", "bad", "problem"),
+    [
+        ("x: str = 'a'  # one of a, b-c: what is sorted", "b-c", "b", "x must be one of a, b-c, not 'b'."),
+        ("x: str = 'cpu'  # one of cpu, cuda, or auto for the best there is", "auto", "gpu", "one of cpu, cuda, auto"),
+        ("x: str = 'a'  # what is sorted: one of a or b.", "b", "b.", "one of a, b, not 'b.'"),
+        ("x: str = 'notes'  # one of notes, messages", "messages", "message", "Did you mean messages?"),
+        ("x: int = 1  # one of 1, 2 or 4", 4, 3, "one of 1, 2, 4, not 3"),
+        ("x: list[str] = ['a']  # any of a, b", ["b", "a"], ["a", "c"], "x[1] must be one of a, b, not 'c'"),
+        ("x: list[str] = []  # each one of a, b", [], ["c"], "x[0] must be one of a, b"),
+        ("x: int = 0  # 0 or more", 0, -1, "x must be at least 0, not -1"),
+        ("x: list[int] = [1]  # at least 1 each", [2], [1, 0], "x[1] must be at least 1, not 0"),
+        ("x: float = 0.5  # above 0, at most 1.5", 1.5, 0.0, "x must be above 0, not 0.0"),
+        ("x: float = 0.5  # above 0, at most 1.5", 0.1, 2, "x must be at most 1.5, not 2"),
+        ("x: list[int] = [1]  # samples; at least one", [5], [], "x must not be empty (samples; at least one)"),
+        ("x: str = 'any'  # one of the kit's models, or 3 or more others", "b", 3, "must be of type str"),
+    ],
+)
+def test_what_the_help_allows_is_what_is_taken(line, good, bad, problem):
+    known = declared(notebook(line))
+    assert check(known, {"x": good}) == {"x": good}
+    with pytest.raises(ParameterError) as caught:
+        check(known, {"x": bad})
+    assert problem in str(caught.value)
+
+
+def test_a_default_that_its_own_help_forbids_is_refused():
+    with pytest.raises(ParameterError, match=r"parameters cell, line 1: x must be one of a, b, not 'c'"):
+        declared(notebook("x: str = 'c'  # one of a, b"))
+
+
+@pytest.mark.parametrize(
+    ("old", "now"),
+    [("style", "prompt_format"), ("clusters", "list_tasks"), ("manners", "style_examples"), ("kinds", "task_clusters")],
+)
+def test_an_old_name_tells_the_new_one_unless_it_is_still_in_use(old, now):
+    known = declared(notebook(f"{now}: int = 0"))
+    for refused in (lambda: check(known, {old: 1}), lambda: parse(known, [f"{old}=1"])):
+        with pytest.raises(ParameterError, match=f"unknown parameter '{old}'. It is now called {now}."):
+            refused()
+    assert check(declared(notebook(f"{old}: int = 0")), {old: 1}) == {old: 1}
+
+
 @pytest.fixture
 def kit(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path)
@@ -170,15 +213,15 @@ def kit(tmp_path, monkeypatch):
 
 def test_a_profile_has_a_section_a_notebook(kit):
     (kit / "study.yaml").write_text("02_icl_scaling:\n  shots: [1, 2]\n01_data:\n")
-    assert profiles.available() == ["quick", "study"]
-    assert profiles.load("study") == {"02_icl_scaling": {"shots": [1, 2]}, "01_data": {}}
-    assert profiles.load("quick") == {}
+    assert notebooks.profile_names() == ["quick", "study"]
+    assert notebooks.load_profile("study") == {"02_icl_scaling": {"shots": [1, 2]}, "01_data": {}}
+    assert notebooks.load_profile("quick") == {}
 
 
 def test_an_unknown_profile_lists_those_that_exist(kit):
     (kit / "study.yaml").write_text("")
-    with pytest.raises(profiles.ProfileNotFound, match=r"'studdy'. Did you mean study\? There are: quick, study."):
-        profiles.load("studdy")
+    with pytest.raises(notebooks.ProfileNotFound, match=r"'studdy'. Did you mean study\? There are: quick, study."):
+        notebooks.load_profile("studdy")
 
 
 @pytest.mark.parametrize(
@@ -195,8 +238,8 @@ def test_an_unknown_profile_lists_those_that_exist(kit):
 )
 def test_a_broken_profile_names_file_and_place(kit, text, problem):
     (kit / "study.yaml").write_text(text)
-    with pytest.raises(ParameterError) as caught:
-        profiles.load("study")
+    with pytest.raises(notebooks.ProfileUnreadable) as caught:
+        notebooks.load_profile("study")
     assert problem in str(caught.value) and "profiles/study.yaml" in str(caught.value)
 
 

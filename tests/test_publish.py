@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from adaptlab import paths
-from adaptlab.engine.models import embedded, load
+from adaptlab.engine.folders import embedded
+from adaptlab.engine.models import load
 from adaptlab.runner.cli import app
 from adaptlab.studymodel import abilities, make, publish
 from adaptlab.studymodel.publish import ABILITIES, CARD, TRAINING, thinned

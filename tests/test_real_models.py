@@ -5,7 +5,7 @@ import functools
 import pytest
 import torch
 
-from adaptlab.engine import models
+from adaptlab.engine import folders, models
 from adaptlab.engine.scoring import Request, score
 from adaptlab.methods.answering import in_context
 from adaptlab.tasks.sets import load_messages
@@ -13,7 +13,7 @@ from adaptlab.tasks.sets import load_messages
 DATA = load_messages()
 # Long enough for Gemma 3 to lose sight of the prompt's beginning: its sliding layers see 512 tokens.
 SHOTS = {"gemma-3-270m": 32, "smollm2-135m-instruct": 8}
-NAMES = [m.name if m.installed else pytest.param(m.name, marks=pytest.mark.skip(m.how)) for m in models.available()]
+NAMES = [m.name if m.installed else pytest.param(m.name, marks=pytest.mark.skip(m.how)) for m in folders.available()]
 EACH = pytest.mark.parametrize("name", NAMES)
 pytestmark = pytest.mark.real
 

@@ -10,7 +10,9 @@ import time
 from html.parser import HTMLParser
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat.v4 import new_markdown_cell
 
 from adaptlab import paths
 from adaptlab.runner import notebooks, report
@@ -122,6 +124,53 @@ def test_no_page_fetches_or_runs_anything_and_hostile_text_stays_text(kit):
     assert "Accuracy rises with shots." in [img.get("alt") for img in outputs.all("img")]
 
 
+def test_a_page_leads_on_to_its_neighbours_and_sections_and_folds_its_code(kit):
+    write("01_a", "import json\nfrom pathlib import Path", "x = 1\nx")
+    write("02_b", "1")
+    write("03_c", "1")
+    node = nbformat.read(paths.NOTEBOOKS / "02_b.ipynb", as_version=4)
+    text = "## What *came* out\n\nSee [below](#A-detail), [the first](01_a.ipynb), [theirs](https://x.org/y.ipynb)."
+    text += "\n\n### A detail"
+    node.cells.append(new_markdown_cell(text))
+    nbformat.write(node, paths.NOTEBOOKS / "02_b.ipynb")
+    folder = report.build().parent / "notebooks"
+
+    middle, first = Page(folder / "02_b.html"), Page(folder / "01_a.html")
+    links = [a["href"] for a in middle.all("a")]
+    ways = ["../index.html", "../notebooks/01_a.html", "../notebooks/03_c.html"]
+    assert links[:3] == ways == links[-3:] and {
+        "#What-came-out",
+        "#A-detail",
+        "01_a.html",
+        "https://x.org/y.ipynb",
+    } <= {*links}
+    assert all((folder / link).is_file() for link in links if not link.startswith(("#", "https")))
+    assert {f"#{attrs['id']}" for _, attrs in middle.elements if attrs.get("id")} >= {"#What-came-out", "#A-detail"}
+    assert [a.get("rel") for a in first.all("a") if "rel" in a] == ["next", "next"]
+    folds = [attrs for attrs in first.all("details") if attrs.get("class") == "code"]
+    assert [("open" in attrs) for attrs in folds] == [False, False, True]  # parameters, imports, code
+    assert "Parameters" in first.text and "Imports" in first.text
+
+
+def test_claims_are_told_in_words_and_controls_are_counted_apart(kit):
+    rows = [
+        claim("A", reach=1.0, detectable=1.76, control=False),
+        claim("B", predicted="same", margin=0.1, reach=2.0, detectable=1.76, control=True),
+        claim("C", predicted="same", margin=0.05, points=False, metric="order_variance"),
+        claim("D", predicted="less", verdict="no headroom", reach=1.0, detectable=None),
+    ]
+    write("01_a", show("claims", model="m", rows=rows))
+    text = " ".join(Page(report.build()).text.split())
+    for words in (
+        "higher right answers", "lower right answers", "the same within 10 points",
+        "the same within 0.05 order variance",
+        "more than the scale allows", "176.0", "2 ✓ holds here", "1 □ no headroom", "Not counted: 1 control, which",
+        "B · control ·", "✓ 2 holds here □ 1 no headroom",
+    ):  # fmt: skip
+        assert words in text, words
+    assert text.count("more than the scale allows") == 1 and "Holm" not in text
+
+
 def test_a_second_build_runs_nothing_again(kit):
     study(kit)
     news = []
@@ -150,7 +199,18 @@ def test_a_folder_that_is_not_a_report_is_not_replaced(kit):
     (kit / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(OutputRefused, match="is not a report"):
         report.build(out=kit / "mine")
-    assert (kit / "mine" / "thesis.txt").read_text() == "years of work"
+    (kit / "mine" / "report.json").write_text('{"format": "mine"}')
+    with pytest.raises(OutputRefused, match="is not a report"):
+        report.build(out=kit / "mine")
+    report.build(out=kit / "site")
+    (kit / "site" / "thesis.txt").write_text("years of work")
+    (kit / "file").write_text("years of work")
+    for place, reason in (("site", "holds thesis.txt, which the kit did not write"), ("file", "is not a report")):
+        with pytest.raises(OutputRefused, match=f"{reason}.*name another place, or move it away"):
+            report.build(out=kit / place)
+    assert {(kit / place).read_text() for place in ("mine/thesis.txt", "site/thesis.txt", "file")} == {"years of work"}
+    with pytest.raises(OSError, match="/proc: nothing can be written there"):
+        report.build(out=Path("/proc/site"))
     with pytest.raises(notebooks.NotebookNotFound, match="no notebook in"):
         use(kit / "empty")
         report.build()
@@ -161,11 +221,11 @@ def test_a_swap_that_was_cut_in_the_middle_is_undone(kit):
     old = paths.BUILD / ".report.old"
     old.mkdir()
     (old / "report.json").write_text("{}")
-    (paths.BUILD / ".report.0123abcd.partial").mkdir()
+    (paths.BUILD / ".report-0123abcd").mkdir()
     with pytest.raises(NotebookFailed):
         report.build()
     assert (paths.BUILD / "report" / "report.json").read_text() == "{}"
-    assert not list(paths.BUILD.glob(".report*partial")) and not old.exists()
+    assert not list(paths.BUILD.glob(".report-*")) and not old.exists()
 
 
 def whole(folder: Path) -> dict:
@@ -196,8 +256,8 @@ def test_killed_at_any_moment_the_next_build_ends_with_the_same_claims(kit):
         child.wait()
         claims = whole(kit)
         assert claims in ({}, {"m": [row | {"notebook": f"0{i}_n"} for i, row in enumerate(rows)]})
-        for record in (paths.BUILD / "executed" / "quick").glob("[!.]*.run.json"):
-            number = str(int(record.name[:2]))
+        for output in (paths.BUILD / "executed" / "quick").glob("[!.]*_n.ipynb"):
+            number = str(int(output.name[:2]))
             assert finished.setdefault(number, marks(kit / number)) == marks(kit / number)
     subprocess.run(command, env=environment, check=True)
     assert whole(kit) == {"m": [row | {"notebook": f"0{i}_n"} for i, row in enumerate(rows)]}

@@ -15,9 +15,10 @@ from scipy.stats import rankdata
 from statsmodels.stats.proportion import proportion_confint
 
 from adaptlab import paths
+from adaptlab.engine.folders import embedded
 from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.lm import LM
-from adaptlab.engine.models import embedded, load
+from adaptlab.engine.models import load
 from adaptlab.engine.scoring import Request, score
 from adaptlab.studies.study_model import published, training
 from adaptlab.studymodel import abilities

@@ -18,7 +18,9 @@ from peft.utils import SAFETENSORS_WEIGHTS_NAME as WEIGHTS
 from transformers.pytorch_utils import Conv1D
 
 from adaptlab.engine.checkpoints import opened
-from adaptlab.engine.lm import LM, RECORD, ModelNotFound, check_weights, seal
+from adaptlab.engine.folders import ModelNotFound
+from adaptlab.engine.lm import LM, check_weights
+from adaptlab.engine.seal import RECORD, seal
 from adaptlab.files import whole_folder, write_text
 
 ADAPTER = "default"  # PEFT's name for the one adapter of a model

@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import huggingface_hub
-import torch
 from filelock import FileLock
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from adaptlab import files, paths
-from adaptlab.engine.lm import SEAL, damaged, seal
+from adaptlab.engine.seal import SEAL, damaged, seal
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class WeightsCorrupted(ValueError):
 @contextmanager
 def quiet() -> Iterator[None]:
     """No progress bars or tables on stderr: notebooks keep what is printed, and what is wrong is raised."""
+    from transformers.utils import logging
+
     shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
@@ -105,6 +109,9 @@ def verify(path: Path, sha256: str) -> None:
 
 def convert(source: Path, folder: Path) -> None:
     """Dequantise ``source`` (GGUF) to float32 and save it, with its tokenizer, as a safetensors folder."""
+    import torch  # here, for the runner looks at the table below without it
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     place = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
     with quiet():
         tokenizer = AutoTokenizer.from_pretrained(**place)
@@ -114,7 +121,7 @@ def convert(source: Path, folder: Path) -> None:
         tokenizer.save_pretrained(folder)
 
 
-def _forget_quantisation(model: torch.nn.Module) -> None:
+def _forget_quantisation(model: "PreTrainedModel") -> None:
     """The weights are plain float32 now, but the marks of GGUF still make ``save_pretrained`` refuse."""
     model.hf_quantizer = None
     for attribute in ("is_quantized", "quantization_method", "_is_quantized"):
@@ -129,9 +136,14 @@ def downloaded(name: str, patterns: Sequence[str]) -> Path:
 
     Raises OSError or ValueError where the model cannot be had.
     """
-    with quiet():
+    silent = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
         offline = not reachable()
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(patterns), local_files_only=offline))
+    finally:
+        if not silent:
+            enable_progress_bars()
 
 
 def reachable() -> bool:

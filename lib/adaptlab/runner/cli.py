@@ -1,38 +1,77 @@
-"""The command line: ``adaptlab run | report | list | pretrain | doctor``."""
+"""The command line: ``adaptlab run``, ``report``, ``list``, ``pretrain`` and ``doctor``."""
 
+import importlib.metadata
+import os
+import shlex
+import shutil
+import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from adaptlab.runner import execute, notebooks, pages, profiles
-from adaptlab.runner import report as reports
-from adaptlab.runner.parameters import declared, parse
-from adaptlab.runner.provenance import RunRecord
+# Whatever takes long to import is imported by the command that needs it: --help answers at once.
+from adaptlab.runner.notebooks import CELL_TIMEOUT
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+if TYPE_CHECKING:
+    from adaptlab.runner.kernel import Progress
+    from adaptlab.runner.provenance import RunRecord
+
+HELP = """A laptop-sized laboratory: measure what it buys to show a language model examples, or to train it on them.
+
+Each notebook asks one question, runs an experiment, and tests what the papers claim about it.
+
+\b
+Examples:
+  adaptlab report              run all notebooks, write a page of results
+  adaptlab run 02 -p items=8   run one notebook with another parameter
+"""
+LOG_INTERVAL = 10  # seconds between two lines of progress where no terminal rewrites them
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
 
 Profile = Annotated[str, typer.Option(help="A named set of parameters; `adaptlab list` shows them.")]
 Force = Annotated[bool, typer.Option("--force", help="Run even if nothing has changed.")]
 Timeout = Annotated[int, typer.Option(min=1, help="Seconds that one cell may take.")]
+Given = Annotated[list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Change a parameter: -p items=8.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"adaptlab {importlib.metadata.version('adaptlab')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
 def run(
     notebook: Annotated[str, typer.Argument(help="Number, name or path.")],
     profile: Profile = "quick",
-    p: Annotated[list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Change a parameter.")] = None,
+    p: Given = None,
     out: Annotated[Path | None, typer.Option(help="Where the executed notebook goes.")] = None,
     force: Force = False,
-    timeout: Timeout = execute.CELL_TIMEOUT,
+    timeout: Timeout = CELL_TIMEOUT,
 ) -> None:
     """Execute one notebook, unless its result is already there."""
-    with _clear_errors():
+    with _clear_errors("nothing was written"):
+        from adaptlab.runner import execute, notebooks
+        from adaptlab.runner.parameters import declared, parse
+
         source = notebooks.find(notebook)
         given = parse(declared(source), p or [])
-        options = {"profile": profile, "out": out, "force": force, "timeout": timeout}
+        options = {"profile": profile, "out": out, "force": force, "timeout": timeout, "watch": _showing}
         record = execute.run(source, parameters=given, say=lambda line: _tell(source.stem, line), **options)
         _tell(source.stem, record)
         typer.echo(_near(record.path))
@@ -43,28 +82,32 @@ def report(
     profile: Profile = "quick",
     out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
     force: Force = False,
-    timeout: Timeout = execute.CELL_TIMEOUT,
+    timeout: Timeout = CELL_TIMEOUT,
 ) -> None:
     """Execute every notebook that changed, and write the report."""
-    with _clear_errors():
-        index = reports.build(profile, out, force=force, timeout=timeout, say=_tell)
-        typer.echo(_near(index))
+    with _clear_errors("no report was written; the notebooks that finished are kept"):
+        from adaptlab.runner import report as reports
+
+        index = reports.build(profile, out, force=force, timeout=timeout, say=_tell, watch=_showing)
+        typer.echo(_how_to_open(index))
 
 
 @app.command("list")
 def list_() -> None:
     """Show the notebooks with their parameters, the profiles, and the models."""
     with _clear_errors():
+        from adaptlab.engine import folders
+        from adaptlab.runner import notebooks
+        from adaptlab.runner.parameters import declared
+
         for path in notebooks.available():
             typer.secho(f"{path.stem}: {notebooks.question(notebooks.read(path))}", bold=True)
             for parameter in declared(path).values():
                 typer.echo(f"    {parameter}")
-        typer.echo(f"\nprofiles: {', '.join(profiles.available())}\n\nmodels:")
-        from adaptlab.engine import models
-
-        for name in models.embedded():
+        typer.echo(f"\nprofiles: {', '.join(notebooks.profile_names())}\n\nmodels:")
+        for name in folders.embedded():
             typer.echo(f"    {name} (comes with the kit)")
-        for model in models.available():
+        for model in folders.available():
             state = "installed" if model.installed else model.how
             typer.echo(f"    {model.name} ({model.kind}, {model.licence}): {state}")
         typer.echo("    or a folder with a config.json, or ORGANISATION/NAME on the Hub")
@@ -78,7 +121,7 @@ def pretrain(
     out: Annotated[Path | None, typer.Option(help="Folder of the finished model.")] = None,
 ) -> None:
     """Train one of the kit's own models from nothing (study-it: from study); killed, it goes on where it was."""
-    with _clear_errors():
+    with _clear_errors("the same command goes on from the last checkpoint"):
         from adaptlab.studymodel import make
 
         place = make.make(name, steps=steps, device=device, out=out)
@@ -88,22 +131,44 @@ def pretrain(
 @app.command()
 def doctor() -> None:
     """Look at this machine: what is ready, what is missing, what to do."""
-    from adaptlab.runner import doctor as diagnosis
+    with _clear_errors():
+        from adaptlab.runner import doctor as diagnosis
 
-    colours = {"ok": typer.colors.GREEN, "note": typer.colors.YELLOW, "missing": typer.colors.RED}
-    states = set()
-    for finding in diagnosis.examine():
-        states.add(finding.state)
-        advice = f"  -> {finding.advice}" if finding.advice else ""
-        typer.echo(f"{typer.style(f'{finding.state:8}', fg=colours[finding.state])}{finding.what}{advice}")
+        colours = {"ok": typer.colors.GREEN, "note": typer.colors.YELLOW, "missing": typer.colors.RED}
+        states = set()
+        for finding in diagnosis.examine():
+            states.add(finding.state)
+            advice = f"  -> {finding.advice}" if finding.advice else ""
+            typer.echo(f"{typer.style(f'{finding.state:8}', fg=colours[finding.state])}{finding.what}{advice}")
     if "missing" in states:
         raise typer.Exit(1)
 
 
-def _tell(name: str, news: str | RunRecord) -> None:
-    if isinstance(news, RunRecord):
-        news = "unchanged, not run again" if news.cached else f"finished in {pages.duration(news.seconds)}"
+def _tell(name: str, news: "str | RunRecord") -> None:
     typer.echo(f"{name} … {news}")
+
+
+@contextmanager
+def _showing(progress: "Progress") -> Iterator[None]:
+    """Tell how far a notebook is: each second in one line of a terminal, now and then in a log."""
+    terminal, done = sys.stdout.isatty(), threading.Event()
+
+    def tell() -> None:
+        while not done.wait(1 if terminal else LOG_INTERVAL):
+            line = f"{progress.name}: {progress}"
+            if terminal:
+                line = f"\r{line[: shutil.get_terminal_size().columns - 1]}\x1b[K"
+            typer.echo(line, nl=not terminal)
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        if terminal:
+            typer.echo("\r\x1b[K", nl=False)
 
 
 def _near(path: Path) -> str:
@@ -112,19 +177,32 @@ def _near(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
+def _how_to_open(page: Path) -> str:
+    """A line that a reader can act on: the command that opens the page here, else its address."""
+    if sys.platform == "win32":
+        return f'to read it: explorer "{_near(page)}"'
+    screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    opener = "open" if sys.platform == "darwin" else "xdg-open" if screen else ""
+    if opener and shutil.which(opener):
+        return f"to read it: {opener} {shlex.quote(_near(page))}"
+    return f"to read it, open in a browser: {page.as_uri()}"
+
+
 @contextmanager
-def _clear_errors() -> Iterator[None]:
-    """The kit's own errors, and the system's about files, are messages to the user; anything else is a defect."""
+def _clear_errors(stopped: str = "nothing was written") -> Iterator[None]:
+    """The kit's own errors, and the system's about files, are messages to the user; anything else is a defect.
+
+    ``stopped`` tells what Ctrl-C leaves behind.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # from now on an interrupted command tidies up
     try:
         yield
-    except execute.NotebookFailed as error:
-        _stop(str(error), 1)
-    except OSError as error:
-        _stop(str(error), 1)
-    except (ValueError, LookupError) as error:
-        if not type(error).__module__.startswith("adaptlab."):
+    except KeyboardInterrupt:
+        _stop(f"stopped; {stopped}", 130)
+    except Exception as error:
+        if not isinstance(error, OSError) and not type(error).__module__.startswith("adaptlab."):
             raise
-        _stop(str(error), 2)
+        _stop(str(error), 1 if isinstance(error, OSError | RuntimeError) else 2)
 
 
 def _stop(message: str, code: int) -> NoReturn:

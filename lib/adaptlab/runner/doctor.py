@@ -4,20 +4,21 @@ import importlib.metadata as metadata
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.requirements import Requirement
 
 from adaptlab import paths
-from adaptlab.runner import notebooks, pages, profiles, provenance
+from adaptlab.engine import folders
+from adaptlab.runner import notebooks, provenance
+from adaptlab.runner.pages import size
 
 MEMORY = 4 * 1024**3  # a notebook on a packaged model takes up to 3 GB, and the system wants its part
 DISK = 2 * 1024**3  # the packaged models, converted
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One line: ``state`` is ``ok``, ``note`` (works without it) or ``missing`` (does not)."""
 
     state: str
@@ -27,38 +28,34 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """Everything worth knowing before the first run, the required things first."""
-    yield from _packages()
-    yield from _kit()
+    yield Finding("ok", f"python {provenance.versions(())['python']}")
+    short = list(_too_old())
+    yield from short or [Finding("ok", "every required package is there, at its floor or above")]
+    yield from _notebooks()
     yield from _torch()
     yield from _resources()
-    yield from _models()
+    for model in folders.available():
+        ready = Finding("ok", f"model {model.name}: ready")
+        yield ready if model.installed else Finding("note", f"model {model.name}: not installed", model.how)
 
 
-def _packages() -> Iterator[Finding]:
-    yield Finding("ok", f"python {provenance.versions(())['python']}")
-    required = [Requirement(text) for text in metadata.requires("adaptlab") or []]
-    short = 0
-    for requirement in required:
+def _too_old() -> Iterator[Finding]:
+    for requirement in map(Requirement, metadata.requires("adaptlab") or []):
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
-        advice = f'pip install "{requirement.name}{requirement.specifier}"'
-        version = provenance.versions((requirement.name,))[requirement.name]
-        if version == "absent" or not requirement.specifier.contains(version, prereleases=True):
-            short += 1
-            yield Finding("missing", f"{requirement.name} {version}, wanted {requirement.specifier}", advice)
-    if not short:
-        yield Finding("ok", "every required package is there, at its floor or above")
+        name, wanted = requirement.name, requirement.specifier
+        version = provenance.versions((name,))[name]
+        if version == "absent" or not wanted.contains(version, prereleases=True):
+            yield Finding("missing", f"{name} {version}, wanted {wanted}", f'pip install "{name}{wanted}"')
 
 
-def _kit() -> Iterator[Finding]:
+def _notebooks() -> Iterator[Finding]:
     found = notebooks.available()
-    if not found:
-        yield Finding("missing", "no notebooks", "install the kit again, or work in its checkout")
-        return
-    yield Finding("ok", f"{len(found)} notebooks")
-    for name in profiles.available():
+    advice = "install the kit again, or work in its checkout"
+    yield Finding("ok", f"{len(found)} notebooks") if found else Finding("missing", "no notebooks", advice)
+    for name in notebooks.profile_names() if found else []:
         try:
-            profiles.load(name)
+            notebooks.load_profile(name)
         except ValueError as error:
             yield Finding("missing", f"profile {name}: {error}", "mend the file")
 
@@ -70,45 +67,34 @@ def _torch() -> Iterator[Finding]:
         yield Finding("missing", f"torch does not import: {error}", "pip install torch")
         return
     yield Finding("ok", f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    device = f"cpu: {provenance.machine()['processor']}, {torch.backends.cpu.get_cpu_capability()}"
     if torch.cuda.is_available():
-        memory = torch.cuda.get_device_properties(0).total_memory
-        yield Finding("ok", f"device cuda: {torch.cuda.get_device_name(0)}, {pages.size(memory)}")
+        device = f"cuda: {torch.cuda.get_device_name(0)}, {size(torch.cuda.get_device_properties(0).total_memory)}"
     elif torch.backends.mps.is_available():
-        yield Finding("ok", "device mps")
-    else:
-        yield Finding(
-            "ok", f"device cpu: {provenance.machine()['processor']}, {torch.backends.cpu.get_cpu_capability()}"
-        )
-    flags = _cpu_flags()
-    if flags:
-        names = {"avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX-BF16"}
-        fast = [label for flag, label in names.items() if flag in flags]
-        how = "fast, by " + " and ".join(fast) if fast else "emulated, and slower than float32"
-        yield Finding(
-            "ok" if fast else "note", f"bfloat16 on the cpu: {how}", "" if fast else "keep dtype float32 on the cpu"
-        )
-
-
-def _cpu_flags() -> set[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return set()
-    return next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
+        device = "mps"
+    yield Finding("ok", f"device {device}")
+    flags = provenance.cpu_facts().get("flags", "").split()
+    fast = [name for name in ("avx512_bf16", "amx_bf16") if name in flags]
+    if fast:
+        yield Finding("ok", f"bfloat16 on the cpu: fast, by {' and '.join(fast)}")
+    elif flags:
+        yield Finding("note", "bfloat16 on the cpu: emulated, slower than float32", "keep dtype float32 on the cpu")
 
 
 def _resources() -> Iterator[Finding]:
-    memory = _memory()
+    memory, cache = _memory(), paths.cache()
     if memory is not None:
-        enough = memory >= MEMORY
-        advice = "" if enough else f"give it {pages.size(MEMORY)}, or take a smaller model and close what else runs"
-        yield Finding("ok" if enough else "note", f"memory {pages.size(memory)}", advice)
-    folder = paths.cache()
-    free = shutil.disk_usage(next(parent for parent in (folder, *folder.parents) if parent.exists())).free
-    advice = "" if free >= DISK else "free some, or set ADAPTLAB_CACHE to a folder on a larger disk"
-    yield Finding("ok" if free >= DISK else "note", f"disk {pages.size(free)} free where the cache is", advice)
-    used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.exists() else 0
-    yield Finding("ok", f"cache {folder}: {pages.size(used)}", "safe to delete" if used else "")
+        advice = f"give it {size(MEMORY)}, or take a smaller model and close what else runs"
+        yield _enough(memory >= MEMORY, f"memory {size(memory)}", advice)
+    free = shutil.disk_usage(next(parent for parent in (cache, *cache.parents) if parent.exists())).free
+    advice = "free some, or set ADAPTLAB_CACHE to a folder on a larger disk"
+    yield _enough(free >= DISK, f"disk {size(free)} free where the cache is", advice)
+    used = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file())
+    yield Finding("ok", f"cache {cache}: {size(used)}", "safe to delete" if used else "")
+
+
+def _enough(enough: bool, what: str, advice: str) -> Finding:
+    return Finding("ok", what) if enough else Finding("note", what, advice)
 
 
 def _memory() -> int | None:
@@ -122,17 +108,3 @@ def _memory() -> int | None:
     except OSError:
         limit = ""
     return min(total, int(limit)) if limit.isdecimal() else total
-
-
-def _models() -> Iterator[Finding]:
-    try:
-        from adaptlab.engine import models
-    except ImportError:
-        return  # the packages above say why
-    for model in models.available():
-        state = "ok" if model.installed else "note"
-        yield Finding(
-            state,
-            f"model {model.name}: {'ready' if model.installed else 'not installed'}",
-            "" if model.installed else model.how,
-        )

@@ -3,9 +3,11 @@
 import hashlib
 import json
 import re
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,20 +19,15 @@ from nbformat import NotebookNode
 
 from adaptlab import files, paths
 from adaptlab.files import write_text
-from adaptlab.runner import kernel, notebooks, profiles, provenance
-from adaptlab.runner.parameters import check, declared
-from adaptlab.runner.provenance import RunRecord
-
-CELL_TIMEOUT = 3600
-ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # tags of the cells that papermill puts in
+from adaptlab.runner import kernel, notebooks, provenance
+from adaptlab.runner.kernel import ADDED, Progress, Watch
+from adaptlab.runner.notebooks import CELL_TIMEOUT
+from adaptlab.runner.parameters import declared, resolve
+from adaptlab.runner.provenance import OutputRefused, RunRecord
 
 
 class NotebookFailed(RuntimeError):
     """A notebook did not finish; the message names notebook, cell, source and error."""
-
-
-class OutputRefused(ValueError):
-    """The place named for an output holds something that must not be overwritten."""
 
 
 def run(
@@ -42,64 +39,69 @@ def run(
     force: bool = False,
     timeout: int = CELL_TIMEOUT,
     say: Callable[[str], None] = lambda line: None,
+    watch: Watch = nullcontext,
 ) -> RunRecord:
     """Execute a notebook (number, stem or path) unless its output is already there for the very same content.
 
     ``parameters`` go over the profile's, which go over the notebook's own defaults. ``timeout`` is in seconds a
-    cell; ``say`` receives a line before a long step. Raises `ParameterError`, `NotebookNotFound`,
-    `ProfileNotFound` or the engine's ``ModelNotFound`` before anything is executed, and `NotebookFailed` if the
-    notebook does not finish.
+    cell; ``say`` receives a line before a long step, and ``watch`` is open while the notebook runs. Raises
+    `ParameterError`, `NotebookNotFound`, `ProfileNotFound`, `OutputRefused` or the engine's ``ModelNotFound`` before
+    anything is executed, and `NotebookFailed` if the notebook does not finish.
     Safe to call from several processes at once: the second waits, and then finds the first one's output.
     """
     source = notebooks.find(notebook)
     node = notebooks.read(source)
     values = resolve(source, profile, parameters or {})
-    output = Path(out).resolve() if out else _default_output(source, profile, parameters or {})
-    if output == source:
-        raise OutputRefused(f"{source.name}: the output must not be the notebook itself")
-    model_digest = _prepare_model(values, say)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    output = _output(source, profile, parameters or {}, out)
     with only_one(output, say):
+        if out:
+            provenance.refuse_foreign(output, source.stem)  # again: somebody else may have had the lock
+        model_digest = kernel.prepare_model(values["model"], say) if values.get("model") else ""
         key = provenance.content_key(node, values, model_digest)
         record = None if force else provenance.finished(output, key)
         if record:
             return record
         say("running")
-        return _execute(source, output, key, values, profile, model_digest, timeout)
+        progress = Progress(source.stem, len(node.cells), _known_seconds(output, source.stem, profile, values))
+        facts = {"profile": profile, "parameters": values, "key": key, "model_digest": model_digest}
+        return _execute(source, output, facts, timeout, progress, watch)
 
 
-def resolve(source: Path, profile: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Every parameter of the notebook with the value it will have, checked."""
-    known = declared(source)
-    section = profiles.load(profile).get(source.stem, {})
-    values = check(known, section, f"profiles/{profile}.yaml, section {source.stem}")
-    checked = check(known, given, source.name)
-    return values | {name: checked[name] for name in given}
-
-
-def _default_output(source: Path, profile: str, given: Mapping[str, Any]) -> Path:
+def _output(source: Path, profile: str, given: Mapping[str, Any], out: Path | None) -> Path:
+    """Where the executed notebook goes; a place that the user named is checked."""
+    if out:
+        output = Path(out).resolve()
+        if output == source:
+            raise OutputRefused(f"{source.name}: the output must not be the notebook itself; name another place")
+        provenance.refuse_foreign(output, source.stem)
+        return output
     # A changed parameter gets a name of its own, so that it never takes the place of the profile's result.
     mark = hashlib.sha256(json.dumps(dict(given), sort_keys=True, default=str).encode()).hexdigest()[:8]
     return paths.BUILD / "executed" / profile / f"{source.stem}{'-' + mark if given else ''}.ipynb"
 
 
-def _prepare_model(values: Mapping[str, Any], say: Callable[[str], None]) -> str:
-    """Make the model ready before the clock of the notebook starts, and return its digest."""
-    if not values.get("model"):
-        return ""
-    from adaptlab.engine import models
-
-    packaged = models.PACKAGED.get(values["model"])
-    if packaged and packaged.installed and not packaged.ready:
-        say(f"converting {packaged.name}, once: about a minute")
-    with kernel.environment(values["model"]):
-        models.prepare(values["model"])
-        return models.digest(values["model"])
+def _known_seconds(output: Path, notebook: str, profile: str, values: Mapping[str, Any]) -> dict[str, float]:
+    """What each cell took in the last run with the same parameters: at this place, else under the profile's name."""
+    for place in (output, paths.BUILD / "executed" / profile / f"{notebook}.ipynb"):
+        record = provenance.recorded(place)
+        if record and (record.notebook, record.parameters) == (notebook, values):
+            return record.cell_seconds
+    return {}
 
 
 @contextmanager
 def only_one(output: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the right to make ``output``; a process that dies gives it up. ``say`` hears of a wait."""
+    """Hold the right to make ``output``; a process that dies gives it up. ``say`` hears of a wait.
+
+    Raises OSError where nothing can be written beside ``output``: a lock there would be waited for without end.
+    """
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output.parent):
+            pass
+    except OSError as error:
+        problem = f"nothing can be written there ({error.strerror}); name another place with --out"
+        raise OSError(f"{output.parent}: {problem}") from error
     lock = filelock.FileLock(output.with_name(f".{output.stem}.lock"))
     try:
         lock.acquire(timeout=0)
@@ -113,52 +115,51 @@ def only_one(output: Path, say: Callable[[str], None]) -> Iterator[None]:
 
 
 def _execute(
-    source: Path, output: Path, key: str, values: dict[str, Any], profile: str, model_digest: str, timeout: int
+    source: Path, output: Path, facts: dict[str, Any], timeout: int, progress: Progress, watch: Watch
 ) -> RunRecord:
-    _sweep(output)
+    stem = re.escape(f".{output.stem}.")
+    written = stem + r"(ipynb|run\.json|failed\.ipynb)\.[0-9a-f]{8}\.partial"
+    sweep(output.parent, stem + r"[0-9a-f]{8}\.partial\.ipynb", written)
+    values = facts["parameters"]
     partial = output.with_name(f".{output.stem}.{uuid4().hex[:8]}.partial.ipynb")
-    failed = output.with_name(f"{output.stem}.failed.ipynb")
+    failed = provenance.failed_path(output)
     started, clock = datetime.now(UTC), time.monotonic()
     try:
-        kernel.execute(source, partial, _changed(source, values), timeout, str(values.get("model", "")))
+        with watch(progress):
+            # Only what differs from the cell's own defaults is injected: an unchanged notebook stays as it is.
+            known = declared(source)
+            changed = {name: value for name, value in values.items() if value != known[name].default}
+            kernel.execute(source, partial, changed, timeout, str(values.get("model", "")), progress)
         text = _finish(partial, source.name)
     except Exception as error:
         raise NotebookFailed(_keep_failed(partial, failed, source.name, error)) from error
     finally:
         partial.unlink(missing_ok=True)
-    write_text(output, text)
-    failed.unlink(missing_ok=True)
-    return RunRecord(
+    record = RunRecord(
+        **facts,
         notebook=source.stem,
-        profile=profile,
-        parameters=values,
-        key=key,
         output=output.name,
-        output_sha256=files.sha256(output),
+        output_sha256=hashlib.sha256(text.encode()).hexdigest(),
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 2),
         git=provenance.git(),
         versions=provenance.versions(),
         machine=provenance.machine(),
-        model_digest=model_digest,
         reported=provenance.reported(nbformat.reads(text, as_version=4)),
+        replaced_sha256=files.sha256(output) if output.is_file() else "",
+        cell_seconds=progress.seconds,
         folder=output.parent,
     ).save()
+    write_text(output, text)
+    failed.unlink(missing_ok=True)
+    return record
 
 
-def _sweep(output: Path) -> None:
-    # The lock is ours, so whatever partial of this output lies here belongs to an attempt that died.
-    mine = re.compile(re.escape(f".{output.stem}.") + "[0-9a-f]{8}[.]partial[.]ipynb")
-    records = re.compile(re.escape(f".{output.stem}.") + "(run[.]json|ipynb)[.][0-9a-f]{8}[.]partial")
-    for path in output.parent.iterdir():
-        if mine.fullmatch(path.name) or records.fullmatch(path.name):
-            path.unlink(missing_ok=True)
-
-
-def _changed(source: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Only what differs from the cell's own defaults is injected: an unchanged notebook stays as it is."""
-    known = declared(source)
-    return {name: value for name, value in values.items() if value != known[name].default}
+def sweep(folder: Path, *leftovers: str) -> None:
+    """Remove what attempts that were killed left under these names (patterns); call it with the lock in hand."""
+    for path in folder.iterdir():
+        if any(re.fullmatch(pattern, path.name) for pattern in leftovers):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _finish(partial: Path, name: str) -> str:
@@ -189,12 +190,13 @@ def _keep_failed(partial: Path, failed: Path, name: str, error: Exception) -> st
     node = nbformat.read(partial, as_version=4)
     own = [cell for cell in node.cells if not ADDED & set(cell.metadata.get("tags", []))]
     begun = [i for i, cell in enumerate(own) if cell.metadata.get("papermill", {}).get("start_time")]
+    node.metadata["adaptlab"] = "a run that failed"  # provenance.FAILED_MARK
     write_text(failed, provenance.redact(nbformat.writes(_strip(node)) + "\n"))
     if not begun:
         return provenance.redact(f"{name}: failed before its first cell: {_summary(error)}")
     head = "\n".join(f"    {line}" for line in own[begun[-1]].source.splitlines()[:6])
     place = f"{name}, cell {begun[-1] + 1} of {len(own)}"
-    return provenance.redact(f"{place}: {_summary(error)}\n{head}\nThe notebook up to there: {failed.name}")
+    return provenance.redact(f"{place}: {_summary(error)}\n{head}\nThe notebook up to there: {failed}")
 
 
 def _summary(error: Exception) -> str:

@@ -1,28 +1,105 @@
-"""The one call of papermill, and what the kernel that it starts is given."""
+"""One execution by papermill: what the kernel is given, and how far the notebook is."""
 
 import os
 import re
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from nbformat import NotebookNode
 from traitlets.config import Config
 
+from adaptlab.engine import folders
 from adaptlab.runner import notebooks
 
 START_TIMEOUT = 120  # seconds for a kernel to answer; many start at once in a sweep
 LONGEST_SOCKET_FOLDER = 85  # of the 103 to 107 characters that a socket's path may have
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+CONVERT = """import sys
+from adaptlab.engine import folders
+try:
+    folders.prepare(sys.argv[1])
+except Exception as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+"""
+ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # tags of the cells that papermill puts in
 
 
-def execute(source: Path, output: Path, changed: Mapping[str, Any], timeout: int, model: str) -> None:
+class Progress:
+    """How far a notebook is, and how long it still takes, where an earlier run of it tells.
+
+    ``known`` has the seconds of each cell, by its id, from that run.
+    """
+
+    def __init__(self, name: str, cells: int, known: Mapping[str, float]):
+        self.name, self.cells, self.known = name, cells, known
+        self.cell = 0
+        self.seconds: dict[str, float] = {}
+        self._current = ""
+        self._began = self._cell_began = time.monotonic()
+
+    def begin(self, cell: NotebookNode, cell_index: int) -> None:
+        """The hook of nbclient before each cell."""
+        self.end()
+        self._current = cell.id
+        self.cell += not ADDED & set(cell.metadata.get("tags", []))
+
+    def end(self) -> None:
+        """Note the seconds of the cell that ran."""
+        now = time.monotonic()
+        if self._current:
+            self.seconds[self._current] = round(now - self._cell_began, 2)
+        self._current, self._cell_began = "", now
+
+    @property
+    def left(self) -> float | None:
+        """Seconds still to go at the pace of this run; None where no earlier run tells."""
+        taken, current = dict(self.seconds), self._current  # another thread may ask while the next cell begins
+        if not self.known or not current:
+            return None
+        expected = sum(self.known.get(cell, 0.0) for cell in taken)
+        pace = sum(taken.values()) / expected if expected > 5 else 1.0
+        rest = pace * self.known.get(current, 0.0) - (time.monotonic() - self._cell_began)
+        return max(0.0, rest) + pace * sum(s for cell, s in self.known.items() if cell not in {*taken, current})
+
+    def __str__(self) -> str:
+        place = f"cell {self.cell} of {self.cells}" if self.cell else "starting"
+        left = self.left
+        rest = "" if left is None else f", about {duration(max(1, round(left)), 0)} left"
+        return f"{place}, {duration(time.monotonic() - self._began, 0)}{rest}"
+
+
+def duration(seconds: float | None, digits: int = 1) -> str:
+    """Seconds for a reader: ``0.4 s`` (with one digit), ``41 s``, ``3 min 20 s``."""
+    if seconds is None:
+        return "–"
+    if seconds < 99.5:
+        return f"{seconds:.{digits if seconds < 9.95 else 0}f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
+
+
+Watch = Callable[[Progress], AbstractContextManager]  # shows, while it is open, how far a notebook is
+
+
+def execute(
+    source: Path,
+    output: Path,
+    changed: Mapping[str, Any],
+    timeout: int,
+    model: str,
+    progress: Progress,
+) -> None:
     """Execute ``source`` with the ``changed`` parameters, writing to ``output`` cell by cell.
 
     ``timeout`` is in seconds a cell. Raises what papermill and nbclient raise; ``output`` then holds what was done.
     """
-    import papermill  # takes half a second, which `adaptlab list` need not wait
+    import papermill  # takes half a second, which a refusal need not wait
 
     # papermill formats the path, so braces are doubled. python3 is this very Python, whatever kernel the notebook
     # was last saved with.
@@ -38,7 +115,26 @@ def execute(source: Path, output: Path, changed: Mapping[str, Any], timeout: int
             start_timeout=START_TIMEOUT,
             execution_timeout=timeout,
             config=config,
+            extra_arguments=["--log-level=50"],  # a kernel that is stopped by Ctrl-C says so to nobody
+            on_cell_start=progress.begin,
         )
+    progress.end()
+
+
+def prepare_model(name: str, say: Callable[[str], None]) -> str:
+    """Make the model ready before the clock of the notebook starts, and return its digest.
+
+    torch, which a conversion needs, is imported in a process of its own: this one stays small.
+    """
+    packaged = folders.PACKAGED.get(name)
+    with environment(name):
+        if packaged and packaged.installed and not packaged.ready:
+            say(f"converting {name}, once: about a minute")
+            result = subprocess.run([sys.executable, "-c", CONVERT, name], stderr=subprocess.PIPE, text=True)
+            if result.returncode:
+                raise folders.ModelNotFound(f"model {name!r} could not be converted: {result.stderr.strip()}")
+        folders.prepare(name)
+        return folders.digest(name)
 
 
 @contextmanager

@@ -1,12 +1,15 @@
 """Web pages of the report: templates, and an executed notebook as one page without script or outside asset."""
 
+import ast
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 from markupsafe import Markup
 from nbformat import NotebookNode
+
+from adaptlab.runner.kernel import duration
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # A page shows the first of these that an output has; scripts and widgets need a kernel and are not among them.
@@ -23,8 +26,8 @@ def render(template: str, **facts: Any) -> str:
     return environment.get_template(template).render(facts) + "\n"
 
 
-def notebook_body(notebook: NotebookNode, folder: Path) -> Markup:
-    """The cells as HTML; pictures that Markdown cells name are read from ``folder`` and put in."""
+def notebook_body(notebook: NotebookNode, folder: Path) -> tuple[Markup, list[dict[str, str]]]:
+    """The cells as HTML, and their headings; pictures that Markdown cells name are read from ``folder`` and put in."""
     from nbconvert import HTMLExporter
     from traitlets.config import Config
 
@@ -34,7 +37,23 @@ def notebook_body(notebook: NotebookNode, folder: Path) -> Markup:
         if "outputs" in cell:
             cell.outputs = [output for output in cell.outputs if _shown(output)]
     body, _ = exporter.from_notebook_node(notebook, {"metadata": {"path": str(folder)}})
-    return Markup(_inert(body))
+    soup = BeautifulSoup(body, "html.parser")
+    _disarm(soup)
+    _fold(soup)
+    for link in soup.select('.text_cell_render a[href$=".ipynb"]:not([href*="/"])'):
+        link["href"] = link["href"].removesuffix("ipynb") + "html"  # a neighbour's page
+    headings = _headings(soup)
+    return Markup(str(soup)), headings
+
+
+def _headings(soup: BeautifulSoup) -> list[dict[str, str]]:
+    """Id, text and level of each section; the ids are JupyterLab's, so that links within a notebook work here too."""
+    found = []
+    for heading in soup.select(".text_cell_render :is(h2, h3)"):
+        text = heading.get_text(" ", strip=True)
+        heading["id"] = text.replace(" ", "-")
+        found.append({"id": heading["id"], "text": text, "level": heading.name})
+    return found
 
 
 def _shown(output: NotebookNode) -> bool:
@@ -43,9 +62,8 @@ def _shown(output: NotebookNode) -> bool:
     return WIDGET not in data or any(kind in data for kind in SHOWN[:-1])
 
 
-def _inert(body: str) -> str:
-    """HTML that a notebook showed, without anything that runs or fetches (the page's policy forbids it as well)."""
-    soup = BeautifulSoup(body, "html.parser")
+def _disarm(soup: BeautifulSoup) -> None:
+    """Take out whatever a notebook showed that runs or fetches (the page's policy forbids it as well)."""
     for element in soup.find_all(ACTIVE):
         element.decompose()
     for element in soup.find_all(True):
@@ -55,7 +73,26 @@ def _inert(body: str) -> str:
             del element["src"]
         if element.get("href", "").strip().lower().startswith("javascript:"):
             del element["href"]
-    return str(soup)
+
+
+def _fold(soup: BeautifulSoup) -> None:
+    """Make each code cell foldable; parameters and imports, which say nothing about the question, start folded."""
+    for code in soup.select(".code_cell > .input"):
+        parameters = "celltag_parameters" in code.parent["class"]
+        label = "Parameters" if parameters else "Imports" if _imports(code.select_one(".input_area")) else "Code"
+        details = soup.new_tag("details", attrs={"class": "code"} | ({"open": ""} if label == "Code" else {}))
+        code.wrap(details)
+        summary = soup.new_tag("summary")
+        summary.string = label
+        details.insert(0, summary)
+
+
+def _imports(code: Tag) -> bool:
+    """Whether a cell does nothing but import."""
+    try:
+        return all(isinstance(part, ast.Import | ast.ImportFrom) for part in ast.parse(code.get_text()).body)
+    except SyntaxError:
+        return False
 
 
 def quantity(row: dict[str, Any], name: str, sign: str = "+") -> str:
@@ -67,21 +104,39 @@ def quantity(row: dict[str, Any], name: str, sign: str = "+") -> str:
     return text.replace("-", "−")
 
 
+def prediction(row: dict[str, Any]) -> str:
+    """What a claim predicts, in words and in the unit of its metric."""
+    if row["predicted"] != "same":
+        return {"greater": "higher", "less": "lower"}.get(row["predicted"], row["predicted"])
+    margin = row.get("margin")
+    if margin is None:
+        return "the same"
+    return f"the same within {100 * margin:g} points" if row.get("points", True) else f"the same within {margin:g}"
+
+
+def measure(row: dict[str, Any]) -> str:
+    """The metric of a claim, for a reader."""
+    return "right answers" if row["metric"] == "correct" else row["metric"].replace("_", " ")
+
+
+def detectable(row: dict[str, Any]) -> str:
+    """The smallest effect that the run would have seen; in words where no effect can be as large."""
+    value, reach = row.get("detectable"), row.get("reach")
+    if value is not None and reach is not None and value > reach:
+        return "more than the scale allows"
+    return quantity(row, "detectable", "")
+
+
 def forest(rows: list[dict[str, Any]]) -> float:
-    """Half-width of a common axis for the intervals of several claims, in the metric's unit (0: nothing to draw)."""
+    """Half-width of a common axis for the intervals of several claims, as a share of 1 (0: nothing to draw)."""
     drawn = [row for row in rows if row.get("points", True)]
     ends = [abs(row[name]) for row in drawn for name in ("low", "high") if row.get(name) is not None]
-    return max(ends, default=0.0)
+    return next((width for width in (0.1, 0.2, 0.5) if max(ends) <= width), 1.0) if ends else 0.0
 
 
-def duration(seconds: float | None) -> str:
-    """Seconds for a reader: ``0.4 s``, ``41 s``, ``3 min 20 s``."""
-    if seconds is None:
-        return "–"
-    if seconds < 99.5:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
+def within(value: float, reach: float) -> float:
+    """Where a value lies on an axis from -reach to reach, as -1 to 1; what lies beyond is drawn at the end."""
+    return max(-1.0, min(1.0, value / reach))
 
 
 def size(octets: float | None) -> str:
@@ -105,4 +160,6 @@ def value(setting: Any) -> str:
     return setting if isinstance(setting, str) and setting else repr(setting)
 
 
-FILTERS = {f.__name__: f for f in (quantity, forest, duration, size, count, value)}
+FILTERS = {
+    f.__name__: f for f in (quantity, prediction, measure, detectable, forest, within, duration, size, count, value)
+}

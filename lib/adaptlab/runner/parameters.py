@@ -5,24 +5,44 @@ whatever type it gets. Here each of these is one clear error.
 """
 
 import ast
-import difflib
 import io
 import math
+import re
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from nbformat import NotebookNode
 
 from adaptlab.runner import notebooks
+from adaptlab.runner.notebooks import did_you_mean
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 SCALARS = {"str": str, "int": int, "float": float, "bool": bool}
 TYPES = [*SCALARS, "list", *(f"list[{name}]" for name in SCALARS)]
 FORM = "write each parameter as `name: type = value  # help`, one a line"
+# Old names of parameters, and what they are called now (in one notebook or another).
+RENAMED = {
+    "style": ("prompt_format",),
+    "clusters": ("list_tasks",),
+    "manners": ("recipes", "style_examples"),
+    "kinds": ("task_clusters",),
+}
+_SEPARATOR = re.compile(r", or |, | or ")
+# A list of at least two in running text, which ends where neither a comma nor "or" leads on.
+_CHOICES = re.compile(r"\b(?:one|any) of ((?:[\w/+.-]+(?:, or |, | or ))+[\w/+-]+(?:\.[\w/+-]+)*)")
+_NUMBER = r"(-?\d+(?:\.\d+)?)"
+_LIMITS = {
+    "at least": re.compile(rf"{_NUMBER} or more\b|\bat least {_NUMBER}"),
+    "above": re.compile(rf"\babove {_NUMBER}"),
+    "at most": re.compile(rf"\bat most {_NUMBER}"),
+}
+_KEEPS = {"at least": float.__ge__, "above": float.__gt__, "at most": float.__le__}
 
 
 class ParameterError(ValueError):
@@ -31,7 +51,12 @@ class ParameterError(ValueError):
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line of a parameters cell; ``type`` is one of `TYPES`."""
+    """One line of a parameters cell; ``type`` is one of `TYPES`.
+
+    The help can say what is allowed, and is held to it, for each element of a list: ``one of notes, messages``
+    (or ``any of``; texts and whole numbers), ``0 or more``, ``at least 1``, ``above 0``, ``at most 24`` (numbers).
+    ``at least one`` refuses an empty list.
+    """
 
     name: str
     type: str
@@ -41,11 +66,30 @@ class Parameter:
     def __str__(self) -> str:
         return f"{self.name}: {self.type} = {self.default!r}" + (f"  ({self.help})" if self.help else "")
 
+    @property
+    def element(self) -> str:
+        """The type of the value or of a list's elements; empty for a list of any."""
+        return self.type.removeprefix("list").strip("[]")
 
-def declared(notebook: str | Path | NotebookNode) -> dict[str, Parameter]:
+    @property
+    def choices(self) -> list[str]:
+        """The values that the help names as the only ones; empty where all are allowed."""
+        found = _CHOICES.search(self.help) if self.element in ("str", "int") else None
+        return _SEPARATOR.split(found[1]) if found else []
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that the help sets: ``at least``, ``above`` and ``at most``."""
+        if self.element not in ("int", "float"):
+            return {}
+        found = {word: limit.search(self.help) for word, limit in _LIMITS.items()}
+        return {word: float(next(filter(None, hit.groups()))) for word, hit in found.items() if hit}
+
+
+def declared(notebook: "str | Path | NotebookNode") -> dict[str, Parameter]:
     """The parameters of a notebook (its path, name, or content), in the order they stand."""
     node, name = notebook, "notebook"
-    if not isinstance(notebook, NotebookNode):
+    if isinstance(notebook, str | Path):
         path = notebooks.find(notebook)
         node, name = notebooks.read(path), path.name
     tagged = [i for i, cell in enumerate(node.cells) if "parameters" in cell.metadata.get("tags", [])]
@@ -95,51 +139,64 @@ def _parse_line(statement: ast.stmt, help: str, place: str) -> Parameter:
         raise ParameterError(f"{place}: {problem}") from error
     if value is None:
         raise ParameterError(f"{place}: {name} is None; use a value that means 'not set', such as 0, '' or []")
-    return Parameter(name, kind, _typed(Parameter(name, kind, value), value, place), help)
+    return Parameter(name, kind, _checked(Parameter(name, kind, value, help), value, f"{place}: {name}"), help)
 
 
 def check(parameters: Mapping[str, Parameter], given: Mapping[str, Any], where: str = "parameters") -> dict[str, Any]:
     """Every declared parameter with its value: the given one if there is one, else the default.
 
     ``where`` names the source of ``given`` in messages. An int is taken where a float is wanted. Raises
-    `ParameterError` for an unknown name (lists the known ones) and for a wrong type.
+    `ParameterError` for an unknown name (lists the known ones), a wrong type, and a value that the help rules out.
     """
     for name in given:
-        if name not in parameters:
-            raise ParameterError(_unknown(name, parameters, where))
+        _refuse_unknown(name, parameters, where)
     values = {name: parameter.default for name, parameter in parameters.items()}
-    return values | {name: _typed(parameters[name], value, where) for name, value in given.items()}
+    return values | {name: _checked(parameters[name], value, f"{where}: {name}") for name, value in given.items()}
 
 
-def _unknown(name: str, parameters: Mapping[str, Parameter], where: str) -> str:
-    near = difflib.get_close_matches(str(name), parameters, n=1)
-    guess = f" Did you mean {near[0]}?" if near else ""
-    return "\n  ".join([f"{where}: unknown parameter {name!r}.{guess} Known are:", *map(str, parameters.values())])
+def resolve(source: Path, profile: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every parameter of the notebook with the value it will have, checked: ``given`` goes over the profile."""
+    known = declared(source)
+    section = notebooks.load_profile(profile).get(source.stem, {})
+    values = check(known, section, f"profiles/{profile}.yaml, section {source.stem}")
+    checked = check(known, given, source.name)
+    return values | {name: checked[name] for name in given}
 
 
-def _typed(parameter: Parameter, value: Any, where: str) -> Any:
-    place = f"{where}: {parameter.name}"
-    if not parameter.type.startswith("list"):
-        return _scalar(parameter.type, value, place)
+def _refuse_unknown(name: str, parameters: Mapping[str, Parameter], where: str) -> None:
+    if name in parameters:
+        return
+    renamed = [new for new in RENAMED.get(name, ()) if new in parameters]
+    guess = f" It is now called {renamed[0]}." if renamed else did_you_mean(name, parameters)
+    lines = [f"{where}: unknown parameter {name!r}.{guess} Known are:", *map(str, parameters.values())]
+    raise ParameterError("\n  ".join(lines))
+
+
+def _checked(parameter: Parameter, value: Any, place: str) -> Any:
+    if parameter.type in SCALARS:
+        return _element(parameter, value, place)
     if not isinstance(value, list | tuple):
         raise ParameterError(f"{place} must be of type {parameter.type}, such as [0, 1, 4], not {value!r}")
-    element = parameter.type[5:-1]
-    items = enumerate(value)
-    return [_scalar(element or type(item).__name__, item, f"{place}[{i}]") for i, item in items]
+    if not value and "at least one" in parameter.help:
+        raise ParameterError(f"{place} must not be empty ({parameter.help})")
+    return [_element(parameter, item, f"{place}[{i}]") for i, item in enumerate(value)]
 
 
-def _scalar(kind: str, value: Any, place: str) -> Any:
-    wanted = SCALARS.get(kind)
-    if wanted is None:
-        raise ParameterError(f"{place} must be of type str, int, float or bool, not {value!r}")
-    fits = isinstance(value, wanted) and not (isinstance(value, bool) and kind != "bool")
-    if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
-        fits = True
-    if not fits or (kind == "float" and not math.isfinite(value)):
-        raise ParameterError(
-            f"{place} must be of type {kind}, not {value!r} ({type(value).__name__}){_hint(kind, value)}"
-        )
-    return wanted(value)
+def _element(parameter: Parameter, value: Any, place: str) -> Any:
+    """The value itself, or one of a list: of the right type, and allowed."""
+    found, kind = type(value).__name__, parameter.element
+    if not (found == kind or (found == "int" and kind == "float") or (not kind and found in SCALARS)):
+        wanted = f"of type {kind or 'str, int, float or bool'}"
+        raise ParameterError(f"{place} must be {wanted}, not {value!r} ({found}){_hint(kind, value)}")
+    if kind == "float" and not math.isfinite(value):
+        raise ParameterError(f"{place} must be of type float, not {value!r}")
+    if parameter.choices and str(value) not in parameter.choices:
+        guess = did_you_mean(value, parameter.choices)
+        raise ParameterError(f"{place} must be one of {', '.join(parameter.choices)}, not {value!r}.{guess}")
+    for word, limit in parameter.limits.items():
+        if not _KEEPS[word](float(value), limit):
+            raise ParameterError(f"{place} must be {word} {limit:g}, not {value!r}")
+    return float(value) if kind == "float" else value
 
 
 def _hint(kind: str, value: Any) -> str:
@@ -153,18 +210,19 @@ def _hint(kind: str, value: Any) -> str:
 
 
 def parse(parameters: Mapping[str, Parameter], texts: list[str]) -> dict[str, Any]:
-    """Values from a command line: ``["seed=1", "shots=[0, 4]"]``, each read as its declared type (lists as YAML)."""
+    """Values from a command line: ``["items=8", "shots=[0, 4]"]``, each read as its declared type (lists as YAML)."""
     given: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals:
-            raise ParameterError(f"-p {text}: write NAME=VALUE, such as -p seed=1")
-        if name not in parameters:
-            raise ParameterError(_unknown(name, parameters, "-p"))
+            example = parameters.get("seeds") or next(iter(parameters.values()), Parameter("NAME", "str", "VALUE"))
+            raise ParameterError(f"-p {text}: write NAME=VALUE, such as -p '{example.name}={example.default}'")
+        _refuse_unknown(name, parameters, "-p")
         if name in given:
             raise ParameterError(f"-p {text}: {name} is given twice")
-        given[name] = _from_text(parameters[name].type, value.strip(), f"-p {name}")
+        place = f"-p {name}"
+        given[name] = _checked(parameters[name], _from_text(parameters[name].type, value.strip(), place), place)
     return given
 
 
@@ -182,7 +240,7 @@ def _list_from_text(element: str, text: str, place: str) -> list:
     # With a known element type every item is taken as text first, so that 1e-3 is a number here too.
     try:
         items = yaml.load(text, Loader=yaml.BaseLoader if element else yaml.SafeLoader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         items = None
     if not isinstance(items, list):
         raise ParameterError(f"{place} must be a list, such as [0, 1, 4], not {text!r}")

@@ -19,12 +19,19 @@ from nbformat import NotebookNode
 
 from adaptlab import files, paths
 from adaptlab.files import write_text
+from adaptlab.runner.kernel import duration
 
 # A change of one of these can change a number, so it is part of the content key.
 NUMERIC_PACKAGES = ("torch", "transformers", "tokenizers", "peft", "numpy", "scipy", "statsmodels", "pandas")
 PACKAGES = (*NUMERIC_PACKAGES, "safetensors", "matplotlib", "seaborn")
 RUN_PACKAGES = ("papermill", "nbclient", "nbconvert", "ipykernel", "ipywidgets", "adaptlab")
+RECORD_MIME = "application/vnd.adaptlab+json"  # evidence.record's, which imports torch
+FAILED_MARK = '"adaptlab": "a run that failed"'  # as it stands in the text of a failed notebook
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|API_?KEY|(^|_)KEY$", re.IGNORECASE)
+
+
+class OutputRefused(ValueError):
+    """The place named for an output holds something that must not be overwritten, or cannot be written to."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class RunRecord:
     parameters: dict[str, Any]
     key: str
     output: str
-    output_sha256: str
+    output_sha256: str  # of the text that is written after this record
     started: str
     seconds: float
     exit: str = "finished"
@@ -45,8 +52,13 @@ class RunRecord:
     machine: dict[str, Any] = field(default_factory=dict)
     model_digest: str = ""
     reported: dict[str, Any] = field(default_factory=dict)
+    replaced_sha256: str = ""  # of the older output, which a kill between the two leaves in place
+    cell_seconds: dict[str, float] = field(default_factory=dict)  # by cell id, to tell the next run's time left
     folder: Path = Path()
     cached: bool = False
+
+    def __str__(self) -> str:
+        return "unchanged, not run again" if self.cached else f"finished in {duration(self.seconds)}"
 
     @property
     def path(self) -> Path:
@@ -73,16 +85,53 @@ def _record_path(output: Path) -> Path:
     return output.with_name(f"{output.stem}.run.json")
 
 
-def finished(output: Path, key: str) -> RunRecord | None:
-    """The record of ``output`` if it was made under this very key and both files are as they were written."""
+def recorded(output: Path) -> RunRecord | None:
+    """The run record beside ``output``; None where there is none, or one that is cut off or of another version."""
     try:
         facts = json.loads(_record_path(output).read_text(encoding="utf-8"))
         facts.pop("seeds")
-        record = RunRecord(**facts)
-        whole = record.key == key and record.output_sha256 == files.sha256(output)
+        return RunRecord(**facts | {"folder": output.parent})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None  # absent, cut off or of another version: the notebook is simply run again
-    return replace(record, folder=output.parent, cached=True) if whole else None
+        return None
+
+
+def finished(output: Path, key: str) -> RunRecord | None:
+    """The record of ``output`` if it was made under this very key and both files are as they were written."""
+    record = recorded(output)
+    whole = record and record.key == key and output.is_file() and record.output_sha256 == files.sha256(output)
+    return replace(record, cached=True) if whole else None
+
+
+def untouched(record: RunRecord, output: Path) -> bool:
+    """Whether ``output`` is, byte for byte, what the kit wrote: in this run, or before it if this one was cut off."""
+    mine = (record.output_sha256, record.replaced_sha256)
+    return output.is_file() and output.name == record.output and files.sha256(output) in mine
+
+
+def refuse_foreign(output: Path, notebook: str) -> None:
+    """Let a run of ``notebook`` replace only what one of its runs wrote: its output, as its record tells.
+
+    Raises `OutputRefused` for any other file, folder or device, and for one in the place of a file beside it.
+    """
+    if output.suffix != ".ipynb":
+        name = output / f"{notebook}.ipynb" if output.is_dir() else output.with_suffix(".ipynb")
+        raise OutputRefused(f"{output}: an executed notebook is a file that ends in .ipynb; name it {name}")
+    remedy = "name another place, or move it away"
+    record, beside, failed = recorded(output), _record_path(output), failed_path(output)
+    if os.path.lexists(output) and not (record and untouched(record, output)):
+        reason = "was changed since the kit wrote it" if record else f"no {beside.name} says that the kit wrote it"
+        raise OutputRefused(f"{output}: is there, and {reason}; {remedy}")
+    if record is None and os.path.lexists(beside):
+        raise OutputRefused(f"{beside}: is there, and is no run record of the kit; {remedy}")
+    if record and record.notebook != notebook and output.exists():
+        raise OutputRefused(f"{output}: holds a run of {record.notebook}, not of {notebook}; {remedy}")
+    if os.path.lexists(failed) and FAILED_MARK not in failed.read_text(encoding="utf-8", errors="replace"):
+        raise OutputRefused(f"{failed}: is there, and is not what the kit wrote; {remedy}")
+
+
+def failed_path(output: Path) -> Path:
+    """Where a run that fails keeps what it did."""
+    return output.with_name(f"{output.stem}.failed.ipynb")
 
 
 def content_key(notebook: NotebookNode, parameters: Mapping[str, Any], model_digest: str) -> str:
@@ -104,9 +153,9 @@ def data_digests() -> dict[str, str]:
     return _digests(paths.DATA, (path for path in names if "__pycache__" not in path.parts))
 
 
-def _digests(root: Path, files: Iterable[Path]) -> dict[str, str]:
+def _digests(root: Path, found: Iterable[Path]) -> dict[str, str]:
     """sha256 of each file, by its path below ``root``, in order of that path."""
-    named = sorted((path.relative_to(root).as_posix(), path) for path in files if path.is_file())
+    named = sorted((path.relative_to(root).as_posix(), path) for path in found if path.is_file())
     return {name: files.sha256(path) for name, path in named}
 
 
@@ -125,16 +174,17 @@ def machine() -> dict[str, Any]:
     """What the run ran on, without a host or user name."""
     affinity = getattr(os, "sched_getaffinity", None)
     threads = len(affinity(0)) if affinity else os.cpu_count()
-    return {"system": platform.platform(), "processor": _processor(), "threads": threads}
+    processor = cpu_facts().get("model name") or platform.processor() or platform.machine()
+    return {"system": platform.platform(), "processor": processor, "threads": threads}
 
 
-def _processor() -> str:
+def cpu_facts() -> dict[str, str]:
+    """What Linux tells of its first processor, such as ``model name`` and ``flags``; empty elsewhere."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
     except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
+        return {}
+    return {name.strip(): fact.strip() for name, _, fact in (line.partition(":") for line in first.splitlines())}
 
 
 def git() -> dict[str, Any] | None:
@@ -162,10 +212,8 @@ def redact(text: str) -> str:
     return text
 
 
-def records(notebook: NotebookNode, kind: str) -> list[dict[str, Any]]:
-    """The records of one kind (``claims``, ``cost``, ``provenance``) among the outputs, in order."""
-    from adaptlab.evidence.record import RECORD_MIME
-
+def read_outputs(notebook: NotebookNode, kind: str) -> list[dict[str, Any]]:
+    """The records of one kind (``claims``, ``cost``, ``provenance``) among the notebook's outputs, in order."""
     outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
     found = (output.get("data", {}).get(RECORD_MIME) for output in outputs)
     return [record for record in found if isinstance(record, dict) and record.get("kind") == kind]
@@ -174,6 +222,6 @@ def records(notebook: NotebookNode, kind: str) -> list[dict[str, Any]]:
 def reported(notebook: NotebookNode) -> dict[str, Any]:
     """What the notebook says about its own run: model, device, threads, peak memory. Empty if it says nothing."""
     merged: dict[str, Any] = {}
-    for record in records(notebook, "provenance"):
+    for record in read_outputs(notebook, "provenance"):
         merged |= {name: value for name, value in record.items() if name != "kind"}
     return merged

@@ -1,23 +1,24 @@
 """The report: every notebook executed under one profile, and one page that says what came out."""
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import nbformat
 
 from adaptlab import paths
-from adaptlab.files import write_text
-from adaptlab.runner import execute, notebooks, pages, profiles, provenance
+from adaptlab.files import whole_folder, write_text
+from adaptlab.runner import execute, notebooks, pages, parameters, provenance
+from adaptlab.runner.kernel import Watch
 from adaptlab.runner.provenance import RunRecord
 
 FORMAT = "adaptlab report 1"
+HOLDS = {"index.html", "report.json", "notebooks"}  # all that a report's folder holds
 RAN = ("prefilled", "scored", "decoded")
 TOKENS = (*RAN, "cached", "trained", "naive")
 
@@ -27,42 +28,39 @@ def build(
     out: Path | None = None,
     *,
     force: bool = False,
-    timeout: int = execute.CELL_TIMEOUT,
+    timeout: int = notebooks.CELL_TIMEOUT,
     say: Callable[[str, str | RunRecord], None] = lambda name, news: None,
+    watch: Watch = nullcontext,
 ) -> Path:
     """Execute what is not yet executed, and write the report to ``out`` (``build/report``); returns its index page.
 
     All notebooks are tried; if any fails, `NotebookFailed` tells which, and the report is not touched. ``out`` holds
     the old report or the whole new one, also if this process is killed. ``say`` receives a notebook's name with
-    a line, and then with its record.
+    a line, and then with its record; ``watch`` is open while one runs.
     """
     out = Path(out or paths.BUILD / "report").resolve()
     _refuse_foreign(out)
-    profiles.load(profile)
+    notebooks.load_profile(profile)
     sources = notebooks.available()
     if not sources:
         raise notebooks.NotebookNotFound(f"there is no notebook in {paths.NOTEBOOKS.name}/")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{uuid4().hex[:8]}.partial")
+    for source in sources:
+        parameters.resolve(source, profile, {})  # a mistake in the last notebook's section shows before the first runs
     with execute.only_one(out, lambda line: say(out.name, line)):
-        _recover(out)
-        records = _run_all(sources, profile, force, timeout, say)
-        try:
-            _write(partial, records, profile)
-            _swap(partial, out)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        _refuse_foreign(out)
+        execute.sweep(out.parent, re.escape(f".{out.name}-") + "[a-z0-9_]{8}")
+        with whole_folder(out, replace=True) as folder:
+            options = {"profile": profile, "force": force, "timeout": timeout, "watch": watch}
+            _write(folder, _run_all(sources, say, options), profile)
     return out / "index.html"
 
 
-def _run_all(sources: list[Path], profile: str, force: bool, timeout: int, say: Callable) -> list[RunRecord]:
+def _run_all(sources: list[Path], say: Callable, options: dict[str, Any]) -> list[RunRecord]:
     records, failures = [], []
-    for source in sources:
-        execute.resolve(source, profile, {})  # a mistake in the last notebook's section shows before the first runs
     for source in sources:
         try:
             tell = lambda line, name=source.stem: say(name, line)  # noqa: E731
-            record = execute.run(source, profile=profile, force=force, timeout=timeout, say=tell)
+            record = execute.run(source, say=tell, **options)
         except execute.NotebookFailed as error:
             failures.append(str(error))
             say(source.stem, "failed")
@@ -76,42 +74,29 @@ def _run_all(sources: list[Path], profile: str, force: bool, timeout: int, say: 
 
 def _refuse_foreign(out: Path) -> None:
     """The report replaces its folder as a whole, so it must not be one that holds anything else."""
-    if out.is_dir() and not any(out.iterdir()):
+    if not out.exists():
         return
-    if out.exists() and not (out / "report.json").is_file():
-        raise execute.OutputRefused(f"{out.name}: is there already and is not a report; name another place")
-
-
-def _swap(partial: Path, out: Path) -> None:
-    old = out.with_name(f".{out.name}.old")
-    if out.exists():
-        os.replace(out, old)
-    os.replace(partial, out)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _recover(out: Path) -> None:
-    """Undo a swap that was cut between its two renames, and remove what a killed build left."""
-    old = out.with_name(f".{out.name}.old")
-    if old.exists() and not out.exists():
-        os.replace(old, out)
-    shutil.rmtree(old, ignore_errors=True)
-    stale = re.compile(re.escape(f".{out.name}.") + "[0-9a-f]{8}[.]partial")
-    for path in out.parent.iterdir():
-        if stale.fullmatch(path.name):
-            shutil.rmtree(path, ignore_errors=True)
+    names = sorted(path.name for path in out.iterdir()) if out.is_dir() else [out.name]
+    try:
+        ours = json.loads((out / "report.json").read_text(encoding="utf-8"))["format"].startswith("adaptlab report")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        ours = out.is_dir() and not names
+    strange = [name for name in names if name not in HOLDS and not name.startswith(".")]
+    if strange or not ours:
+        found = f"holds {strange[0]}, which the kit did not write" if ours else "is there already and is not a report"
+        raise provenance.OutputRefused(f"{out}: {found}; name another place, or move it away")
 
 
 def _write(folder: Path, records: list[RunRecord], profile: str) -> None:
-    pages_folder = folder / "notebooks"
-    pages_folder.mkdir(parents=True)
+    (folder / "notebooks").mkdir()
     facts = gather(records, profile)
-    for record, entry in zip(records, facts["notebooks"], strict=True):
-        node = nbformat.read(record.path, as_version=4)
-        body = pages.notebook_body(node, paths.NOTEBOOKS)
-        page = pages.render("notebook.html.j2", entry=entry, body=body, css=_code_css())
-        write_text(pages_folder / f"{record.notebook}.html", provenance.redact(page))
-        shutil.copyfile(record.path, pages_folder / f"{record.notebook}.ipynb")
+    entries = facts["notebooks"]
+    for i, (record, entry) in enumerate(zip(records, entries, strict=True)):
+        body, headings = pages.notebook_body(nbformat.read(record.path, as_version=4), paths.NOTEBOOKS)
+        near = {"previous": entries[i - 1] if i else None, "next": entries[i + 1] if i + 1 < len(entries) else None}
+        page = pages.render("notebook.html.j2", entry=entry, body=body, headings=headings, css=_code_css(), **near)
+        write_text(folder / entry["page"], provenance.redact(page))
+        shutil.copyfile(record.path, folder / entry["page"].replace(".html", ".ipynb"))
     write_text(folder / "index.html", provenance.redact(pages.render("index.html.j2", **facts)))
     text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
     write_text(folder / "report.json", provenance.redact(text))
@@ -131,10 +116,10 @@ def gather(records: list[RunRecord], profile: str) -> dict[str, Any]:
     for record in records:
         node = nbformat.read(record.path, as_version=4)
         entries.append(_entry(record, notebooks.question(node, record.notebook)))
-        for said in provenance.records(node, "claims"):
+        for said in provenance.read_outputs(node, "claims"):
             rows = [row | {"notebook": record.notebook} for row in said["rows"]]
             claims.setdefault(said["model"], []).extend(rows)
-        rows = [row for said in provenance.records(node, "cost") for row in said["rows"]]
+        rows = [row for said in provenance.read_outputs(node, "cost") for row in said["rows"]]
         if rows:
             cost.append(_cost(record, rows))
     return {

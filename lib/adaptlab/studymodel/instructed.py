@@ -13,9 +13,10 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from adaptlab.engine.adapters import Full, prepare_for_training
+from adaptlab.engine.folders import prepare
 from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.lm import LM
-from adaptlab.engine.models import load, prepare
+from adaptlab.engine.models import load
 from adaptlab.engine.packing import TrainingExample, tokenize_with_mask
 from adaptlab.engine.training import train
 from adaptlab.studymodel import corpus, tokenizer

@@ -14,10 +14,11 @@ from statistics import fmean
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-from adaptlab.engine.lm import LM, seal
+from adaptlab.engine.lm import LM
 from adaptlab.engine.machine import name_of
 from adaptlab.engine.models import load
 from adaptlab.engine.packing import TrainingExample
+from adaptlab.engine.seal import seal
 from adaptlab.engine.training import Trained
 from adaptlab.studymodel import corpus
 from adaptlab.studymodel.abilities import Ability, measure
