@@ -208,29 +208,30 @@ def test_a_batch_is_a_function_of_its_step_and_holds_whole_documents(words, step
 @pytest.mark.parametrize("phase", RECIPES["study"].phases, ids=range(len(RECIPES["study"].phases)))
 def test_kinds_have_their_shares_of_the_tokens_and_long_documents_their_place(words, phase):
     rngs = map(random.Random, range(100))
-    drawn = [sum(len(ids) for ids, _ in pretrain._drawn(phase, words, rng, 8192)) for rng in rngs]
+    drawn = [sum(len(ids) for ids, _ in pretrain._sample_documents(phase, words, rng, 8192)) for rng in rngs]
     placed = []
     for step in range(24):
         one = batch(replace(RECIPES["study"], seed=step, phases=(phase,)), words, step)
         sizes = np.bincount(one.documents[one.documents > 0])
         assert sizes[1] == sizes.max()  # the longest comes first and finds its place
         if phase.row > 128:
-            assert sizes.max() > 0.5 * phase.longest
+            assert sizes.max() > 0.5 * phase.max_length
         placed.append(sizes.sum())
-    assert np.mean(drawn) / 8192 == pytest.approx(pretrain.FULL, abs=0.02)
+    assert np.mean(drawn) / 8192 == pytest.approx(pretrain.FILL, abs=0.02)
     assert np.mean(placed) / 8192 > 0.93 - 0.05 * (phase.row == 128)
     for kind, share in phase.mixture.items():
         only, times = replace(phase, mixture={kind: share}), int(5 / share)
         tokens = [
-            sum(len(ids) for ids, _ in pretrain._drawn(only, words, random.Random(s), 8192)) for s in range(times)
+            sum(len(ids) for ids, _ in pretrain._sample_documents(only, words, random.Random(s), 8192))
+            for s in range(times)
         ]
-        assert np.mean(tokens) / 8192 / pretrain.FULL == pytest.approx(share, rel=0.2), kind
+        assert np.mean(tokens) / 8192 / pretrain.FILL == pytest.approx(share, rel=0.2), kind
 
 
 def test_weights_fall_on_determined_tokens(words):
     page = corpus.Document("facts")
-    page.given("Facts: bakda is bigger than vogmi. So, vog")
-    page.follows("mi is smaller than bakda.")
+    page.add_open("Facts: bakda is bigger than vogmi. So, vog")
+    page.add_determined("mi is smaller than bakda.")
     ids, weights = encode(words, page)
     heavy = words.decode([token for token, weight in zip(ids, weights, strict=True) if weight == 1])
     assert heavy == "mi is smaller than bakda.<eos>"

@@ -13,7 +13,7 @@ from adaptlab import paths
 from adaptlab.engine.models import embedded, load
 from adaptlab.runner.cli import app
 from adaptlab.studymodel import abilities, make, publish
-from adaptlab.studymodel.publish import ABILITIES, CARD, TRAINING, thinned
+from adaptlab.studymodel.publish import ABILITIES, CARD, TRAINING, thin_log
 from adaptlab.studymodel.recipes import MIDDLE, RECIPES, Phase
 from adaptlab.tasks import instructions
 from tiny import use
@@ -37,11 +37,10 @@ def kit(tmp_path, monkeypatch):
     monkeypatch.setitem(RECIPES, "tiny", TINY)
     monkeypatch.setattr(make, "publish", functools.partial(publish.publish, n=3))
     monkeypatch.setattr(make, "pretrain", functools.partial(make.pretrain, fast=False, probe_every=5))
-    monkeypatch.setattr(make, "probe", functools.partial(abilities.probe, n=2))
+    monkeypatch.setattr(make, "probe", functools.partial(make.probe, n=2))
     monkeypatch.setattr(abilities, "solve", functools.partial(abilities.solve, samples=2))
-    monkeypatch.setattr(
-        make.instructions, "CLUSTERS", {name: instructions.LIST_TASKS[name] for name in ("copy", "reverse")}
-    )
+    few = {name: instructions.LIST_TASKS[name] for name in ("copy", "reverse")}
+    monkeypatch.setattr(instructions, "LIST_TASKS", few)
     return tmp_path
 
 
@@ -125,7 +124,7 @@ def test_thinning_keeps_tokens_means_and_probes():
         {"step": i, "batch": "x", "tokens": 5, "determined": i, "undetermined": 1.0, "seconds": 1} for i in range(25)
     ]
     lines[14]["forward"] = 0.5
-    kept = thinned(lines)
+    kept = thin_log(lines, ("determined", "undetermined"))
     assert [line["step"] for line in kept] == [10, 20, 25] and [line["tokens"] for line in kept] == [50, 100, 125]
     assert [line["determined"] for line in kept] == [4.5, 14.5, 22.0]
     assert [line["seconds"] for line in kept] == [10, 10, 5]

@@ -9,7 +9,7 @@ from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
 from adaptlab.studies import study_model
 from adaptlab.studymodel import abilities
-from adaptlab.studymodel.instructed import CHAT_TEMPLATE, followed
+from adaptlab.studymodel.instructed import CHAT_TEMPLATE, instruction_following
 from adaptlab.studymodel.publish import CARD, EVERY
 
 NAME, BASE = "study-it", "study"
@@ -49,7 +49,7 @@ def test_it_does_what_it_was_tuned_for_and_keeps_what_it_could():
 
 
 def test_what_is_published_is_what_is_measured_and_the_base_is_far_behind():
-    before, after = ({one.name: one for one in followed(lm(name), 60)} for name in (BASE, NAME))
+    before, after = ({one.name: one for one in instruction_following(lm(name), 60)} for name in (BASE, NAME))
     for name in (TEN, FIRST_TURN, SECOND_TURN):
         low, high = after[name].interval
         assert low - 1e-9 <= row(name)["share"] <= high + 1e-9, name
