@@ -213,7 +213,7 @@ def grade(attempts: Sequence[Attempts]) -> list[Ability]:
     abilities = [Ability(f"{family}, greedy", tuple(one.problem.correct(one.greedy) for one in attempts), guess)]
     rows = [[one.problem.correct(text) for text in one.sampled] for one in attempts]
     if samples:
-        coverage = guess and 1 - guess**samples  # a coin thrown so often is right once
+        coverage = guess and 1 - guess**samples  # a coin thrown so often comes out right once
         abilities += [
             Ability(f"{family}, one sample", tuple(row[0] for row in rows), guess),
             Ability(f"{family}, coverage of {samples}", tuple(map(any, rows)), coverage),

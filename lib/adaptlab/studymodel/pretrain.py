@@ -99,9 +99,9 @@ def lr_factor(step: int, steps: int) -> float:
 class Trainer:
     """A model in pretraining: weights, optimizers, and ``log``, which has one line for each step taken.
 
-    ``until``: the number of steps to take in all, unless the recipe has fewer. ``probe`` measures abilities every
-    ``probe_every`` steps and at the recipe's end; its numbers join the log. ``fast``: compile the loss where there is a
-    compiler (half a minute once, a third of the time saved afterwards).
+    ``until``: how many steps to take in all; left out, those of the recipe. ``probe`` measures abilities every
+    ``probe_every`` steps and at the recipe's end, for the log. ``fast``: compile the loss where there is a compiler
+    (half a minute once, a third of the time saved afterwards).
     """
 
     def __init__(
@@ -125,20 +125,23 @@ class Trainer:
         config = recipe.config()
         config._attn_implementation = "eager"
         self.model = LlamaForCausalLM(config).to(device)
-        # Muon (Jordan et al. 2024) for matrices, AdamW for embeddings and norms, as its author advises.
+        self.optimizers = self._optimizers()
+        compiled = fast and can_compile(device)
+        self._loss = torch.compile(self._plain_loss, dynamic=False) if compiled else self._plain_loss
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Muon (Jordan et al. 2024) for matrices, AdamW for embeddings and norms, as its author advises."""
         inner = [p for n, p in self.model.named_parameters() if p.ndim == 2 and "embed" not in n]
         rest = [p for n, p in self.model.named_parameters() if p.ndim != 2 or "embed" in n]
-        self.optimizers = {
-            "muon": torch.optim.Muon(inner, lr=recipe.lr_matrices, weight_decay=0.02),
-            "adamw": torch.optim.AdamW(rest, lr=recipe.lr_rest, betas=(0.9, 0.98), weight_decay=0.01),
+        self.peaks = {"muon": self.recipe.lr_matrices, "adamw": self.recipe.lr_rest}
+        return {
+            "muon": torch.optim.Muon(inner, lr=self.peaks["muon"], weight_decay=0.02),
+            "adamw": torch.optim.AdamW(rest, lr=self.peaks["adamw"], betas=(0.9, 0.98), weight_decay=0.01),
         }
-        self.peaks = {"muon": recipe.lr_matrices, "adamw": recipe.lr_rest}
-        self._loss = (
-            torch.compile(self._plain_loss, dynamic=False) if fast and can_compile(device) else self._plain_loss
-        )
 
     @property
     def done(self) -> bool:
+        """Whether the last step was taken."""
         return len(self.log) >= self.steps
 
     def step(self) -> float:
@@ -155,8 +158,7 @@ class Trainer:
         return losses["determined"]
 
     def update(self, batch: Batch, step: int) -> dict[str, float]:
-        """Update the weights at the learning rate of ``step``; returns the mean loss of determined and of other tokens,
-        in nats."""
+        """Update the weights at the learning rate of ``step``; returns the mean losses of its tokens, in nats."""
         rate = lr_factor(step, self.recipe.steps) * self.recipe.phase(step).rate
         for name, optimizer in self.optimizers.items():
             optimizer.param_groups[0]["lr"] = rate * self.peaks[name]
@@ -188,8 +190,7 @@ class Trainer:
         return {f"model.{name}": parameter for name, parameter in self.model.named_parameters()}
 
     def origin(self) -> str:
-        """Digest of what the run is made of: its recipe, each phase's first batch (and so the corpus and the
-        tokenizer), the number format."""
+        """Digest of the recipe, each phase's first batch (and so of corpus and tokenizer), and the number format."""
         firsts = [_digest(batch(self.recipe, self.tokenizer, start)) for start, _ in self.recipe.starts]
         return hashlib.sha256(f"{self.recipe} {firsts} {self.bf16}".encode()).hexdigest()
 

@@ -48,10 +48,8 @@ def publish(
     folder: Path,
     n: int = 500,
 ) -> None:
-    """Write the folder of a pretrained model, with every ability measured on ``n`` items about test nouns.
-
-    Raises `NotAStudyModel` as `check_folder` does.
-    """
+    """Write the folder of a pretrained model, with every ability measured on ``n`` items. Raises `NotAStudyModel` as
+    `check_folder` does."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     write(
         folder,
@@ -161,7 +159,6 @@ def _render(template: str, **values: object) -> str:
         "thousands": "{:,}".format,
         "forms": lambda words: ", ".join(word.replace("{}", "…") for word in words),
     }
-    versions = f"torch {torch.__version__.split('+')[0]}, Python {platform.python_version()}"
     return environment.get_template(template).render(
         {"before": None, **values},
         corpus=corpus,
@@ -172,5 +169,5 @@ def _render(template: str, **values: object) -> str:
         nouns=len(nouns("train")),
         undetermined=UNDETERMINED,
         machine=platform.machine(),
-        versions=versions,
+        versions=f"torch {torch.__version__.split('+')[0]}, Python {platform.python_version()}",
     )

@@ -10,12 +10,8 @@ from adaptlab.studymodel import tokenizer
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase of training.
-
-    ``share``: of the steps. ``row``: tokens in a row. ``max_length``: tokens in a document at most (about).
-    ``mixture``: the share of the tokens that each kind of document of `corpus.KINDS` has. ``rate`` multiplies the
-    learning rate.
-    """
+    """A phase of training: its share of the steps, tokens in a row, tokens in a document at most (about), the share of
+    the tokens for each kind of document of `corpus.KINDS`, and a factor of the learning rate."""
 
     share: float
     row: int
