@@ -1,4 +1,4 @@
-"""The study model's reading matter, its tokens and its pretrain."""
+"""The study model's documents, its tokens and its batches."""
 
 import random
 import re
@@ -32,24 +32,12 @@ def words():
 
 
 @given(seeds, kinds, budgets)
-def test_a_document_is_a_function_of_its_seed(seed, kind, budget):
-    one, other = (corpus.KINDS[kind](random.Random(seed), budget) for _ in range(2))
-    assert (one.text, one.determined) == (other.text, other.determined)
-    assert one.kind == kind and one.text.strip()
-
-
-@given(seeds, kinds, budgets)
-def test_no_held_out_noun_is_ever_written(seed, kind, budget):
-    text = corpus.KINDS[kind](random.Random(seed), budget).text
-    held_out = {*nouns("probe"), *nouns("test")}
-    assert not held_out & set(re.findall(r"[a-z]+", text))
-
-
-@given(seeds, kinds, budgets)
-def test_determined_stretches_are_in_order_and_inside(seed, kind, budget):
-    page = corpus.KINDS[kind](random.Random(seed), budget)
-    ends = [0, *(place for stretch in page.determined for place in stretch)]
-    assert ends == sorted(ends) and ends[-1] <= len(page.text)
+def test_a_document_is_a_function_of_its_seed_and_holds_no_held_out_noun(seed, kind, budget):
+    page, other = (corpus.KINDS[kind](random.Random(seed), budget) for _ in range(2))
+    assert page == other and page.kind == kind and page.text.strip()
+    assert not {*nouns("probe"), *nouns("test")} & set(re.findall(r"[a-z]+", page.text))
+    ends = [0, *(place for span in page.determined for place in span)]
+    assert ends == sorted(ends) and ends[-1] <= len(page.text), "determined spans are in order and inside"
     assert bool(page.determined) == (kind != "plain")
 
 

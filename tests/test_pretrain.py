@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from adaptlab.engine.checkpoints import LOG, STATE, CannotResume
 from adaptlab.engine.machine import can_compile
-from adaptlab.studymodel import corpus, make, tokenizer
+from adaptlab.studymodel import corpus, tokenizer
 from adaptlab.studymodel.pretrain import Batch, Trainer, batch, lr_factor, pretrain
 from adaptlab.studymodel.recipes import MIDDLE, RECIPES, Phase
 
@@ -150,12 +150,13 @@ def test_a_corpus_that_changed_in_a_later_phase_is_noticed(words, tmp_path, monk
         pretrain(recipe, words, tmp_path, CPU, fast=False)
 
 
-def test_a_log_that_lost_lines_is_refused(words, tmp_path, undisturbed):
-    shutil.copytree(undisturbed, tmp_path / "run")
-    log = tmp_path / "run" / LOG
-    log.write_text("".join(log.read_text().splitlines(keepends=True)[:5]))
+def test_a_run_at_work_and_a_log_that_lost_lines_are_refused(words, tmp_path, undisturbed):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    with FileLock(folder / ".lock"), pytest.raises(CannotResume, match="another run is at work"):
+        pretrain(TINY, words, folder, CPU, fast=False)
+    (folder / LOG).write_text("".join((folder / LOG).read_text().splitlines(keepends=True)[:5]))
     with pytest.raises(CannotResume, match="5 lines for 30 steps"):
-        pretrain(TINY, words, tmp_path / "run", CPU, fast=False)
+        pretrain(TINY, words, folder, CPU, fast=False)
 
 
 def test_a_document_does_not_see_its_neighbours(words):
@@ -195,11 +196,6 @@ def test_only_weighted_tokens_teach(words):
     assert not torch.allclose(all_of_them, stepped(words, evenly), atol=1e-4)
 
 
-def test_two_runs_in_one_folder_are_refused(words, tmp_path):
-    with FileLock(tmp_path / ".lock"), pytest.raises(CannotResume, match="another run is at work"):
-        pretrain(TINY, words, tmp_path, CPU, fast=False)
-
-
 def test_schedule_rises_stays_and_falls():
     rates = [lr_factor(step, 1000) for step in range(1000)]
     assert rates[0] == 0.01 and rates[99] == rates[500] == 1.0
@@ -228,8 +224,3 @@ def test_phases_cover_all_steps():
         assert {kind for phase in recipe.phases for kind in phase.mixture} == {*corpus.KINDS}
         assert [recipe.phase(step) for step in (0, recipe.steps - 1)] == [recipe.phases[0], recipe.phases[-1]]
         assert all(recipe.tokens % phase.row == 0 for phase in recipe.phases)
-
-
-def test_unknown_recipe_names_those_that_are():
-    with pytest.raises(make.UnknownRecipe, match="study, study-s, study-b, study-it;"):
-        make.make("study-xl")

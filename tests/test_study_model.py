@@ -81,6 +81,11 @@ def test_log_card_and_recipe_tell_the_same_story(name):
     log, card, recipe = training(name), (paths.MODELS / name / "README.md").read_text(), RECIPES[name]
     assert len(log) * EVERY == recipe.steps and log.step.iloc[-1] == recipe.steps
     assert f"{log.tokens.iloc[-1] / 1e6:.1f} million tokens" in card and f"{recipe.steps:,} steps" in card
+
+
+@EACH
+def test_the_card_tells_the_published_abilities(name):
+    card = (paths.MODELS / name / "README.md").read_text()
     for one in published(name).to_dict("records"):
         assert f"| {one['name']} | {one['share']:.3f} | {one['low']:.3f} to {one['high']:.3f} | {one['n']} |" in card
 
