@@ -52,16 +52,16 @@ SO, AGAIN, SAME = "So, ", "Again, ", "In other words, "
 
 def facts(rng: random.Random, budget: int) -> Document:
     """Facts in random order, then what follows: every reversal, conclusions, restatements and rephrasings."""
-    page = Document("facts")
+    doc = Document("facts")
     n = max(2, budget // 30)
     kinds = rng.choices((knowledge.relation, knowledge.chain), weights=(0.6, 0.4), k=rng.randint(max(2, n // 2), n))
     groups = knowledge.world(rng, kinds, SPLIT, shared=rng.choice((0.0, 0.0, 0.3, 0.6)))
     given = [fact for group in groups for fact in group]
-    _assert_facts(page, rng, given)
+    _assert_facts(doc, rng, given)
     conclusions = [(SO, fact) for group in groups for fact in knowledge.consequences(group)]
     conclusions += [(_cue(rng, fact), fact) for fact in given if rng.random() < 0.5]
     conclusions += [(SAME, fact) for fact in given if rng.random() < 0.15]
-    return _conclude(page, rng, conclusions)
+    return _conclude(doc, rng, conclusions)
 
 
 def relations(rng: random.Random, _: int) -> Document:
@@ -74,15 +74,15 @@ def chains(rng: random.Random, _: int) -> Document:
     return _two_groups(rng, Document("chains"), knowledge.chain)
 
 
-def _two_groups(rng: random.Random, page: Document, make: knowledge.Make) -> Document:
+def _two_groups(rng: random.Random, doc: Document, make: knowledge.Make) -> Document:
     groups = knowledge.world(rng, [make] * 2, SPLIT)
     given = [fact for group in groups for fact in group]
-    page.add_open(OPENINGS[0])
+    doc.add_open(OPENINGS[0])
     for fact in rng.sample(given, len(given)):
-        page.add_open(f" {fact.sentence}.")
+        doc.add_open(f" {fact.sentence}.")
     conclusions = [(_cue(rng, fact), fact) for fact in given if fact.form in knowledge.RELATIONS or rng.random() < 0.5]
     conclusions += [(SO, fact) for group in groups for fact in knowledge.consequences(group)]
-    return _conclude(page, rng, conclusions)
+    return _conclude(doc, rng, conclusions)
 
 
 def _cue(rng: random.Random, fact: Fact) -> str:
@@ -96,29 +96,29 @@ def _cue(rng: random.Random, fact: Fact) -> str:
 
 def plain(rng: random.Random, budget: int) -> Document:
     """Facts and nothing that follows from them."""
-    page = Document("plain")
+    doc = Document("plain")
     kinds = rng.choices((knowledge.relation, knowledge.chain), k=max(2, budget // 14))
-    _assert_facts(page, rng, [fact for group in knowledge.world(rng, kinds, SPLIT) for fact in group])
-    return page
+    _assert_facts(doc, rng, [fact for group in knowledge.world(rng, kinds, SPLIT) for fact in group])
+    return doc
 
 
-def _assert_facts(page: Document, rng: random.Random, given: list[Fact]) -> None:
-    page.add_open(rng.choice(OPENINGS))
+def _assert_facts(doc: Document, rng: random.Random, given: list[Fact]) -> None:
+    doc.add_open(rng.choice(OPENINGS))
     frames = FRAMES if rng.random() < 0.3 else FRAMES[:1]
     for fact in rng.sample(given, len(given)):
-        page.add_open(f" {rng.choice(frames).format(fact.sentence)}")
+        doc.add_open(f" {rng.choice(frames).format(fact.sentence)}")
 
 
-def _conclude(page: Document, rng: random.Random, conclusions: list[tuple[str, Fact]]) -> Document:
+def _conclude(doc: Document, rng: random.Random, conclusions: list[tuple[str, Fact]]) -> Document:
     """Add (cue, fact) sentences in random order."""
     for cue, fact in rng.sample(conclusions, len(conclusions)):
         form = knowledge.REPHRASED[fact.form] if cue is SAME else fact.form
         sentence = form.format(fact.a, fact.b)
         # Which of the facts comes next is open; with the first syllable of its first noun it mostly is not.
         opening = min(sentence.index(fact.a), sentence.index(fact.b)) + 3
-        page.add_open(f" {cue}{sentence[:opening]}")
-        page.add_determined(f"{sentence[opening:]}.")
-    return page
+        doc.add_open(f" {cue}{sentence[:opening]}")
+        doc.add_determined(f"{sentence[opening:]}.")
+    return doc
 
 
 # --- labels with new names in every document --------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def classification(rng: random.Random, budget: int) -> Document:
     return _labelled(rng, Document("classification"), budget, layout, other_traits=rng.choice((0, 1, 2, 3, 3, 3)))
 
 
-def _labelled(rng: random.Random, page: Document, budget: int, layout: PromptFormat, other_traits: int) -> Document:
+def _labelled(rng: random.Random, doc: Document, budget: int, layout: PromptFormat, other_traits: int) -> Document:
     trait = rng.choice(list(notes.TRAITS))
     classes = rng.sample(list(notes.TRAITS[trait]), rng.choice((2, 3, 3, 4, 4)))
     label_names = _label_names(rng, trait, classes)
@@ -151,12 +151,12 @@ def _labelled(rng: random.Random, page: Document, budget: int, layout: PromptFor
     names = rng.sample(list(label_names.values()), len(label_names))
     if layout.head and rng.random() < 0.7:
         listed = f"{', '.join(names[:-1])} or {names[-1]}"
-        page.add_open(layout.header(notes.INSTRUCTION.replace("{names}", listed)))
+        doc.add_open(layout.header(notes.INSTRUCTION.replace("{names}", listed)))
     for note in shots:
-        page.add_open(layout.asked(note.text))
+        doc.add_open(layout.asked(note.text))
         label = rng.choice(names) if rng.random() < noise else label_names[note.values[trait]]
-        page.add_determined(f"{layout.separator}{label}{layout.end}")
-    return page
+        doc.add_determined(f"{layout.separator}{label}{layout.end}")
+    return doc
 
 
 def _label_names(rng: random.Random, trait: str, classes: list[str]) -> dict[str, str]:
@@ -174,19 +174,19 @@ def _label_names(rng: random.Random, trait: str, classes: list[str]) -> dict[str
 
 def transduction(rng: random.Random, budget: int) -> Document:
     """Lists translated word by word between two invented lexicons: a word's partner is known once it was shown."""
-    page = Document("transduction")
+    doc = Document("transduction")
     n = rng.randint(3, max(4, min(12, budget // 20)))
     both = some_nouns(rng, 2 * n, SPLIT)
     partner, seen = dict(zip(both[:n], both[n:], strict=True)), set()
-    while page.tokens < budget - 24:
+    while doc.tokens < budget - 24:
         words = [rng.choice(both[:n]) for _ in range(rng.randint(1, 4))]
-        page.add_open(f"Input: {' '.join(words)}\n")
-        page.add_determined("Output:")
+        doc.add_open(f"Input: {' '.join(words)}\n")
+        doc.add_determined("Output:")
         for word in words:
-            (page.add_determined if word in seen else page.add_open)(f" {partner[word]}")
+            (doc.add_determined if word in seen else doc.add_open)(f" {partner[word]}")
             seen.add(word)
-        page.add_determined("\n\n")
-    return page
+        doc.add_determined("\n\n")
+    return doc
 
 
 # --- instructions and problems ----------------------------------------------------------------------------------------
@@ -194,32 +194,32 @@ def transduction(rng: random.Random, budget: int) -> Document:
 
 def instruction(rng: random.Random, budget: int) -> Document:
     """Requests and answers, one to several turns, all in one style."""
-    page = Document("instruction")
+    doc = Document("instruction")
     layout = rng.choices((FORMATS["question"], DIALOGUE, FORMATS["urial"], FORMATS["plain"]), (0.5, 0.3, 0.1, 0.1))[0]
     turns = max(1, min(rng.choice((1, 1, 2, 3, 4, 6)), budget // 26))
     requests = [instructions.request(rng, SPLIT) for _ in range(turns)]
     style = instructions.style_of(rng, requests[0])
     if "{instruction}" in layout.head and rng.random() < 0.5:
-        page.add_open(layout.header("Answer each request."))
+        doc.add_open(layout.header("Answer each request."))
     for request in requests:
         answer, more = instructions.answered(rng, request, style, SPLIT)
-        page.add_open(layout.asked(request.question))
-        page.add_determined(f"{layout.separator}{answer}{more[:4]}")
-        page.add_open(more[4:])
-        page.add_determined(layout.end)
-    return page
+        doc.add_open(layout.asked(request.question))
+        doc.add_determined(f"{layout.separator}{answer}{more[:4]}")
+        doc.add_open(more[4:])
+        doc.add_determined(layout.end)
+    return doc
 
 
 def problem(rng: random.Random, budget: int) -> Document:
     """One to three problems of a family, with solutions as people write them."""
-    page = Document("problem")
+    doc = Document("problem")
     make = rng.choices(list(reasoning.FAMILIES.values()), weights=(0.45, 0.3, 0.25))[0]
     layout = rng.choice((FORMATS["question"], FORMATS["question"], DIALOGUE))
     for _ in range(max(1, min(rng.choice((1, 1, 2, 3)), budget // 60))):
         one = make(rng, SPLIT)
-        page.add_open(layout.asked(one.question))
-        page.add_determined(f"{layout.separator}{reasoning.solution(one, rng)}{layout.end}")
-    return page
+        doc.add_open(layout.asked(one.question))
+        doc.add_determined(f"{layout.separator}{reasoning.solution(one, rng)}{layout.end}")
+    return doc
 
 
 KINDS: dict[str, Callable[[random.Random, int], Document]] = {
@@ -228,19 +228,19 @@ KINDS: dict[str, Callable[[random.Random, int], Document]] = {
 }
 
 
-def bracketed(page: Document) -> str:
+def bracketed(doc: Document) -> str:
     """The text with brackets around determined characters, for a reader."""
     text, at = "", 0
-    for start, end in page.determined:
-        text += f"{page.text[at:start]}[{page.text[start:end]}]"
+    for start, end in doc.determined:
+        text += f"{doc.text[at:start]}[{doc.text[start:end]}]"
         at = end
-    return text + page.text[at:]
+    return text + doc.text[at:]
 
 
 def document(rng: random.Random, kind: str, max_length: int) -> Document:
     """One document of ``kind``, of at most about ``max_length`` tokens."""
     budget = 48 + int((max_length - 48) * rng.random() ** 1.5)
-    page = KINDS[kind](rng, budget)
-    page.text = page.text.rstrip()
-    page.determined = [(start, min(end, len(page.text))) for start, end in page.determined if start < len(page.text)]
-    return page
+    doc = KINDS[kind](rng, budget)
+    doc.text = doc.text.rstrip()
+    doc.determined = [(start, min(end, len(doc.text))) for start, end in doc.determined if start < len(doc.text)]
+    return doc

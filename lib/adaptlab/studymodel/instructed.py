@@ -29,7 +29,7 @@ from adaptlab.tasks.templates import dataset
 from adaptlab.tasks.words import study
 
 LAYOUTS = (LAYOUT, LAYOUT, corpus.DIALOGUE)  # taken in turn; the last is that of the chat template
-# Texts end as in training: the answer that is asked for by EOS; those that are read before it by a blank line.
+# Texts end as in training: EOS ends the answer that was trained; a blank line ends answers before it.
 CHAT_TEMPLATE = tokenizer.CHAT_TEMPLATE.replace(
     "Assistant: {{ message.content }}\n\n",
     "Assistant: {{ message.content }}{{ eos_token if loop.last and not add_generation_prompt else '\\n\\n' }}",

@@ -25,11 +25,11 @@ from adaptlab.studymodel.recipes import ModelRecipe, Phase
 UNDETERMINED = 0.05  # loss weight of a token that nothing before it determines
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, page: Document) -> tuple[list[int], list[float]]:
+def encode(tokenizer: PreTrainedTokenizerBase, doc: Document) -> tuple[list[int], list[float]]:
     """Token ids of a document between BOS and EOS, and the loss weight of each; EOS has weight 1, BOS 0."""
-    encoding = tokenizer(page.text, add_special_tokens=False, return_offsets_mapping=True)
-    determined = np.zeros(len(page.text) + 1, dtype=bool)
-    for start, end in page.determined:
+    encoding = tokenizer(doc.text, add_special_tokens=False, return_offsets_mapping=True)
+    determined = np.zeros(len(doc.text) + 1, dtype=bool)
+    for start, end in doc.determined:
         determined[start:end] = True
     # A token's leading space belongs to it; its last character tells what it is part of.
     weights = [1.0 if determined[end - 1] else UNDETERMINED for _, end in encoding.offset_mapping]
@@ -53,7 +53,7 @@ def batch(recipe: ModelRecipe, tokenizer: PreTrainedTokenizerBase, step: int) ->
     documents = np.zeros((rows, phase.row), dtype=np.int64)
     filled = [0] * rows
     sampled = _sample_documents(phase, tokenizer, random.Random(f"{recipe.seed} {step}"), rows * phase.row)
-    for number, (tokens, given) in enumerate(sorted(sampled, key=lambda page: -len(page[0])), start=1):
+    for number, (tokens, given) in enumerate(sorted(sampled, key=lambda one: -len(one[0])), start=1):
         row = next((r for r in range(rows) if filled[r] + len(tokens) <= phase.row), None)
         if row is None:
             continue
@@ -71,19 +71,19 @@ def _sample_documents(
 ) -> list[tuple[list[int], list[float]]]:
     """Encoded documents for ``room`` tokens. Each kind gets its share of the tokens on average: its last document,
     which is longer than what is left, is kept with the probability that makes up for that."""
-    pages: list[tuple[list[int], list[float]]] = []
+    encoded: list[tuple[list[int], list[float]]] = []
     for kind, share in phase.mixture.items():
         left = share * FILL * room
         while left > 0:
-            page = encode(tokenizer, document(rng, kind, phase.max_length))
-            length = len(page[0])
+            one = encode(tokenizer, document(rng, kind, phase.max_length))
+            length = len(one[0])
             if length > phase.row:
                 continue
             if rng.random() > left / length:
                 break
-            pages.append(page)
+            encoded.append(one)
             left -= length
-    return pages
+    return encoded
 
 
 WARM_UP = 100  # steps

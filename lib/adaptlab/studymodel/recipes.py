@@ -49,7 +49,7 @@ def curriculum(middle: Mixture, last: Mixture) -> tuple[Phase, ...]:
     What trial runs showed, one or two each. Looking up a fact comes after 3 to 4 million tokens where documents hold
     two facts; it had not come after 4 million where they held up to four, nor after 12 with all kinds of documents from
     the start. Reading labels off notes came from 1.9 million tokens of labels that began at step 432, the last 0.6 of
-    them in a stretch of their own; begun at step 920, behind facts and chains alone, it had not come from 2.0. The
+    them in a phase of their own; begun at step 920, behind facts and chains alone, it had not come from 2.0. The
     trait that a note begins with was read off notes on one line (.92), not in prompts, where it stands farther from the
     label (.32); long documents laid out as prompts brought it to .6 in 200 steps at twice the rate.
     """
