@@ -1,4 +1,4 @@
-"""The study model's reading matter, its tokens and its pretrain."""
+"""The study model's documents, its tokens and its batches."""
 
 import random
 import re
@@ -32,24 +32,12 @@ def words():
 
 
 @given(seeds, kinds, budgets)
-def test_a_document_is_a_function_of_its_seed(seed, kind, budget):
-    one, other = (corpus.KINDS[kind](random.Random(seed), budget) for _ in range(2))
-    assert (one.text, one.determined) == (other.text, other.determined)
-    assert one.kind == kind and one.text.strip()
-
-
-@given(seeds, kinds, budgets)
-def test_no_held_out_noun_is_ever_written(seed, kind, budget):
-    text = corpus.KINDS[kind](random.Random(seed), budget).text
-    held_out = {*nouns("probe"), *nouns("test")}
-    assert not held_out & set(re.findall(r"[a-z]+", text))
-
-
-@given(seeds, kinds, budgets)
-def test_determined_stretches_are_in_order_and_inside(seed, kind, budget):
-    page = corpus.KINDS[kind](random.Random(seed), budget)
-    ends = [0, *(place for stretch in page.determined for place in stretch)]
-    assert ends == sorted(ends) and ends[-1] <= len(page.text)
+def test_a_document_is_a_function_of_its_seed_and_holds_no_held_out_noun(seed, kind, budget):
+    page, other = (corpus.KINDS[kind](random.Random(seed), budget) for _ in range(2))
+    assert page == other and page.kind == kind and page.text.strip()
+    assert not {*nouns("probe"), *nouns("test")} & set(re.findall(r"[a-z]+", page.text))
+    ends = [0, *(place for span in page.determined for place in span)]
+    assert ends == sorted(ends) and ends[-1] <= len(page.text), "determined spans are in order and inside"
     assert bool(page.determined) == (kind != "plain")
 
 
@@ -208,29 +196,30 @@ def test_a_batch_is_a_function_of_its_step_and_holds_whole_documents(words, step
 @pytest.mark.parametrize("phase", RECIPES["study"].phases, ids=range(len(RECIPES["study"].phases)))
 def test_kinds_have_their_shares_of_the_tokens_and_long_documents_their_place(words, phase):
     rngs = map(random.Random, range(100))
-    drawn = [sum(len(ids) for ids, _ in pretrain._drawn(phase, words, rng, 8192)) for rng in rngs]
+    drawn = [sum(len(ids) for ids, _ in pretrain._sample_documents(phase, words, rng, 8192)) for rng in rngs]
     placed = []
     for step in range(24):
         one = batch(replace(RECIPES["study"], seed=step, phases=(phase,)), words, step)
         sizes = np.bincount(one.documents[one.documents > 0])
         assert sizes[1] == sizes.max()  # the longest comes first and finds its place
         if phase.row > 128:
-            assert sizes.max() > 0.5 * phase.longest
+            assert sizes.max() > 0.5 * phase.max_length
         placed.append(sizes.sum())
-    assert np.mean(drawn) / 8192 == pytest.approx(pretrain.FULL, abs=0.02)
+    assert np.mean(drawn) / 8192 == pytest.approx(pretrain.FILL, abs=0.02)
     assert np.mean(placed) / 8192 > 0.93 - 0.05 * (phase.row == 128)
     for kind, share in phase.mixture.items():
         only, times = replace(phase, mixture={kind: share}), int(5 / share)
         tokens = [
-            sum(len(ids) for ids, _ in pretrain._drawn(only, words, random.Random(s), 8192)) for s in range(times)
+            sum(len(ids) for ids, _ in pretrain._sample_documents(only, words, random.Random(s), 8192))
+            for s in range(times)
         ]
-        assert np.mean(tokens) / 8192 / pretrain.FULL == pytest.approx(share, rel=0.2), kind
+        assert np.mean(tokens) / 8192 / pretrain.FILL == pytest.approx(share, rel=0.2), kind
 
 
 def test_weights_fall_on_determined_tokens(words):
     page = corpus.Document("facts")
-    page.given("Facts: bakda is bigger than vogmi. So, vog")
-    page.follows("mi is smaller than bakda.")
+    page.add_open("Facts: bakda is bigger than vogmi. So, vog")
+    page.add_determined("mi is smaller than bakda.")
     ids, weights = encode(words, page)
     heavy = words.decode([token for token, weight in zip(ids, weights, strict=True) if weight == 1])
     assert heavy == "mi is smaller than bakda.<eos>"

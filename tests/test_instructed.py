@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 
 from adaptlab import paths
 from adaptlab.engine import packing, training
-from adaptlab.engine.generation import Completion
+from adaptlab.engine.checkpoints import LOG
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
 from adaptlab.engine.training import TrainingConfig
 from adaptlab.runner.cli import app
 from adaptlab.studymodel import abilities, instructed, make
-from adaptlab.studymodel.instructed import build_examples, followed, texts
+from adaptlab.studymodel.instructed import build_examples, instruction_following, texts
 from adaptlab.studymodel.publish import ABILITIES, CARD, TRAINING
 from adaptlab.studymodel.recipes import TUNINGS, ModelRecipe, Tuning
 from adaptlab.tasks import instructions, reasoning
@@ -71,17 +71,17 @@ def test_no_text_is_about_what_the_model_is_tested_on(monkeypatch):
     assert words_of(held_out) <= set(nouns("probe"))
     measured = []
 
-    def collect(lm, prompts, **_):
+    def collect(lm, prompts, *_):
         measured.extend(prompts)
-        return [Completion("", True)] * len(prompts)
+        return [""] * len(prompts)
 
-    for module in (abilities, abilities, instructed):
-        monkeypatch.setattr(module, "generate", collect)
-    followed(None, 500)
+    for module in (abilities, instructed):
+        monkeypatch.setattr(module, "finished", collect)
+    instruction_following(None, 500)
     abilities.instruction(None, 0, "test", 500)
     for family in reasoning.FAMILIES:
         abilities.solve(None, family, "test", 500, samples=0)
-    asked = {abilities.asking(turns[0][0]) for turns in taught() + held_out}
+    asked = {abilities.LAYOUT.asked(turns[0][0]) for turns in taught() + held_out}
     assert len(measured) >= 7 * 500 and len(asked) > 4000 and not asked & set(measured)
 
 
@@ -103,7 +103,7 @@ def test_every_answer_is_plain_and_right():
 def test_what_is_read_is_a_prompt_and_what_is_trained_is_the_answer_with_its_end():
     """In both layouts; in that of the chat template, texts are what the template writes."""
     base, dialogues = lm(BASE), 0
-    words = instructed.talking(base)
+    words = instructed.chat_tokenizer(base)
     examples = iter(build_examples(base, TINY))
     for turns in texts(TINY, "train"):
         messages = []
@@ -141,7 +141,7 @@ def kit(tmp_path, monkeypatch):
     for name in (ABILITIES, "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         shutil.copy(source / name, folder / name)
     few = {name: instructions.LIST_TASKS[name] for name in ("copy", "reverse")}
-    monkeypatch.setattr(make.instructions, "CLUSTERS", few)
+    monkeypatch.setattr(instructions, "LIST_TASKS", few)
     monkeypatch.setattr(make, "make_instructed", functools.partial(instructed.make_instructed, n=3))
     monkeypatch.setitem(TUNINGS, TINY.name, TINY)
     return tmp_path
@@ -171,7 +171,7 @@ def test_from_the_command_line_to_a_folder_that_loads(kit):
     assert base.digest in card and f"adaptlab pretrain {TINY.name}" in card and "20 requests, 10 conv" in card
     names = [one["name"] for one in json.loads((out / ABILITIES).read_text())]
     assert {"forward", TEN, SECOND_TURN} <= set(names) and all(f"| {name} |" in card for name in names)
-    assert (kit / "checkpoints" / TINY.name / training.LOG).is_file()
+    assert (kit / "checkpoints" / TINY.name / LOG).is_file()
 
 
 def test_twice_the_same_and_interrupted_the_same(kit, monkeypatch):
@@ -190,19 +190,6 @@ def test_twice_the_same_and_interrupted_the_same(kit, monkeypatch):
         patch.setattr(instructed, "train", functools.partial(training.train, save_every=3, loss=failing))
         with pytest.raises(KeyboardInterrupt):
             run(kit / "two", kit / "models" / "two")
-    assert (kit / "two" / training.LOG).is_file() and not (kit / "models" / "two").exists()
+    assert (kit / "two" / LOG).is_file() and not (kit / "models" / "two").exists()
     again, others = run(kit / "two", kit / "models" / "two")
     assert again == log and all(torch.equal(weights[name], others[name]) for name in weights | others)
-
-
-def test_a_mistake_is_one_message_and_nothing_is_trained(kit):
-    place = kit / "models"
-    (place / "thesis.txt").write_text("years of work")
-    for arguments, message in (
-        ((TINY.name, "--out", place), "holds something other than a study model"),
-        ((TINY.name, "--steps", 5), "leave --steps out"),
-        ((TINY.name, "--device", "gpu"), "device must be cpu, cuda, mps or auto"),
-    ):
-        result = call(*arguments)
-        assert result.exit_code == 2 and message in result.output and "Traceback" not in result.output
-    assert not list((kit / "checkpoints").iterdir())

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +18,10 @@ from filelock import FileLock
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from adaptlab.engine.checkpoints import CannotResume
+from adaptlab.engine.checkpoints import LOG, STATE, CannotResume
 from adaptlab.engine.machine import can_compile
-from adaptlab.studymodel import corpus, make, tokenizer
-from adaptlab.studymodel.pretrain import LOG, STATE, Batch, Trainer, batch, pretrain, schedule
+from adaptlab.studymodel import corpus, tokenizer
+from adaptlab.studymodel.pretrain import Batch, Trainer, batch, lr_factor, pretrain
 from adaptlab.studymodel.recipes import MIDDLE, RECIPES, Phase
 
 CPU = torch.device("cpu")
@@ -70,24 +71,30 @@ pretrain(TINY, tokenizer.train(), Path({folder!r}), CPU, save_every=7, fast=Fals
 """
 
 
-def killed(code: str, log: Path, lines: int, steps: int) -> None:
-    """Run Python code that trains for so many steps, and kill it once its log has so many lines."""
+def killed(code: str, ready: Callable[[], bool], delay: float = 0) -> None:
+    """Run Python code that trains, and kill it so many seconds after ``ready``."""
     running = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 300
-        while not (log.is_file() and log.read_text().count("\n") >= lines):
-            assert running.poll() is None or lines >= steps, "ended before it was killed"
+        while not ready():
+            assert running.poll() is None, "ended before it was killed"
             assert time.monotonic() < deadline
-            time.sleep(0.005)
+            time.sleep(0.001)
+        time.sleep(delay)
     finally:
         running.send_signal(signal.SIGKILL)
         running.wait()
 
 
-@pytest.mark.parametrize("lines", [3, 11, 25])
-def test_killed_anywhere_it_goes_on_with_the_very_same_numbers(tmp_path, undisturbed, lines):
+def lines_of(log: Path) -> int:
+    return log.read_text().count("\n") if log.is_file() else 0
+
+
+@pytest.mark.parametrize(("lines", "delay"), [(1, 0), (8, 0.02), (15, 0.05)])
+def test_killed_anywhere_it_goes_on_with_the_very_same_numbers(tmp_path, undisturbed, lines, delay):
+    """Between a log and its state, and some steps later."""
     code = RUN.format(tests=os.path.dirname(__file__), folder=str(tmp_path))
-    killed(code, tmp_path / LOG, lines, TINY.steps)
+    killed(code, lambda: lines_of(tmp_path / LOG) >= lines, delay)
     subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
     assert losses(tmp_path) == losses(undisturbed)
     assert same(tmp_path / STATE, undisturbed / STATE)
@@ -107,8 +114,9 @@ app(["pretrain", "study-s", "--steps", "200", "--device", "cpu"])
 def test_the_command_itself_compiled_and_all_repeats_itself_and_survives_a_kill(tmp_path):
     codes = {name: COMMAND.format(folder=str(tmp_path / name)) for name in ("undisturbed", "killed")}
     subprocess.run([sys.executable, "-c", codes["undisturbed"]], check=True)
-    killed(codes["killed"], tmp_path / "killed" / "study-s" / LOG, 110, 200)
-    with safe_open(tmp_path / "killed" / "study-s" / STATE, "pt") as file:
+    state = tmp_path / "killed" / "study-s" / STATE
+    killed(codes["killed"], state.is_file, delay=2)
+    with safe_open(state, "pt") as file:
         assert file.metadata()["done"] == "100"
     subprocess.run([sys.executable, "-c", codes["killed"]], check=True)
     one, other = (tmp_path / name / "study-s" for name in codes)
@@ -142,16 +150,17 @@ def test_a_corpus_that_changed_in_a_later_phase_is_noticed(words, tmp_path, monk
         pretrain(recipe, words, tmp_path, CPU, fast=False)
 
 
-def test_a_log_that_lost_lines_is_refused(words, tmp_path, undisturbed):
-    shutil.copytree(undisturbed, tmp_path / "run")
-    log = tmp_path / "run" / LOG
-    log.write_text("".join(log.read_text().splitlines(keepends=True)[:5]))
+def test_a_run_at_work_and_a_log_that_lost_lines_are_refused(words, tmp_path, undisturbed):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    with FileLock(folder / ".lock"), pytest.raises(CannotResume, match="another run is at work"):
+        pretrain(TINY, words, folder, CPU, fast=False)
+    (folder / LOG).write_text("".join((folder / LOG).read_text().splitlines(keepends=True)[:5]))
     with pytest.raises(CannotResume, match="5 lines for 30 steps"):
-        pretrain(TINY, words, tmp_path / "run", CPU, fast=False)
+        pretrain(TINY, words, folder, CPU, fast=False)
 
 
 def test_a_document_does_not_see_its_neighbours(words):
-    trainer = Trainer(TINY, CPU, fast=False)
+    trainer = Trainer(TINY, words, CPU, fast=False)
     ids, _, documents = batch(TINY, words, 0)
     row = int(np.argmax([len(set(row)) for row in documents]))
     number = documents[row].max()  # the last of the row
@@ -168,10 +177,10 @@ def test_a_document_does_not_see_its_neighbours(words):
     assert not torch.allclose(each[0], each[1], atol=1e-2)
 
 
-def stepped(given: Batch) -> torch.Tensor:
+def stepped(words, given: Batch) -> torch.Tensor:
     """All parameters after one step."""
-    trainer = Trainer(TINY, CPU, fast=False)
-    trainer.step(given)
+    trainer = Trainer(TINY, words, CPU, fast=False)
+    trainer.update(given, 0)
     return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
 
 
@@ -180,19 +189,15 @@ def test_only_weighted_tokens_teach(words):
     one = taken.documents == 1
     other_text = np.where(one, taken.ids, np.where(taken.documents > 0, 400, taken.ids))
     weights = taken.weights * one
-    alone = stepped(Batch(taken.ids, weights, taken.documents))
-    assert torch.allclose(alone, stepped(Batch(other_text, weights, taken.documents)), atol=1e-6)
-    assert not torch.allclose(alone, stepped(taken), atol=1e-4)
-    assert not torch.allclose(stepped(taken), stepped(taken._replace(weights=np.sign(taken.weights))), atol=1e-4)
-
-
-def test_two_runs_in_one_folder_are_refused(words, tmp_path):
-    with FileLock(tmp_path / ".lock"), pytest.raises(CannotResume, match="another run is at work"):
-        pretrain(TINY, words, tmp_path, CPU, fast=False)
+    alone, all_of_them = stepped(words, Batch(taken.ids, weights, taken.documents)), stepped(words, taken)
+    assert torch.allclose(alone, stepped(words, Batch(other_text, weights, taken.documents)), atol=1e-6)
+    assert not torch.allclose(alone, all_of_them, atol=1e-4)
+    evenly = taken._replace(weights=np.sign(taken.weights))
+    assert not torch.allclose(all_of_them, stepped(words, evenly), atol=1e-4)
 
 
 def test_schedule_rises_stays_and_falls():
-    rates = [schedule(step, 1000) for step in range(1000)]
+    rates = [lr_factor(step, 1000) for step in range(1000)]
     assert rates[0] == 0.01 and rates[99] == rates[500] == 1.0
     assert rates[:100] == sorted(rates[:100]) and rates[500:] == sorted(rates[500:], reverse=True)
     assert rates[-1] == pytest.approx(0.02, abs=0.002)
@@ -203,9 +208,9 @@ def test_a_phase_changes_its_own_learning_rate(words):
 
     def moved(step: int, rate: float) -> float:
         first = Phase(0.5, 128, 60, MIDDLE)
-        trainer = Trainer(replace(TINY, phases=(first, replace(first, rate=rate))), CPU, fast=False)
-        before, trainer.done = [p.detach().clone() for p in trainer.model.parameters()], step
-        trainer.step(batch(TINY, words, step))
+        trainer = Trainer(replace(TINY, phases=(first, replace(first, rate=rate))), words, CPU, fast=False)
+        before = [p.detach().clone() for p in trainer.model.parameters()]
+        trainer.update(batch(TINY, words, step), step)
         return sum((p - q).abs().sum().item() for p, q in zip(trainer.model.parameters(), before, strict=True))
 
     assert moved(3, 0.0) == moved(3, 1.0) > 0 and moved(20, 0.0) == 0
@@ -219,8 +224,3 @@ def test_phases_cover_all_steps():
         assert {kind for phase in recipe.phases for kind in phase.mixture} == {*corpus.KINDS}
         assert [recipe.phase(step) for step in (0, recipe.steps - 1)] == [recipe.phases[0], recipe.phases[-1]]
         assert all(recipe.tokens % phase.row == 0 for phase in recipe.phases)
-
-
-def test_unknown_recipe_names_those_that_are():
-    with pytest.raises(make.UnknownRecipe, match="study, study-s, study-b, study-it;"):
-        make.make("study-xl")

@@ -14,7 +14,7 @@ from adaptlab.engine.folders import embedded
 from adaptlab.engine.models import load
 from adaptlab.runner.cli import app
 from adaptlab.studymodel import abilities, make, publish
-from adaptlab.studymodel.publish import ABILITIES, CARD, TRAINING, thinned
+from adaptlab.studymodel.publish import ABILITIES, CARD, TRAINING, thin_log
 from adaptlab.studymodel.recipes import MIDDLE, RECIPES, Phase
 from adaptlab.tasks import instructions
 from tiny import use
@@ -38,11 +38,10 @@ def kit(tmp_path, monkeypatch):
     monkeypatch.setitem(RECIPES, "tiny", TINY)
     monkeypatch.setattr(make, "publish", functools.partial(publish.publish, n=3))
     monkeypatch.setattr(make, "pretrain", functools.partial(make.pretrain, fast=False, probe_every=5))
-    monkeypatch.setattr(make, "probe", functools.partial(abilities.probe, n=2))
+    monkeypatch.setattr(make, "probe", functools.partial(make.probe, n=2))
     monkeypatch.setattr(abilities, "solve", functools.partial(abilities.solve, samples=2))
-    monkeypatch.setattr(
-        make.instructions, "CLUSTERS", {name: instructions.LIST_TASKS[name] for name in ("copy", "reverse")}
-    )
+    few = {name: instructions.LIST_TASKS[name] for name in ("copy", "reverse")}
+    monkeypatch.setattr(instructions, "LIST_TASKS", few)
     return tmp_path
 
 
@@ -50,14 +49,24 @@ def call(*arguments):
     return CliRunner().invoke(app, ["pretrain", *map(str, arguments)])
 
 
+def older(kit):
+    """The folder of an older model."""
+    folder = kit / "models" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / TRAINING).write_text("older")
+    return folder
+
+
 def test_in_two_sittings_to_a_folder_that_loads(kit):
+    """That of an older model gives way."""
+    folder = older(kit)
     first = call("tiny", "--steps", 7)
-    assert first.exit_code == 0 and not (kit / "models").exists(), first.output
+    assert first.exit_code == 0 and (folder / TRAINING).read_text() == "older", first.output
     assert len((kit / "checkpoints" / "tiny" / "log.jsonl").read_text().splitlines()) == 7
-    second = call("tiny", "--out", kit / "models" / "tiny", "--device", "cpu")
+    second = call("tiny", "--out", folder, "--device", "cpu")
     assert second.exit_code == 0 and second.output.strip().endswith("tiny"), second.output
-    assert embedded() == ["tiny"]
-    lm, folder = load("tiny", device="cpu"), kit / "models" / "tiny"
+    assert embedded() == [p.name for p in folder.parent.iterdir()] == ["tiny"]
+    lm = load("tiny", device="cpu")
     assert set(load_file(folder / "model.safetensors")["model.norm.weight"].dtype for _ in "x") == {torch.bfloat16}
     log = [json.loads(line) for line in (folder / TRAINING).read_text().splitlines()]
     assert [line["step"] for line in log] == [10, 12] and "forward" in log[0] and "forward" in log[1]
@@ -69,9 +78,7 @@ def test_in_two_sittings_to_a_folder_that_loads(kit):
 
 
 def test_what_fails_leaves_the_old_folder_and_no_crumbs(kit, monkeypatch):
-    folder = kit / "models" / "tiny"
-    folder.mkdir(parents=True)
-    (folder / TRAINING).write_text("")
+    folder = older(kit)
 
     def fail(*_):
         raise OSError("disk full")
@@ -92,20 +99,13 @@ def test_a_folder_of_something_else_is_left_alone_and_nothing_is_trained(kit):
     assert (folder / "thesis.txt").read_text() == "years of work" and not list((kit / "checkpoints").iterdir())
 
 
-def test_a_newer_model_takes_the_place_of_an_older_one(kit):
-    folder = kit / "models" / "tiny"
-    folder.mkdir(parents=True)
-    (folder / TRAINING).write_text("older")
-    assert call("tiny", "--out", folder).exit_code == 0
-    assert (folder / TRAINING).read_text() != "older" and [p.name for p in folder.parent.iterdir()] == ["tiny"]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("study-xl",), "study models are study, study-s, study-b, tiny, study-it; there is no 'study-xl'"),
         (("tiny", "--device", "gpu"), "device must be cpu, cuda, mps or auto"),
         (("tiny", "--steps", 0), "Invalid value"),
+        (("study-it", "--steps", 5), "leave --steps out"),
     ],
 )
 def test_a_mistake_is_one_message(kit, arguments, message):
@@ -126,7 +126,7 @@ def test_thinning_keeps_tokens_means_and_probes():
         {"step": i, "batch": "x", "tokens": 5, "determined": i, "undetermined": 1.0, "seconds": 1} for i in range(25)
     ]
     lines[14]["forward"] = 0.5
-    kept = thinned(lines)
+    kept = thin_log(lines, ("determined", "undetermined"))
     assert [line["step"] for line in kept] == [10, 20, 25] and [line["tokens"] for line in kept] == [50, 100, 125]
     assert [line["determined"] for line in kept] == [4.5, 14.5, 22.0]
     assert [line["seconds"] for line in kept] == [10, 10, 5]

@@ -2,27 +2,22 @@
 
 import subprocess
 import sys
-from functools import cache
+from functools import partial
 
 from adaptlab import paths
-from adaptlab.engine.lm import LM
-from adaptlab.engine.models import load
 from adaptlab.studies import study_model
 from adaptlab.studymodel import abilities
-from adaptlab.studymodel.instructed import CHAT_TEMPLATE, followed
+from adaptlab.studymodel.instructed import CHAT_TEMPLATE, instruction_following
 from adaptlab.studymodel.publish import CARD, EVERY
+from test_study_model import lm
+from test_study_model import row as published_row
 
 NAME, BASE = "study-it", "study"
 TEN, FIRST_TURN, SECOND_TURN = "instruction, 0 shots, ten wordings", "two turns, the first", "two turns, the second"
 
 
-@cache
-def lm(name: str) -> LM:
-    return load(name, device="cpu")
-
-
-def row(ability: str, name: str = NAME) -> dict:
-    return study_model.published(name).set_index("name").loc[ability].to_dict()
+row = partial(published_row, NAME)
+base_row = partial(published_row, BASE)
 
 
 # The lower end of the 95 % interval, of 500 items each. What it loses is the use of demonstrations.
@@ -42,14 +37,14 @@ def test_it_does_what_it_was_tuned_for_and_keeps_what_it_could():
     for ability, bar in AT_LEAST.items():
         assert row(ability)["low"] >= bar and row(ability)["n"] >= 500, ability
     for ability in ("instruction, 0 shots", "sums, greedy", "arithmetic, one sample"):
-        assert row(ability)["low"] > row(ability, BASE)["high"], ability
-    assert row("instruction, 3 shots")["high"] < row("instruction, 3 shots", BASE)["low"]
+        assert row(ability)["low"] > base_row(ability)["high"], ability
+    assert row("instruction, 3 shots")["high"] < base_row("instruction, 3 shots")["low"]
     unknown = row("unknown")
     assert unknown["low"] <= unknown["chance"] <= unknown["high"]
 
 
 def test_what_is_published_is_what_is_measured_and_the_base_is_far_behind():
-    before, after = ({one.name: one for one in followed(lm(name), 60)} for name in (BASE, NAME))
+    before, after = ({one.name: one for one in instruction_following(lm(name), 60)} for name in (BASE, NAME))
     for name in (TEN, FIRST_TURN, SECOND_TURN):
         low, high = after[name].interval
         assert low - 1e-9 <= row(name)["share"] <= high + 1e-9, name
@@ -63,8 +58,6 @@ def test_card_and_log_tell_of_the_published_run():
     assert f"{log.step.iloc[-1]:,} steps, {log.tokens.iloc[-1] / 1e6:.2f} million tokens" in card
     assert (log.step.diff().dropna() <= EVERY).all() and log.held_out.dropna().iloc[-1] < log.before.iloc[0]
     assert lm(BASE).digest in card
-    for one in study_model.published(NAME).to_dict("records"):
-        assert f"| {one['name']} | {one['share']:.3f} | {one['low']:.3f} to {one['high']:.3f} | {one['n']} |" in card
 
 
 def test_files_beside_the_weights_are_those_of_the_base():

@@ -22,9 +22,9 @@ from adaptlab.engine.models import load
 from adaptlab.engine.scoring import Request, score
 from adaptlab.studies.study_model import published, training
 from adaptlab.studymodel import abilities
-from adaptlab.studymodel.abilities import LAYOUT, measure, told
+from adaptlab.studymodel.abilities import LAYOUT, cloze_request, facts_prompt, measure
 from adaptlab.studymodel.corpus import SO
-from adaptlab.studymodel.instructed import followed
+from adaptlab.studymodel.instructed import instruction_following
 from adaptlab.studymodel.publish import EVERY
 from adaptlab.studymodel.recipes import RECIPES, TUNINGS
 from adaptlab.tasks import instructions, knowledge
@@ -82,6 +82,11 @@ def test_log_card_and_recipe_tell_the_same_story(name):
     log, card, recipe = training(name), (paths.MODELS / name / "README.md").read_text(), RECIPES[name]
     assert len(log) * EVERY == recipe.steps and log.step.iloc[-1] == recipe.steps
     assert f"{log.tokens.iloc[-1] / 1e6:.1f} million tokens" in card and f"{recipe.steps:,} steps" in card
+
+
+@EACH
+def test_the_card_tells_the_published_abilities(name):
+    card = (paths.MODELS / name / "README.md").read_text()
     for one in published(name).to_dict("records"):
         assert f"| {one['name']} | {one['share']:.3f} | {one['low']:.3f} to {one['high']:.3f} | {one['n']} |" in card
 
@@ -127,7 +132,9 @@ def test_what_is_published_is_what_is_measured(ability):
     all_of_them = ability in {"unknown", "noisy classification, 3 shots"}
     again = abilities.choices(lm("study"), ability, "test", 500 if all_of_them else 60)
     if all_of_them:
-        assert again.right == pytest.approx(row("study", ability)["right"], abs=3)  # another CPU may turn a close call
+        assert again.n_correct == pytest.approx(
+            row("study", ability)["right"], abs=3
+        )  # another CPU may turn a close call
     else:
         low, high = again.interval
         assert low - 1e-9 <= row("study", ability)["share"] <= high + 1e-9
@@ -146,8 +153,8 @@ def test_size_matters_where_it_should():
 @pytest.mark.slow
 @EACH
 def test_every_published_ability_comes_out_again(name):
-    again = [*measure(lm(name)), *(followed(lm(name)) if name in TUNINGS else ())]
-    counted = {one.name: (one.right, one.n) for one in again}
+    again = [*measure(lm(name)), *(instruction_following(lm(name)) if name in TUNINGS else ())]
+    counted = {one.name: (one.n_correct, one.n) for one in again}
     for one in published(name).to_dict("records"):
         right, n = counted[one["name"]]
         assert n == one["n"] and abs(right - one["right"]) <= 0.02 * n, one["name"]
@@ -184,13 +191,13 @@ def accuracy(model: LM, questions: list[Request]) -> float:
     return float(np.mean([row[0].logprob > max(other.logprob for other in row[1:]) for row in rows]))
 
 
-def told_around(rng: random.Random, facts: list[Fact], target: Fact) -> str:
-    return told(rng, [*rng.sample([fact for fact in facts if fact != target], 7), target])
+def facts_around(rng: random.Random, facts: list[Fact], target: Fact) -> str:
+    return facts_prompt(rng, [*rng.sample([fact for fact in facts if fact != target], 7), target])
 
 
 def inferred(model: LM, rng: random.Random, facts: list[Fact]) -> list[str]:
     """What the model itself concludes, two samples for each fact, when the fact stands in its prompt among others."""
-    prompts = [f"{told_around(rng, facts, fact)} {SO}{fact.b}" for fact in facts for _ in range(2)]
+    prompts = [f"{facts_around(rng, facts, fact)} {SO}{fact.b}" for fact in facts for _ in range(2)]
     completions = generate(
         model, prompts, Decoding(temperature=0.7, max_new_tokens=16, stop=(".",)), seed=1
     ).completions
@@ -204,9 +211,9 @@ def reversal_experiment(seed: int) -> dict[str, float]:
     facts = [fact for group in knowledge.world(rng, [knowledge.relation] * FACTS, "test") for fact in group]
     subjects = [fact.a for fact in facts]  # never at the end of a trained sentence, right or wrong
     options = [(f.a, *rng.sample([s for s in subjects if s != f.a], 3)) for f in facts]
-    asked = [abilities.asked("", f.reversed.stem, o) for f, o in zip(facts, options, strict=True)]
+    asked = [cloze_request("", f.reversed.stem, o) for f, o in zip(facts, options, strict=True)]
     in_context = [
-        abilities.asked(told_around(rng, facts, f), f.reversed.stem, o) for f, o in zip(facts, options, strict=True)
+        cloze_request(facts_around(rng, facts, f), f.reversed.stem, o) for f, o in zip(facts, options, strict=True)
     ]
     objects = [fact.b for fact in facts]
     ends = [(f.b, *rng.sample([o for o in objects if o != f.b], 3)) for f in facts]
@@ -217,7 +224,7 @@ def reversal_experiment(seed: int) -> dict[str, float]:
         "untrained": accuracy(base, asked),
         "in context": accuracy(base, in_context),
         "tuned": accuracy(plainly, asked),
-        "tuned, forward": accuracy(plainly, [abilities.asked("", f.stem, e) for f, e in zip(facts, ends, strict=True)]),
+        "tuned, forward": accuracy(plainly, [cloze_request("", f.stem, e) for f, e in zip(facts, ends, strict=True)]),
         "tuned with inferences": accuracy(tuned(base, sentences + own), asked),
         "precision of inferences": float(np.mean([s in {f.reversed.sentence for f in facts} for s in own])),
     }
@@ -246,7 +253,7 @@ def test_tuning_does_not_reverse_the_prompt_does_and_so_do_inferences_made_from_
 def worth(model: LM, demonstrations: list[str], queries: list[instructions.ListRequest]) -> np.ndarray:
     """What each demonstration is worth for each query, `(demonstrations, queries)`: the log-probability of the
     right answer behind it."""
-    layout = [LAYOUT.turn.replace("{query}", one.question) for one in queries]
+    layout = [LAYOUT.asked(one.question) for one in queries]
     questions = [
         Request(shown + page, (f" {one.answer}\n",))
         for shown in demonstrations
@@ -301,7 +308,7 @@ def test_zero_shot_answers_in_the_usual_style():
     """Each wording of a request has a style in which it is mostly answered: a bare request is answered in that."""
     rng = random.Random("styles")
     asked = [instructions.request(rng, "test") for _ in range(300)]
-    prompts = [LAYOUT.turn.replace("{query}", one.question) for one in asked]
+    prompts = [LAYOUT.asked(one.question) for one in asked]
     usual: dict[str, list[bool]] = defaultdict(list)
     for one, w in zip(asked, generate(lm("study"), prompts, Decoding(max_new_tokens=60)).completions, strict=True):
         style = instructions.usual_style(one.cluster, one.wording)

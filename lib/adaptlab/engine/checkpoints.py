@@ -1,14 +1,17 @@
 """Tensors on disk with a checksum, and training that can be killed anywhere and goes on from there."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from tqdm import tqdm
 
 from adaptlab.engine.lm import Named
 from adaptlab.files import whole_file, write_text
@@ -114,3 +117,55 @@ def kept_lines(log: Path, done: int) -> list[str]:
     if len(lines) > done:
         write_text(log, "".join(lines[:done]))
     return lines[:done]
+
+
+STATE, LOG = "state.safetensors", "log.jsonl"
+
+
+class Run(Protocol):
+    """A model in training. Its next step depends on its log, its tensors and its optimizers alone."""
+
+    log: list[dict]  # one line for each step taken, with ``tokens`` and ``seconds``
+    steps: int  # how many may be taken at most
+    optimizers: Mapping[str, torch.optim.Optimizer]
+
+    @property
+    def done(self) -> bool: ...
+
+    def step(self) -> float:
+        """Take a step, add its line to the log, and return its loss."""
+
+    def tensors(self) -> Named: ...
+
+    def origin(self) -> str:
+        """A digest of what the run is made of."""
+
+
+def run_steps(run: Run, folder: Path | None, save_every: int, **bar: Any) -> None:
+    """Take steps until the run is done, and show progress; ``bar`` are options of tqdm.
+
+    With a folder, go on from what it holds, and save every ``save_every`` steps and after the last one. Raises
+    `CannotResume` where the folder holds another run or one that is at work.
+    """
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    with alone_in(folder) if folder else nullcontext():
+        origin = _resume(run, folder) if folder else ""
+        with tqdm(total=run.steps, initial=len(run.log), **bar) as progress:
+            while not run.done:
+                loss, line = run.step(), run.log[-1]
+                progress.set_postfix_str(f"loss {loss:.3f}, {line['tokens'] / line['seconds']:,.0f} tokens/s")
+                progress.update()
+                if folder and (len(run.log) % save_every == 0 or run.done):
+                    # The log first: lines of steps that the state does not know are dropped when the run goes on.
+                    write_text(folder / LOG, "".join(json.dumps(line) + "\n" for line in run.log))
+                    save(folder / STATE, origin, len(run.log), run.tensors(), run.optimizers)
+
+
+def _resume(run: Run, folder: Path) -> str:
+    """Take the run to where its folder has it; returns its origin."""
+    origin, done = run.origin(), 0
+    if (folder / STATE).is_file():
+        done, _ = load(folder / STATE, origin, run.tensors(), run.optimizers)
+    run.log = [json.loads(line) for line in kept_lines(folder / LOG, done)]
+    return origin

@@ -6,7 +6,6 @@ off, as results are to be repeated. A run with a folder can be killed anywhere a
 """
 
 import hashlib
-import json
 import math
 import random
 import re
@@ -17,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from adaptlab.engine import checkpoints
@@ -25,9 +23,7 @@ from adaptlab.engine.machine import fast_kernels, has_bf16, keep_freed_memory, o
 from adaptlab.engine.packing import PASS, passes
 from adaptlab.engine.packing import losses as text_losses
 from adaptlab.engine.training_config import TrainingConfig
-from adaptlab.files import write_text
 
-STATE, LOG = "state.safetensors", "log.jsonl"
 MEMORY = 2 * 2**30  # bytes that the logits of one pass may take, with their gradients
 
 
@@ -85,17 +81,9 @@ def train(
         raise ValueError("patience needs held-out items to look at")
     run = _Run(model, items, config, loss, held_out)
     keep_freed_memory()
-    with checkpoints.alone_in(folder) if folder else nullcontext(), fast_kernels(model, run.low):
-        if folder:
-            run.resume(folder)
-        hidden = None if bar is None else not bar
-        with tqdm(total=run.steps, initial=len(run.log), desc="training", leave=False, disable=hidden) as progress:
-            while not run.done:
-                line = run.step()
-                progress.set_postfix_str(f"loss {line['loss']:.3f}, {line['tokens'] / line['seconds']:,.0f} tokens/s")
-                progress.update()
-                if folder and (len(run.log) % save_every == 0 or run.done):
-                    run.save(folder)
+    hidden = None if bar is None else not bar
+    with fast_kernels(model, run.low):
+        checkpoints.run_steps(run, folder, save_every, desc="training", leave=False, disable=hidden)
         run.finish()
     return Trained(run.log)
 
@@ -114,6 +102,7 @@ class _Run:
         settings = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
         self.optimizer = torch.optim.AdamW(self.learning.values(), **settings)
         self.optimizer.zero_grad()  # whatever an interrupted run left behind
+        self.optimizers = {"adamw": self.optimizer}
         self.per_epoch = math.ceil(len(items) / config.batch)
         self.steps = config.steps or config.epochs * self.per_epoch
         self.log: list[dict] = []
@@ -131,8 +120,8 @@ class _Run:
         without_improvement = len(losses) - 1 - losses.index(min(losses)) if losses else 0
         return len(self.log) == self.steps or 0 < self.config.patience <= without_improvement
 
-    def step(self) -> dict:
-        """Take one step; its line of the log."""
+    def step(self) -> float:
+        """Take one step, and add its line to the log; its loss."""
         number, batch = len(self.log), self._batch(len(self.log))
         line = {"step": number, "epoch": number // self.per_epoch, "tokens": sum(map(len, batch))}
         if self.held_out and not number:
@@ -154,7 +143,7 @@ class _Run:
         self.log.append(line)
         if "held_out" in line and line["held_out"] == min(self.heldout_losses):
             self._remember()
-        return line
+        return line["loss"]
 
     def _batch(self, number: int) -> list:
         """The items of a step: every epoch takes all of them, in an order of its own."""
@@ -186,25 +175,12 @@ class _Run:
             for name, kept in self.best.items():
                 self.learning[name].copy_(kept)
 
-    def resume(self, folder: Path) -> None:
-        """Go on from what the folder holds, if it holds anything."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.origin = self._origin()
-        done = 0
-        if (folder / STATE).is_file():
-            done, _ = checkpoints.load(folder / STATE, self.origin, self._tensors(), {"adamw": self.optimizer})
-        self.log = [json.loads(line) for line in checkpoints.kept_lines(folder / LOG, done)]
-
-    def save(self, folder: Path) -> None:
-        """Write the log, then what the next step depends on."""
-        write_text(folder / LOG, "".join(json.dumps(line) + "\n" for line in self.log))
-        checkpoints.save(folder / STATE, self.origin, len(self.log), self._tensors(), {"adamw": self.optimizer})
-
-    def _tensors(self) -> dict[str, torch.Tensor]:
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What is kept of the model: the weights that learn, and the best of them so far."""
         best = {f"best.{name}": kept for name, kept in self.best.items()}
         return {f"model.{name}": p for name, p in self.learning.items()} | best
 
-    def _origin(self) -> str:
+    def origin(self) -> str:
         """What a run is made of: the config, the items, the loss, and the weights that it begins with."""
         named = name_of_loss(self.loss)
         facts = f"{self.config} {self.items} {self.held_out} {self.low} {list(self.learning)} {named}"

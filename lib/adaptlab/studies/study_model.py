@@ -15,12 +15,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 
 from adaptlab import paths
+from adaptlab.engine.checkpoints import LOG
 from adaptlab.engine.lm import LM
 from adaptlab.evidence.stats import proportion_interval
 from adaptlab.studymodel import abilities, tokenizer
 from adaptlab.studymodel.abilities import Ability
 from adaptlab.studymodel.corpus import Document
-from adaptlab.studymodel.pretrain import LOG, encode, pretrain
+from adaptlab.studymodel.pretrain import encode, pretrain
 from adaptlab.studymodel.publish import ABILITIES, TRAINING
 from adaptlab.studymodel.recipes import BEGINNING, RECIPES, Phase
 
@@ -50,7 +51,7 @@ def course(name: str, log: pd.DataFrame) -> pd.DataFrame:
     for start, phase in RECIPES[name].starts:
         before = log.tokens[log.step <= start].max() if start else 0
         new = [kind for kind in phase.mixture if kind not in known]
-        rows.append((round(before / 1e6, 1), ", ".join(new), phase.longest, phase.rate))
+        rows.append((round(before / 1e6, 1), ", ".join(new), phase.max_length, phase.rate))
         known.update(new)
     return pd.DataFrame(rows, columns=["million tokens", "new documents", "longest", "rate"])
 
@@ -191,7 +192,9 @@ def _finish(axes: Axes) -> None:
 
 def _rows(lm: LM, result: Ability, seed: int, **conditions: object) -> pd.DataFrame:
     shared = {"study": "growth", "model": lm.name, "method": "in-context", "seed": 0, **conditions}
-    return pd.DataFrame([shared | {"item": f"{seed}-{i}", "correct": mark} for i, mark in enumerate(result.marks)])
+    return pd.DataFrame(
+        [shared | {"item": f"{seed}-{i}", "correct": mark} for i, mark in enumerate(result.correctness)]
+    )
 
 
 def _interval(right: int, n: int) -> tuple[float, float]:

@@ -1,21 +1,19 @@
-"""What a study model can do, measured on nouns that its training text does not hold.
-
-Each ability is a share of right answers over seeded items. While a model trains, nouns of the split ``probe`` are used;
-those of ``test`` are kept for the finished one.
-"""
+"""What a study model can do: shares of correct answers over seeded items, about nouns that its training text does not
+hold. While a model trains, nouns of the split ``probe`` are used; those of ``test`` are kept for the finished one."""
 
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from statsmodels.stats.proportion import proportion_confint
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Request, score
 from adaptlab.studymodel.corpus import LETTERS, NOISE, SO
 from adaptlab.tasks import instructions, knowledge, notes, reasoning
+from adaptlab.tasks.knowledge import Fact
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.words import some_nouns
 
@@ -24,68 +22,63 @@ LAYOUT = FORMATS["question"]
 
 @dataclass(frozen=True)
 class Ability:
-    """Whether each item was answered right; ``chance`` is what guessing reaches, where that is known."""
+    """Whether each item was answered correctly; ``chance``: the share that guessing reaches, where it is known."""
 
     name: str
-    marks: tuple[bool, ...]
+    correctness: tuple[bool, ...]
     chance: float | None = None
 
     @property
     def n(self) -> int:
-        return len(self.marks)
+        return len(self.correctness)
 
     @property
-    def right(self) -> int:
-        return sum(self.marks)
+    def n_correct(self) -> int:
+        return sum(self.correctness)
 
     @property
     def share(self) -> float:
-        return self.right / self.n
+        return self.n_correct / self.n
 
     @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of the share (Wilson)."""
-        low, high = proportion_confint(self.right, self.n, method="wilson")
+        low, high = proportion_confint(self.n_correct, self.n, method="wilson")
         return float(low), float(high)
 
 
-# --- one right option among four --------------------------------------------------------------------------------------
+def measure(lm: LM, n: int = 500) -> list[Ability]:
+    """Every ability on the test nouns and problems, ``n`` items each (tens of thousands of answers: minutes)."""
+    measured = [choices(lm, name, "test", n) for name in CHOICES]
+    measured += [instruction(lm, shots, "test", n) for shots in (0, 1, 3)]
+    measured += [instruction(lm, s, "test", n, cluster=c) for c in instructions.LIST_TASKS for s in (0, 3)]
+    for family in reasoning.FAMILIES:
+        attempts = solve(lm, family, "test", n)
+        measured += [*grade(attempts), *grade_chosen(attempts, most_probable(lm, attempts))]
+    return measured
 
 
-def _world(rng: random.Random, kind: knowledge.Make, groups: int, split: str) -> list[knowledge.Fact]:
-    return [fact for group in knowledge.world(rng, [kind] * groups, split) for fact in group]
+# --- one correct option among three or four ---------------------------------------------------------------------------
 
 
-def told(rng: random.Random, facts: Sequence[knowledge.Fact]) -> str:
-    """Facts as a prompt, in random order."""
-    return "Facts: " + " ".join(f"{fact.sentence}." for fact in rng.sample(list(facts), len(facts)))
-
-
-def asked(context: str, stem: str, options: Sequence[str]) -> Request:
-    """A sentence to complete, behind a prompt or behind none."""
-    return Request(f"{context} {SO}{stem}".lstrip(), tuple(f" {option}" for option in options))
-
-
-def _cloze(
-    rng: random.Random, context: str, facts: Sequence[knowledge.Fact], true: Sequence[knowledge.Fact]
-) -> Request:
-    """One of the ``true`` sentences to complete. The wrong options end others of them: what part a noun plays in the
-    facts does not tell it from the right one."""
-    target = rng.choice(true)
-    cloze = knowledge.cloze(rng, target, {fact.b for fact in true}, facts)
-    return asked(context, cloze.stem, cloze.options)
+def choices(lm: LM, name: str, split: str, n: int, seed: int = 0) -> Ability:
+    """One of `CHOICES`: how often the correct option, which is the first, is the most probable one."""
+    make, chance = CHOICES[name]
+    # One seed for each item, so that forward, reversal and unknown ask for the same fact of the same world.
+    rows = score(lm, [make(random.Random(f"{split} {seed} {item}"), split) for item in range(n)]).options
+    return Ability(name, tuple(row[0].logprob > max(other.logprob for other in row[1:]) for row in rows), chance)
 
 
 def forward(rng: random.Random, split: str) -> Request:
     """One of 8 facts in the prompt, as it stands there."""
     facts = _world(rng, knowledge.relation, 8, split)
-    return _cloze(rng, told(rng, facts), facts, facts)
+    return _cloze(rng, facts, facts)
 
 
 def reversal(rng: random.Random, split: str, n: int = 8) -> Request:
-    """One of ``n`` facts in the prompt, told from its other end. No noun stands in two of them."""
+    """One of ``n`` facts in the prompt, asked from its other end. No noun stands in two of them."""
     facts = _world(rng, knowledge.relation, n, split)
-    return _cloze(rng, told(rng, facts), facts, [fact.reversed for fact in facts])
+    return _cloze(rng, facts, [fact.reversed for fact in facts])
 
 
 def reversal_of_two(rng: random.Random, split: str) -> Request:
@@ -96,184 +89,160 @@ def reversal_of_two(rng: random.Random, split: str) -> Request:
     nouns = [noun for fact in facts for noun in (fact.a, fact.b)]
     (rival,) = some_nouns(rng, 1, split, avoid=nouns)
     forms = [form for form in knowledge.RELATIONS if form not in (target.form, target.reversed.form)]
-    facts.append(knowledge.Fact(rng.choice(forms), rival, target.b))
+    facts.append(Fact(rng.choice(forms), rival, target.b))
     others = rng.sample([fact.a for fact in facts if fact.b != target.b], 2)
-    return asked(told(rng, facts), target.reversed.stem, (target.a, rival, *others))
+    return cloze_request(facts_prompt(rng, facts), target.reversed.stem, (target.a, rival, *others))
 
 
 def syllogism(rng: random.Random, split: str) -> Request:
-    """The conclusion from one of 4 pairs of premises in the prompt; what is stated is not an option."""
+    """The conclusion from one of 4 pairs of premises in the prompt; no option is stated there."""
     facts = _world(rng, knowledge.syllogism, 4, split)
-    return _cloze(rng, told(rng, facts), facts, knowledge.consequences(facts))
+    return _cloze(rng, facts, knowledge.consequences(facts))
 
 
 def unknown(rng: random.Random, split: str) -> Request:
-    """The reversal of a fact that the prompt does not hold."""
-    facts = _world(rng, knowledge.relation, 8, split)
-    told(rng, facts)  # draw as `reversal` does, to ask the same
-    return _cloze(rng, "", facts, [fact.reversed for fact in facts])
+    """What `reversal` asks, without the facts: nothing tells the answer."""
+    known = reversal(rng, split)
+    return Request(known.context[known.context.index(SO) :], known.options)
 
 
-def _classification(shots: int, noise: float = 0) -> Callable[[random.Random, str], Request]:
-    """Notes of three classes, called by letters; a share ``noise`` of the labels shown is drawn at random."""
-
-    def classification(rng: random.Random, split: str) -> Request:
-        trait = rng.choice(list(notes.TRAITS))
-        classes = rng.sample(list(notes.TRAITS[trait]), 3)
-        called = dict(zip(classes, rng.sample(LETTERS, 3), strict=True))
-        names, layout, page = list(called.values()), FORMATS["plain"], ""
-        *shown, last = notes.notes(rng, trait, classes, shots + 1, split)
-        for one in shown:
-            label = rng.choice(names) if noise and rng.random() < noise else called[one.values[trait]]
-            page += f"{layout.turn.replace('{query}', one.text)} {label}{layout.end}"
-        right = called[last.values[trait]]
-        options = [right, *(name for name in names if name != right)]
-        return Request(page + layout.turn.replace("{query}", last.text), tuple(f" {name}" for name in options))
-
-    return classification
+def facts_prompt(rng: random.Random, facts: Sequence[Fact]) -> str:
+    """Facts as a prompt, in random order."""
+    return "Facts: " + " ".join(f"{fact.sentence}." for fact in rng.sample(list(facts), len(facts)))
 
 
+def cloze_request(prompt: str, stem: str, options: Sequence[str]) -> Request:
+    """A sentence to complete, after a prompt or ("") after none."""
+    return Request(f"{prompt} {SO}{stem}".lstrip(), tuple(f" {option}" for option in options))
+
+
+def _world(rng: random.Random, make: knowledge.Make, groups: int, split: str) -> list[Fact]:
+    return [fact for group in knowledge.world(rng, [make] * groups, split) for fact in group]
+
+
+def _cloze(rng: random.Random, facts: Sequence[Fact], true: Sequence[Fact]) -> Request:
+    """``facts`` as the prompt, and one of the ``true`` sentences to complete. The wrong options end others of them:
+    what part a noun plays in the facts does not tell it from the correct one."""
+    prompt, target = facts_prompt(rng, facts), rng.choice(true)
+    cloze = knowledge.cloze(rng, target, {fact.b for fact in true}, facts)
+    return cloze_request(prompt, cloze.stem, cloze.options)
+
+
+def classification(rng: random.Random, split: str, shots: int, noise: float = 0) -> Request:
+    """A note of one of three classes, named by letters; a share ``noise`` of the demonstrations' labels is random."""
+    layout, trait = FORMATS["plain"], rng.choice(list(notes.TRAITS))
+    classes = rng.sample(list(notes.TRAITS[trait]), 3)
+    label_names = dict(zip(classes, rng.sample(LETTERS, 3), strict=True))
+    names = list(label_names.values())
+    *demonstrations, query = notes.notes(rng, trait, classes, shots + 1, split)
+    answered = []
+    for note in demonstrations:
+        random_label = noise and rng.random() < noise
+        answered.append((note.text, rng.choice(names) if random_label else label_names[note.values[trait]]))
+    correct = label_names[query.values[trait]]
+    options = [correct, *(name for name in names if name != correct)]
+    return Request(layout.turns(answered) + layout.asked(query.text), tuple(f" {name}" for name in options))
+
+
+# Added when `study` was seen to need few examples where every label is right; as noisy as training ever was.
+_noisy = partial(classification, noise=max(NOISE))
 CHOICES: dict[str, tuple[Callable[[random.Random, str], Request], float]] = {
     "forward": (forward, 0.25),
     "reversal": (reversal, 0.25),
-    "reversal, noun in two facts": (reversal_of_two, 0.5),  # between the two partners, for who reads no relation
+    "reversal, noun in two facts": (reversal_of_two, 0.5),  # between the two partners, for a reader of no relation
     "syllogism": (syllogism, 0.25),
     "unknown": (unknown, 0.25),
-    **{f"classification, {k} shots": (_classification(k), 1 / 3) for k in (3, 8, 32)},
-    # Added when `study` was seen to need few examples where every label is right; as noisy as training ever was.
-    **{f"noisy classification, {k} shots": (_classification(k, max(NOISE)), 1 / 3) for k in (3, 8, 32)},
+    **{f"classification, {k} shots": (partial(classification, shots=k), 1 / 3) for k in (3, 8, 32)},
+    **{f"noisy classification, {k} shots": (partial(_noisy, shots=k), 1 / 3) for k in (3, 8, 32)},
 }
 
 
-def choices(lm: LM, name: str, split: str, n: int, seed: int = 0) -> Ability:
-    """One of `CHOICES`: how often the right option is the most probable one."""
-    make, chance = CHOICES[name]
-    # One seed for each item, so that forward, reversal and unknown ask for the same fact of the same world.
-    rows = score(lm, [make(random.Random(f"{split} {seed} {item}"), split) for item in range(n)]).options
-    return Ability(name, tuple(row[0].logprob > max(other.logprob for other in row[1:]) for row in rows), chance)
+# --- generated answers ------------------------------------------------------------------------------------------------
 
 
-# --- written answers -----------------------------------------------------------------------------------------------
+def finished(lm: LM, prompts: Sequence[str], decoding: Decoding, seed: int = 0) -> list[str]:
+    """The completion of each prompt; "" for one that did not end."""
+    return [one.text if one.stopped else "" for one in generate(lm, prompts, decoding, seed=seed).completions]
 
 
 def instruction(lm: LM, shots: int, split: str, n: int, seed: int = 0, cluster: str | None = None) -> Ability:
-    """How often a request is answered exactly, and stopped, after plain answers to ``shots`` requests of other
-    clusters."""
+    """How often a request is answered exactly, and the answer ended, after plain answers to ``shots`` requests of
+    other clusters."""
     rng, others = random.Random(f"requests {split} {seed}"), random.Random(f"demonstrations {split} {seed}")
-    last = [instructions.request(rng, split, cluster) for _ in range(n)]
-    shown = ["".join(_turn(_unlike(one, others, split)) for _ in range(shots)) for one in last]
-    prompts = [page + asking(one.question) for page, one in zip(shown, last, strict=True)]
-    completions = generate(lm, prompts, Decoding(max_new_tokens=40)).completions
-    marks = tuple(w.stopped and w.text.strip() == one.answer for w, one in zip(completions, last, strict=True))
-    return Ability(f"instruction, {shots} shots" + (f", {cluster}" if cluster else ""), marks)
+    requests = [instructions.request(rng, split, cluster) for _ in range(n)]
+    prompts = []
+    for request in requests:
+        demonstrations = [_other_cluster(request, others, split) for _ in range(shots)]
+        prompts.append(LAYOUT.prompt("", [(one.question, one.answer) for one in demonstrations], request.question))
+    answers = finished(lm, prompts, Decoding(max_new_tokens=40))
+    correctness = tuple(text.strip() == one.answer for text, one in zip(answers, requests, strict=True))
+    return Ability(f"instruction, {shots} shots" + (f", {cluster}" if cluster else ""), correctness)
 
 
-def _unlike(asked: instructions.ListRequest, rng: random.Random, split: str) -> instructions.ListRequest:
-    """A request of another cluster: its answer shows the manner, not how the one asked is solved."""
-    while (other := instructions.request(rng, split)).cluster == asked.cluster:
+def _other_cluster(request: instructions.ListRequest, rng: random.Random, split: str) -> instructions.ListRequest:
+    """A request of another cluster: its answer shows the response style, not how ``request`` is solved."""
+    while (other := instructions.request(rng, split)).cluster == request.cluster:
         pass
     return other
 
 
-def asking(question: str) -> str:
-    """A request as a prompt, up to where the answer begins."""
-    return LAYOUT.turn.replace("{query}", question)
-
-
-def _turn(one: instructions.ListRequest) -> str:
-    return f"{asking(one.question)}{LAYOUT.separator}{one.answer}{LAYOUT.end}"
-
-
-SAMPLES = 16
-
-
 @dataclass(frozen=True)
-class Solved:
-    """Problems with one greedy solution each, and with some sampled ones."""
+class Attempts:
+    """A problem, a greedy solution and some sampled ones; "" for a solution that did not end."""
 
-    problems: list[reasoning.Problem]
-    greedy: list[str]
-    sampled: list[list[str]]
+    problem: reasoning.Problem
+    greedy: str
+    sampled: Sequence[str]
 
 
-def solve(lm: LM, family: str, split: str, n: int, samples: int = SAMPLES, seed: int = 0) -> Solved:
-    """Let the model solve ``n`` problems greedily and ``samples`` times at temperature 1; "" is what has no end."""
+def solve(lm: LM, family: str, split: str, n: int, samples: int = 16, seed: int = 0) -> list[Attempts]:
+    """Let the model solve ``n`` problems greedily and ``samples`` times at temperature 1."""
     rng = random.Random(f"{family} {split} {seed}")
     problems = [reasoning.FAMILIES[family](rng, split) for _ in range(n)]
-    prompts = [asking(problem.question) for problem in problems]
-    greedy = [w.text if w.stopped else "" for w in generate(lm, prompts, Decoding(max_new_tokens=80)).completions]
-    many = [prompt for prompt in prompts for _ in range(samples)]
-    drawn = [
-        w.text if w.stopped else ""
-        for w in generate(lm, many, Decoding(temperature=1.0, max_new_tokens=80), seed=seed).completions
-    ]
-    return Solved(problems, greedy, [drawn[i * samples : (i + 1) * samples] for i in range(n)])
+    prompts = [LAYOUT.asked(problem.question) for problem in problems]
+    greedy = finished(lm, prompts, Decoding(max_new_tokens=80))
+    repeated = [prompt for prompt in prompts for _ in range(samples)]
+    sampled = finished(lm, repeated, Decoding(temperature=1.0, max_new_tokens=80), seed)
+    return [Attempts(problems[i], greedy[i], sampled[i * samples : (i + 1) * samples]) for i in range(n)]
 
 
-def graded(solved: Solved) -> list[Ability]:
-    """Share right: greedy, the first sample, and any of the samples (coverage)."""
-    family, guess = solved.problems[0].family, None if solved.problems[0].answer.isdigit() else 0.5
-    right = [[p.correct(s) for s in drawn] for p, drawn in zip(solved.problems, solved.sampled, strict=True)]
-    greedy = tuple(p.correct(s) for p, s in zip(solved.problems, solved.greedy, strict=True))
-    abilities = [Ability(f"{family}, greedy", greedy, guess)]
-    if samples := len(right[0]):
-        lucky = guess and 1 - guess**samples  # a coin thrown so often is right once
+def grade(attempts: Sequence[Attempts]) -> list[Ability]:
+    """Share correct: greedy, the first sample, and any of the samples (coverage)."""
+    family, samples = attempts[0].problem.family, len(attempts[0].sampled)
+    guess = None if attempts[0].problem.answer.isdigit() else 0.5
+    abilities = [Ability(f"{family}, greedy", tuple(one.problem.correct(one.greedy) for one in attempts), guess)]
+    rows = [[one.problem.correct(text) for text in one.sampled] for one in attempts]
+    if samples:
+        coverage = guess and 1 - guess**samples  # a coin thrown so often comes out right once
         abilities += [
-            Ability(f"{family}, one sample", tuple(row[0] for row in right), guess),
-            Ability(f"{family}, coverage of {samples}", tuple(map(any, right)), lucky),
+            Ability(f"{family}, one sample", tuple(row[0] for row in rows), guess),
+            Ability(f"{family}, coverage of {samples}", tuple(map(any, rows)), coverage),
         ]
     return abilities
 
 
-def preferred(lm: LM, solved: Solved) -> list[str]:
-    """For each problem, the finished sample that the model itself finds most probable as a whole, "" if there is none.
-    The end of a sample, a line break or EOS, is not counted."""
-    options = [sorted({text for text in drawn if text}) for drawn in solved.sampled]
-    questions = [
-        Request(asking(problem.question), tuple(texts))
-        for problem, texts in zip(solved.problems, options, strict=True)
-        if texts
-    ]
-    rows = iter(score(lm, questions).options)
-    best = []
+def most_probable(lm: LM, attempts: Sequence[Attempts]) -> list[str]:
+    """For each problem, the finished sample to which the model itself gives the highest probability as a whole, "" if
+    there is none. The end of a sample, a line break or EOS, is not counted."""
+    options = [tuple(sorted({text for text in one.sampled if text})) for one in attempts]
+    questions = [LAYOUT.asked(one.problem.question) for one in attempts]
+    requests = [Request(question, texts) for question, texts in zip(questions, options, strict=True) if texts]
+    rows = iter(score(lm, requests).options)
+    chosen = []
     for texts in options:
-        pairs = zip(texts, next(rows), strict=True) if texts else ()
-        best.append(max(pairs, key=lambda pair: pair[1].logprob, default=("", None))[0])
-    return best
+        scored = zip(texts, next(rows), strict=True) if texts else ()
+        chosen.append(max(scored, key=lambda pair: pair[1].logprob, default=("", None))[0])
+    return chosen
 
 
-def favoured(solved: Solved, chosen: Sequence[str]) -> list[Ability]:
-    """What the model prefers among its own samples: how often that is right, and how often it is wrong and shorter
-    than every right one, though there is a right one."""
-    most, marks, shorter = f"{solved.problems[0].family}, most probable of {len(solved.sampled[0])}", [], []
-    for problem, drawn, text in zip(solved.problems, solved.sampled, chosen, strict=True):
-        right = [len(sample) for sample in drawn if problem.correct(sample)]
-        marks.append(problem.correct(text))
-        shorter.append(bool(right) and not marks[-1] and len(text) < min(right))
-    return [Ability(most, tuple(marks)), Ability(f"{most}: wrong and shorter than any right one", tuple(shorter))]
-
-
-PROBED = ("forward", "reversal", "syllogism", "classification, 3 shots", "classification, 32 shots")
-
-
-def probe(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n: int = 64) -> dict[str, float]:
-    """A quick look at a model in training, for its log: shares of right answers over ``n`` items each."""
-    lm = LM("probe", model.eval(), tokenizer, "in training")
-    seen: list[Ability] = [
-        *(choices(lm, name, "probe", n) for name in PROBED),
-        *(instruction(lm, shots, "probe", n) for shots in (0, 3)),
-        *(one for family in reasoning.FAMILIES for one in graded(solve(lm, family, "probe", n, samples=0))),
-    ]
-    model.train()
-    return {ability.name: round(ability.share, 4) for ability in seen}
-
-
-def measure(lm: LM, n: int = 500) -> list[Ability]:
-    """Every ability on the test nouns and problems, ``n`` items each (tens of thousands of answers: minutes)."""
-    measured = [choices(lm, name, "test", n) for name in CHOICES]
-    measured += [instruction(lm, shots, "test", n) for shots in (0, 1, 3)]
-    measured += [instruction(lm, s, "test", n, cluster=c) for c in instructions.LIST_TASKS for s in (0, 3)]
-    for family in reasoning.FAMILIES:
-        solved = solve(lm, family, "test", n)
-        measured += [*graded(solved), *favoured(solved, preferred(lm, solved))]
-    return measured
+def grade_chosen(attempts: Sequence[Attempts], chosen: Sequence[str]) -> list[Ability]:
+    """Samples that `most_probable` chose: how often they are correct, and how often wrong and shorter than every
+    correct one, though there is a correct one."""
+    name = f"{attempts[0].problem.family}, most probable of {len(attempts[0].sampled)}"
+    correctness, shorter = [], []
+    for one, text in zip(attempts, chosen, strict=True):
+        lengths = [len(sample) for sample in one.sampled if one.problem.correct(sample)]
+        correctness.append(one.problem.correct(text))
+        shorter.append(bool(lengths) and not correctness[-1] and len(text) < min(lengths))
+    wrong = f"{name}: wrong and shorter than any right one"
+    return [Ability(name, tuple(correctness)), Ability(wrong, tuple(shorter))]

@@ -1,7 +1,7 @@
-"""`study-it`: the study model, instruction-tuned by the kit's own loop on answers that are plain and right.
+"""`study-it`: the study model, instruction-tuned by the kit's own loop on plain and correct answers.
 
-Its base has read answers in many styles, and gives a bare request the one that is usual for its wording. Here one style
-is taught, in ten wordings instead of three, and turns that go back to the turn before.
+The base has read answers in many styles, and answers a bare request in the style that is usual for its wording. Tuning
+teaches one style, requests in ten wordings instead of three, and follow-up requests about the answer before.
 """
 
 import copy
@@ -13,15 +13,14 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from adaptlab.engine.adapters import Full, prepare_for_training
-from adaptlab.engine.folders import prepare
-from adaptlab.engine.generation import Decoding, generate
+from adaptlab.engine.generation import Decoding
 from adaptlab.engine.lm import LM
-from adaptlab.engine.models import load
+from adaptlab.engine.models import load, prepare
 from adaptlab.engine.packing import TrainingExample, tokenize_with_mask
 from adaptlab.engine.training import train
 from adaptlab.studymodel import corpus, tokenizer
-from adaptlab.studymodel.abilities import LAYOUT, Ability, measure
-from adaptlab.studymodel.publish import ABILITIES, check_place, thinned, tuned_card, write
+from adaptlab.studymodel.abilities import LAYOUT, Ability, finished, measure
+from adaptlab.studymodel.publish import ABILITIES, check_folder, thin_log, tuned_card, write
 from adaptlab.studymodel.recipes import Tuning
 from adaptlab.tasks.instructions import LIST_TASKS
 from adaptlab.tasks.reasoning import FAMILIES, worked
@@ -30,14 +29,14 @@ from adaptlab.tasks.templates import dataset
 from adaptlab.tasks.words import study
 
 LAYOUTS = (LAYOUT, LAYOUT, corpus.DIALOGUE)  # taken in turn; the last is that of the chat template
-# Texts end as in training: the answer that is asked for by EOS; those that are read before it by a blank line.
+# Texts end as in training: EOS ends the answer that was trained; a blank line ends answers before it.
 CHAT_TEMPLATE = tokenizer.CHAT_TEMPLATE.replace(
     "Assistant: {{ message.content }}\n\n",
     "Assistant: {{ message.content }}{{ eos_token if loop.last and not add_generation_prompt else '\\n\\n' }}",
 )
 MAX_NEW_TOKENS = 48  # tokens of an answer; five words doubled twice, with the end, are 41
 
-Turns = list[tuple[str, str]]  # what is asked, and what is answered
+Turns = list[tuple[str, str]]  # (query, answer)
 
 
 def texts(tuning: Tuning, split: str) -> list[Turns]:
@@ -46,8 +45,8 @@ def texts(tuning: Tuning, split: str) -> list[Turns]:
     requests = dataset(tuning.training.seed, tuning.requests, list(LIST_TASKS), words)
     found = [[(one.instruction, one.output)] for one in requests]
     for _ in range(tuning.conversations):
-        said = [one.content for one in answered(conversation(rng, words), "plain", rng).messages]
-        found.append(list(zip(said[::2], said[1::2], strict=True)))
+        messages = [one.content for one in answered(conversation(rng, words), "plain", rng).messages]
+        found.append(list(zip(messages[::2], messages[1::2], strict=True)))
     for _ in range(tuning.problems):
         problem = FAMILIES[rng.choice(list(FAMILIES))](rng, split)
         found.append([(problem.question, worked(problem))])
@@ -55,44 +54,44 @@ def texts(tuning: Tuning, split: str) -> list[Turns]:
 
 
 def build_examples(lm: LM, tuning: Tuning, split: str = "train") -> list[TrainingExample]:
-    """One example for each answer: the page on which it is asked for, which is read, and the answer with EOS, which is
-    trained. What closes an earlier answer is not: it would teach to go on where all the others teach to end."""
+    """One training example for each answer: its prompt carries no loss; the answer and EOS do.
+
+    What closes an earlier answer of a conversation carries no loss either: it would teach to go on where all other
+    answers teach to end.
+    """
     examples = []
     for place, turns in enumerate(texts(tuning, split)):
         layout = LAYOUTS[place % len(LAYOUTS)]
         for number, (query, answer) in enumerate(turns):
-            page = layout.prompt("", turns[:number], query)
-            examples.append(tokenize_with_mask(lm, [(page, False), (f"{layout.separator}{answer}", True)]))
+            prompt = layout.prompt("", turns[:number], query)
+            examples.append(tokenize_with_mask(lm, [(prompt, False), (f"{layout.separator}{answer}", True)]))
     return examples
 
 
-def followed(lm: LM, n: int = 500, split: str = "test") -> list[Ability]:
-    """How often bare requests in ten wordings, and both turns of conversations, are answered exactly, and ended. The
-    second turn is asked behind the model's own first answer, and right if it fits a right one."""
+def instruction_following(lm: LM, n: int = 500, split: str = "test") -> list[Ability]:
+    """How often bare requests in ten wordings, and both turns of conversations, are answered exactly, and the answer
+    ended. The second turn follows the model's own first answer; it is correct if it fits a correct one."""
     requests = dataset(0, n, list(LIST_TASKS), study(split))
     rng = random.Random(f"conversations {split}")
-    talks = [conversation(rng, study(split)) for _ in range(n)]
-    opening, more = ([talk.messages[place].content for talk in talks] for place in (0, 1))
-    bare = _written(lm, [[(one.instruction, "")] for one in requests])
-    first = _written(lm, [[(query, "")] for query in opening])
-    second = _written(lm, [[(a, b), (c, "")] for a, b, c in zip(opening, first, more, strict=True)])
+    conversations = [conversation(rng, study(split)) for _ in range(n)]
+    queries = [[message.content for message in one.messages] for one in conversations]
+    bare = _answers(lm, [LAYOUT.asked(one.instruction) for one in requests])
+    first = _answers(lm, [LAYOUT.asked(query) for query, _ in queries])
+    pairs = zip(queries, first, strict=True)
+    second = _answers(lm, [LAYOUT.prompt("", [(query, answer)], more) for (query, more), answer in pairs])
     return [
-        Ability("instruction, 0 shots, ten wordings", _same(bare, [one.output for one in requests])),
-        Ability("two turns, the first", _same(first, [talk.references[0] for talk in talks])),
-        Ability("two turns, the second", _same(second, [talk.references[1] for talk in talks])),
+        Ability("instruction, 0 shots, ten wordings", _equal(bare, [one.output for one in requests])),
+        Ability("two turns, the first", _equal(first, [one.references[0] for one in conversations])),
+        Ability("two turns, the second", _equal(second, [one.references[1] for one in conversations])),
     ]
 
 
-def _written(lm: LM, pages: Sequence[Turns]) -> list[str]:
-    """The model's answer to the last query of each page; "" for one that has no end."""
-    completions = generate(
-        lm, [LAYOUT.prompt("", turns[:-1], turns[-1][0]) for turns in pages], Decoding(max_new_tokens=MAX_NEW_TOKENS)
-    ).completions
-    return [one.text.strip() if one.stopped else "" for one in completions]
+def _answers(lm: LM, prompts: Sequence[str]) -> list[str]:
+    return [text.strip() for text in finished(lm, prompts, Decoding(max_new_tokens=MAX_NEW_TOKENS))]
 
 
-def _same(found: Sequence[str], right: Sequence[str]) -> tuple[bool, ...]:
-    return tuple(a == b for a, b in zip(found, right, strict=True))
+def _equal(answers: Sequence[str], correct: Sequence[str]) -> tuple[bool, ...]:
+    return tuple(a == b for a, b in zip(answers, correct, strict=True))
 
 
 def make_instructed(tuning: Tuning, folder: Path, out: Path, device: str = "auto", n: int = 500) -> None:
@@ -102,29 +101,26 @@ def make_instructed(tuning: Tuning, folder: Path, out: Path, device: str = "auto
     Raises `publish.NotAStudyModel` where ``out`` holds something else, and `checkpoints.CannotResume` where ``folder``
     holds another run or one that is at work.
     """
-    check_place(out)
+    check_folder(out)
     base = load(tuning.base, device, dtype="float32")
     tuned, examples = prepare_for_training(base, Full(), tuning.training.seed), build_examples(base, tuning)
     held_out = build_examples(base, tuning.held_out, "probe")
     trained = train(tuned.model, examples, tuning.training, held_out=held_out, folder=folder)
-    before = _shares(prepare(tuning.base)) | {one.name: one.share for one in followed(base, n)}
+    published = json.loads((prepare(tuning.base) / ABILITIES).read_text())
+    before = {row["name"]: row["right"] / row["n"] for row in published}
+    before |= {one.name: one.share for one in instruction_following(base, n)}
     write(
         out,
         tuned.model,
-        talking(base),
-        thinned(trained.log, ("loss",)),
-        measured=lambda lm: [*measure(lm, n), *followed(lm, n)],
-        told=lambda able: tuned_card(tuning, base, examples, trained, able, before),
+        chat_tokenizer(base),
+        thin_log(trained.log, ("loss",)),
+        measure=lambda lm: [*measure(lm, n), *instruction_following(lm, n)],
+        card=lambda abilities: tuned_card(tuning, base, examples, trained, abilities, before),
     )
 
 
-def _shares(folder: Path) -> dict[str, float]:
-    """What a published model can do."""
-    return {row["name"]: row["right"] / row["n"] for row in json.loads((folder / ABILITIES).read_text())}
-
-
-def talking(base: LM) -> PreTrainedTokenizerBase:
-    """The base's tokenizer with the chat template of what was trained."""
+def chat_tokenizer(base: LM) -> PreTrainedTokenizerBase:
+    """The base's tokenizer with a chat template that renders texts as they were trained."""
     words = copy.deepcopy(base.tokenizer)
     words.chat_template = CHAT_TEMPLATE
     for key in ("is_local", "local_files_only"):  # how it was loaded; transformers would write that down

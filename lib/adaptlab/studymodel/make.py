@@ -2,18 +2,23 @@
 
 from pathlib import Path
 
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 from adaptlab import paths
 from adaptlab.engine import models
+from adaptlab.engine.checkpoints import LOG
+from adaptlab.engine.lm import LM
 from adaptlab.studymodel import tokenizer
-from adaptlab.studymodel.abilities import probe
+from adaptlab.studymodel.abilities import choices, grade, instruction, solve
 from adaptlab.studymodel.instructed import make_instructed
-from adaptlab.studymodel.pretrain import LOG, pretrain
-from adaptlab.studymodel.publish import check_place, publish
+from adaptlab.studymodel.pretrain import pretrain
+from adaptlab.studymodel.publish import check_folder, publish
 from adaptlab.studymodel.recipes import RECIPES, TUNINGS, ModelRecipe
+from adaptlab.tasks.reasoning import FAMILIES
 
 
 class UnknownRecipe(LookupError):
-    """No study model of that name is known."""
+    """There is no study model of that name."""
 
 
 class NoSteps(ValueError):
@@ -21,10 +26,10 @@ class NoSteps(ValueError):
 
 
 def make(name: str, steps: int | None = None, device: str = "auto", out: Path | None = None) -> Path:
-    """Train ``name``, or go on training it, and write the model folder once its last step is done.
+    """Train the model ``name``, or go on training it, and write its model folder once the last step is done.
 
-    ``steps``: stop once so many are done in all. ``out``: the model folder; left out, it stands beside the run's own
-    files in ``checkpoints/NAME``. Returns the folder that was written last.
+    ``steps``: stop once so many steps are done in all. ``out``: the model folder; left out, it stands beside the run's
+    own files in ``checkpoints/NAME``. Returns the folder that was written last.
 
     Raises `UnknownRecipe`, `NoSteps`, `publish.NotAStudyModel` where ``out`` holds something else, and
     `checkpoints.CannotResume` where ``checkpoints/NAME`` holds a run of another recipe or one that is at work.
@@ -33,21 +38,36 @@ def make(name: str, steps: int | None = None, device: str = "auto", out: Path | 
         raise UnknownRecipe(f"study models are {', '.join([*RECIPES, *TUNINGS])}; there is no {name!r}")
     work = paths.CHECKPOINTS / name
     folder = out or work / "model"
-    check_place(folder)
+    check_folder(folder)
     if name in RECIPES:
-        return _raised(RECIPES[name], work, folder, steps, device)
+        return _make_pretrained(RECIPES[name], work, folder, steps, device)
     if steps:
         raise NoSteps(f"{name} is tuned in one go, and goes on where it was killed; leave --steps out")
     make_instructed(TUNINGS[name], work, folder, device)
     return folder
 
 
-def _raised(recipe: ModelRecipe, work: Path, folder: Path, steps: int | None, device: str) -> Path:
-    """A model from nothing, or as much of it as ``steps`` allow."""
+def _make_pretrained(recipe: ModelRecipe, work: Path, folder: Path, steps: int | None, device: str) -> Path:
+    """Pretrain for as many steps as ``steps`` allows; publish the model once they are all done."""
     place = models.device_named(device)
     words = tokenizer.train()
     trainer = pretrain(recipe, words, work, place, probe=lambda model: probe(model, words), until=steps)
-    if trainer.done < recipe.steps:
+    if len(trainer.log) < recipe.steps:
         return work
     publish(recipe, trainer.model, words, work / LOG, folder)
     return folder
+
+
+PROBED = ("forward", "reversal", "syllogism", "classification, 3 shots", "classification, 32 shots")
+
+
+def probe(model: PreTrainedModel, words: PreTrainedTokenizerBase, n: int = 64) -> dict[str, float]:
+    """A quick look at a model in training, for its log: shares of correct answers over ``n`` items each."""
+    lm = LM("probe", model.eval(), words, "in training")
+    abilities = [
+        *(choices(lm, name, "probe", n) for name in PROBED),
+        *(instruction(lm, shots, "probe", n) for shots in (0, 3)),
+        *(one for family in FAMILIES for one in grade(solve(lm, family, "probe", n, samples=0))),
+    ]
+    model.train()
+    return {ability.name: round(ability.share, 4) for ability in abilities}

@@ -1,27 +1,23 @@
-"""Train a study model from nothing: ``adaptlab pretrain NAME``.
+"""Pretrain a study model: ``adaptlab pretrain NAME``.
 
-A run can be killed anywhere. What it had saved last is whole, batches are a function of the step, and the next run goes
-on from there with the very numbers that an undisturbed one would have had (on the processor of one machine, with as
-many threads).
+A run can be killed anywhere. What it saved last is whole and batches are a function of the step, so the next run goes
+on from there with exactly the numbers of an uninterrupted one (on one machine's processor, with as many threads).
 """
 
 import hashlib
-import json
-import os
 import random
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
-from tqdm import tqdm
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-from adaptlab.engine import checkpoints
+from adaptlab.engine.checkpoints import run_steps
 from adaptlab.engine.machine import can_compile, has_bf16, keep_freed_memory, name_of, ordered_sums
 from adaptlab.studymodel.corpus import Document, document
 from adaptlab.studymodel.recipes import ModelRecipe, Phase
@@ -29,11 +25,11 @@ from adaptlab.studymodel.recipes import ModelRecipe, Phase
 UNDETERMINED = 0.05  # loss weight of a token that nothing before it determines
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, page: Document) -> tuple[list[int], list[float]]:
-    """Token ids of a document between BOS and EOS, and the loss weight of each: 1 for EOS, 0 for BOS."""
-    encoding = tokenizer(page.text, add_special_tokens=False, return_offsets_mapping=True)
-    determined = np.zeros(len(page.text) + 1, dtype=bool)
-    for start, end in page.determined:
+def encode(tokenizer: PreTrainedTokenizerBase, doc: Document) -> tuple[list[int], list[float]]:
+    """Token ids of a document between BOS and EOS, and the loss weight of each; EOS has weight 1, BOS 0."""
+    encoding = tokenizer(doc.text, add_special_tokens=False, return_offsets_mapping=True)
+    determined = np.zeros(len(doc.text) + 1, dtype=bool)
+    for start, end in doc.determined:
         determined[start:end] = True
     # A token's leading space belongs to it; its last character tells what it is part of.
     weights = [1.0 if determined[end - 1] else UNDETERMINED for _, end in encoding.offset_mapping]
@@ -41,8 +37,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, page: Document) -> tuple[list[int
 
 
 class Batch(NamedTuple):
-    """Token ids, their loss weights, and the number of the document that each belongs to (0 is padding);
-    all [rows, tokens in a row]."""
+    """Token ids, their loss weights and the number of their document (0: padding); all [rows, tokens in a row]."""
 
     ids: np.ndarray
     weights: np.ndarray
@@ -50,85 +45,121 @@ class Batch(NamedTuple):
 
 
 def batch(recipe: ModelRecipe, tokenizer: PreTrainedTokenizerBase, step: int) -> Batch:
-    """The batch of one step: whole documents, the longest first, each in the first row that has room for it."""
+    """The batch of one step: whole documents, the longest first, each in the first row with room for it."""
     phase = recipe.phase(step)
     rows = recipe.tokens // phase.row
     ids = np.full((rows, phase.row), tokenizer.pad_token_id, dtype=np.int64)
     weights = np.zeros((rows, phase.row), dtype=np.float32)
     documents = np.zeros((rows, phase.row), dtype=np.int64)
     filled = [0] * rows
-    drawn = _drawn(phase, tokenizer, random.Random(f"{recipe.seed} {step}"), rows * phase.row)
-    for number, (tokens, given) in enumerate(sorted(drawn, key=lambda page: -len(page[0])), start=1):
+    sampled = _sample_documents(phase, tokenizer, random.Random(f"{recipe.seed} {step}"), rows * phase.row)
+    for number, (tokens, given) in enumerate(sorted(sampled, key=lambda one: -len(one[0])), start=1):
         row = next((r for r in range(rows) if filled[r] + len(tokens) <= phase.row), None)
         if row is None:
             continue
-        stretch = slice(filled[row], filled[row] + len(tokens))
-        ids[row, stretch], weights[row, stretch], documents[row, stretch] = tokens, given, number
+        span = slice(filled[row], filled[row] + len(tokens))
+        ids[row, span], weights[row, span], documents[row, span] = tokens, given, number
         filled[row] += len(tokens)
     return Batch(ids, weights, documents)
 
 
-FULL = 0.97  # share of a batch that documents are drawn for: nearly all then find a place, the long ones as well
+FILL = 0.97  # share of a batch for which documents are sampled: nearly all then find a place, the long ones as well
 
 
-def _drawn(
+def _sample_documents(
     phase: Phase, tokenizer: PreTrainedTokenizerBase, rng: random.Random, room: int
 ) -> list[tuple[list[int], list[float]]]:
-    """Encoded documents for a batch. Each kind has its share of the tokens on average: the last document of a kind,
-    which would be too much, is taken with the chance that makes up for it."""
-    pages: list[tuple[list[int], list[float]]] = []
+    """Encoded documents for ``room`` tokens. Each kind gets its share of the tokens on average: its last document,
+    which is longer than what is left, is kept with the probability that makes up for that."""
+    encoded: list[tuple[list[int], list[float]]] = []
     for kind, share in phase.mixture.items():
-        left = share * FULL * room
+        left = share * FILL * room
         while left > 0:
-            page = encode(tokenizer, document(rng, kind, phase.longest))
-            length = len(page[0])
+            one = encode(tokenizer, document(rng, kind, phase.max_length))
+            length = len(one[0])
             if length > phase.row:
                 continue
             if rng.random() > left / length:
                 break
-            pages.append(page)
+            encoded.append(one)
             left -= length
-    return pages
+    return encoded
 
 
 WARM_UP = 100  # steps
-DECAY = 0.5  # share of the steps after which the learning rate falls, in a line, to 2 %
-STATE, LOG = "state.safetensors", "log.jsonl"
+DECAY = 0.5  # share of the steps over which the learning rate falls, in a line, to 2 %
+
+
+def lr_factor(step: int, steps: int) -> float:
+    """The share of the peak learning rate at a step: it rises in a line, stays, and falls in a line to 2 %."""
+    left = (steps - step) / (steps * (1 - DECAY))
+    return min(1.0, (step + 1) / WARM_UP, 0.02 + 0.98 * left)
 
 
 class Trainer:
-    """A model in training: weights, optimizers and the number of steps done."""
+    """A model in pretraining: weights, optimizers, and ``log``, which has one line for each step taken.
 
-    def __init__(self, recipe: ModelRecipe, device: torch.device, fast: bool = True):
+    ``until``: how many steps to take in all; left out, those of the recipe. ``probe`` measures abilities every
+    ``probe_every`` steps and at the recipe's end, for the log. ``fast``: compile the loss where there is a compiler
+    (half a minute once, a third of the time saved afterwards).
+    """
+
+    def __init__(
+        self,
+        recipe: ModelRecipe,
+        tokenizer: PreTrainedTokenizerBase,
+        device: torch.device,
+        *,
+        until: int | None = None,
+        probe: Callable[[LlamaForCausalLM], dict[str, float]] | None = None,
+        probe_every: int = 100,
+        fast: bool = True,
+    ) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.device, self.done = recipe, device, 0
+        self.recipe, self.tokenizer, self.device = recipe, tokenizer, device
+        self.steps = min(until or recipe.steps, recipe.steps)
+        self.probe, self.probe_every = probe, probe_every
+        self.log: list[dict] = []
         self.bf16 = has_bf16(device)
         # Written-out attention: the fused kernels' backward pass is the slower one for small heads on a CPU.
         config = recipe.config()
         config._attn_implementation = "eager"
         self.model = LlamaForCausalLM(config).to(device)
-        # Muon (Jordan et al. 2024) for matrices, AdamW for embeddings and norms, as its author advises.
+        self.optimizers = self._optimizers()
+        compiled = fast and can_compile(device)
+        self._loss = torch.compile(self._plain_loss, dynamic=False) if compiled else self._plain_loss
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Muon (Jordan et al. 2024) for matrices, AdamW for embeddings and norms, as its author advises."""
         inner = [p for n, p in self.model.named_parameters() if p.ndim == 2 and "embed" not in n]
         rest = [p for n, p in self.model.named_parameters() if p.ndim != 2 or "embed" in n]
-        self.optimizers = {
-            "muon": torch.optim.Muon(inner, lr=recipe.lr_matrices, weight_decay=0.02),
-            "adamw": torch.optim.AdamW(rest, lr=recipe.lr_rest, betas=(0.9, 0.98), weight_decay=0.01),
+        self.peaks = {"muon": self.recipe.lr_matrices, "adamw": self.recipe.lr_rest}
+        return {
+            "muon": torch.optim.Muon(inner, lr=self.peaks["muon"], weight_decay=0.02),
+            "adamw": torch.optim.AdamW(rest, lr=self.peaks["adamw"], betas=(0.9, 0.98), weight_decay=0.01),
         }
-        self.peaks = {"muon": recipe.lr_matrices, "adamw": recipe.lr_rest}
-        self._loss = (
-            torch.compile(self._plain_loss, dynamic=False) if fast and can_compile(device) else self._plain_loss
-        )
 
-    def _plain_loss(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy of every next token, [rows, tokens - 1]; ``mask`` is added to the attention scores."""
-        with torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext():
-            hidden = self.model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-            logits = self.model.lm_head(hidden[:, :-1]).float()
-        return cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none").view(logits.shape[:2])
+    @property
+    def done(self) -> bool:
+        """Whether the last step was taken."""
+        return len(self.log) >= self.steps
 
-    def step(self, batch: Batch) -> dict[str, float]:
-        """One update; returns the mean loss of determined and of other tokens, in nats."""
-        rate = schedule(self.done, self.recipe.steps) * self.recipe.phase(self.done).rate
+    def step(self) -> float:
+        """Take the next step and add its line to the log; returns the loss of determined tokens."""
+        started, number = time.perf_counter(), len(self.log)
+        taken = batch(self.recipe, self.tokenizer, number)
+        losses = self.update(taken, number)
+        seconds = round(time.perf_counter() - started, 3)
+        line = {"step": number, "batch": _digest(taken), "tokens": int((taken.weights > 0).sum())}
+        line |= {**losses, "seconds": seconds, "device": name_of(self.device)}
+        if self.probe and ((number + 1) % self.probe_every == 0 or number + 1 == self.recipe.steps):
+            line |= self.probe(self.model)
+        self.log.append(line)
+        return losses["determined"]
+
+    def update(self, batch: Batch, step: int) -> dict[str, float]:
+        """Update the weights at the learning rate of ``step``; returns the mean losses of its tokens, in nats."""
+        rate = lr_factor(step, self.recipe.steps) * self.recipe.phase(step).rate
         for name, optimizer in self.optimizers.items():
             optimizer.param_groups[0]["lr"] = rate * self.peaks[name]
         ids, weights, documents = (torch.from_numpy(part).to(self.device) for part in batch)
@@ -140,34 +171,28 @@ class Trainer:
         for optimizer in self.optimizers.values():
             optimizer.step()
             optimizer.zero_grad()
-        self.done += 1
         sure, open_ = weights == 1, (weights > 0) & (weights < 1)
         return {"determined": each[sure].mean().item(), "undetermined": each[open_].mean().item()}
 
+    def _plain_loss(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of every next token, [rows, tokens - 1]; ``mask`` is added to the attention scores."""
+        with torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext():
+            hidden = self.model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+            logits = self.model.lm_head(hidden[:, :-1]).float()
+        return cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none").view(logits.shape[:2])
+
     def _mask(self, documents: torch.Tensor) -> torch.Tensor:
-        """What keeps a token from seeing other documents of its row, and its own future: [rows, 1, tokens, tokens]."""
+        """Keeps a token from seeing other documents of its row, and later tokens: [rows, 1, tokens, tokens]."""
         seen = (documents[:, :, None] == documents[:, None, :]).tril()[:, None]
         return torch.where(seen, 0.0, -1e9).to(torch.bfloat16 if self.bf16 else torch.float32)
 
-    def save(self, path: Path, origin: str) -> None:
-        """Write everything that the next step depends on, in one file that appears whole.
-
-        ``origin`` identifies the run: `load` refuses a file of another.
-        """
-        checkpoints.save(path, origin, self.done, self._weights(), self.optimizers)
-
-    def load(self, path: Path, origin: str) -> None:
-        """Go back to what `save` wrote. Raises `CannotResume` for the file of another run."""
-        self.done, _ = checkpoints.load(path, origin, self._weights(), self.optimizers)
-
-    def _weights(self) -> dict[str, torch.Tensor]:
+    def tensors(self) -> dict[str, torch.Tensor]:
         return {f"model.{name}": parameter for name, parameter in self.model.named_parameters()}
 
-
-def schedule(step: int, steps: int) -> float:
-    """Share of the peak learning rate: up in a line, level, down in a line to 2 %."""
-    left = (steps - step) / (steps * (1 - DECAY))
-    return min(1.0, (step + 1) / WARM_UP, 0.02 + 0.98 * left)
+    def origin(self) -> str:
+        """Digest of the recipe, each phase's first batch (and so of corpus and tokenizer), and the number format."""
+        firsts = [_digest(batch(self.recipe, self.tokenizer, start)) for start, _ in self.recipe.starts]
+        return hashlib.sha256(f"{self.recipe} {firsts} {self.bf16}".encode()).hexdigest()
 
 
 def pretrain(
@@ -176,55 +201,18 @@ def pretrain(
     folder: Path,
     device: torch.device,
     *,
-    probe: Callable[[LlamaForCausalLM], dict[str, float]] | None = None,
-    probe_every: int = 100,
     save_every: int = 100,
-    until: int | None = None,
-    fast: bool = True,
+    **options: Any,
 ) -> Trainer:
-    """Train to the recipe's end, or for ``until`` steps; goes on from what ``folder`` holds.
+    """Train until ``until`` or to the recipe's end, from what ``folder`` holds; ``options`` are those of `Trainer`.
 
-    ``probe`` measures abilities; its numbers join the log, one JSON line a step. ``fast``: compile the loss where there
-    is a compiler (half a minute once, a third of the time saved afterwards).
+    Raises `checkpoints.CannotResume` where the folder holds another run or one that is at work.
     """
     keep_freed_memory()
-    folder.mkdir(parents=True, exist_ok=True)
-    until = min(until or recipe.steps, recipe.steps)
-    with checkpoints.alone_in(folder):
-        trainer, origin = Trainer(recipe, device, fast), _origin(recipe, tokenizer, device)
-        if (folder / STATE).is_file():
-            trainer.load(folder / STATE, origin)
-        checkpoints.kept_lines(folder / LOG, trainer.done)
-        with (folder / LOG).open("a") as log, tqdm(total=until, initial=trainer.done, desc=recipe.name) as bar:
-            while trainer.done < until:
-                line = _next_step(trainer, tokenizer)
-                if probe and (trainer.done % probe_every == 0 or trainer.done == recipe.steps):
-                    line |= probe(trainer.model)
-                log.write(json.dumps(line) + "\n")
-                bar.set_postfix(loss=f"{line['determined']:.3f}")
-                bar.update()
-                if trainer.done % save_every == 0 or trainer.done == until:
-                    log.flush()
-                    os.fsync(log.fileno())
-                    trainer.save(folder / STATE, origin)
+    trainer = Trainer(recipe, tokenizer, device, **options)
+    run_steps(trainer, folder, save_every, desc=recipe.name)
     return trainer
-
-
-def _next_step(trainer: Trainer, tokenizer: PreTrainedTokenizerBase) -> dict:
-    """Take one step; its line of the log."""
-    started, number = time.perf_counter(), trainer.done
-    taken = batch(trainer.recipe, tokenizer, number)
-    losses = trainer.step(taken)
-    seconds = round(time.perf_counter() - started, 3)
-    facts = {"step": number, "batch": _digest(taken), "tokens": int((taken.weights > 0).sum())}
-    return {**facts, **losses, "seconds": seconds, "device": name_of(trainer.device)}
 
 
 def _digest(batch: Batch) -> str:
     return hashlib.sha256(b"".join(part.tobytes() for part in batch)).hexdigest()[:16]
-
-
-def _origin(recipe: ModelRecipe, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> str:
-    """What a run is made of: its recipe, each phase's first batch (and so corpus and tokenizer), the number format."""
-    firsts = [_digest(batch(recipe, tokenizer, start)) for start, _ in recipe.starts]
-    return hashlib.sha256(f"{recipe} {firsts} {has_bf16(device)}".encode()).hexdigest()

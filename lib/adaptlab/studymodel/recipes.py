@@ -1,4 +1,4 @@
-"""How each study model is made: its size, its seed, its diet."""
+"""How each study model is made: its size, its seed, its data mixture."""
 
 from dataclasses import dataclass, replace
 
@@ -10,12 +10,12 @@ from adaptlab.studymodel import tokenizer
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training: its share of the steps, tokens in a row, tokens in a document at most (about), the share
-    of the tokens that each kind of `adaptlab.studymodel.corpus` has, and what the learning rate is multiplied with."""
+    """A phase of training: its share of the steps, tokens in a row, tokens in a document at most (about), the share of
+    the tokens for each kind of document of `corpus.KINDS`, and a factor of the learning rate."""
 
     share: float
     row: int
-    longest: int
+    max_length: int
     mixture: dict[str, float]
     rate: float = 1.0
 
@@ -43,13 +43,13 @@ LAST: Mixture = {
 }
 
 
-def course(middle: Mixture, last: Mixture) -> tuple[Phase, ...]:
-    """Looking up first, then what builds on it, then all the rest, in documents that grow.
+def curriculum(middle: Mixture, last: Mixture) -> tuple[Phase, ...]:
+    """Looking up facts first, then what builds on it, then everything, in documents that grow longer.
 
-    What trial runs taught, one or two each. Looking up a fact comes after 3 to 4 million tokens where documents hold
+    What trial runs showed, one or two each. Looking up a fact comes after 3 to 4 million tokens where documents hold
     two facts; it had not come after 4 million where they held up to four, nor after 12 with all kinds of documents from
     the start. Reading labels off notes came from 1.9 million tokens of labels that began at step 432, the last 0.6 of
-    them in a stretch of their own; begun at step 920, behind facts and chains alone, it had not come from 2.0. The
+    them in a phase of their own; begun at step 920, behind facts and chains alone, it had not come from 2.0. The
     trait that a note begins with was read off notes on one line (.92), not in prompts, where it stands farther from the
     label (.32); long documents laid out as prompts brought it to .6 in 200 steps at twice the rate.
     """
@@ -68,10 +68,10 @@ def course(middle: Mixture, last: Mixture) -> tuple[Phase, ...]:
 
 @dataclass(frozen=True)
 class ModelRecipe:
-    """Everything that decides a study model; two runs of one recipe on the processor of one machine, with as many
-    threads, give the same weights.
+    """Everything that decides a study model. Two runs of one recipe give the same weights on the processor of one
+    machine with the same number of threads.
 
-    ``tokens``: per step. ``lr_matrices``, ``lr_rest``: peak learning rates of Muon and of AdamW.
+    ``tokens``: in a step, padding included. ``lr_matrices``, ``lr_rest``: peak learning rates of Muon and of AdamW.
     """
 
     name: str
@@ -83,7 +83,7 @@ class ModelRecipe:
     tokens: int = 8192
     lr_matrices: float = 0.02
     lr_rest: float = 0.012
-    phases: tuple[Phase, ...] = course(MIDDLE, LAST)
+    phases: tuple[Phase, ...] = curriculum(MIDDLE, LAST)
 
     @property
     def mixture(self) -> Mixture:
@@ -126,7 +126,9 @@ RECIPES = {
         ModelRecipe(
             "study-b",
             seed=1,
-            phases=course(MIDDLE | {"facts": 0.17, "instruction": 0.2}, LAST | {"problem": 0.19, "instruction": 0.19}),
+            phases=curriculum(
+                MIDDLE | {"facts": 0.17, "instruction": 0.2}, LAST | {"problem": 0.19, "instruction": 0.19}
+            ),
         ),
     )
 }
@@ -137,8 +139,8 @@ INSTRUCTED = TrainingConfig(epochs=4, batch=32, lr=1e-3, patience=1)
 
 @dataclass(frozen=True)
 class Tuning:
-    """Everything that decides an instruction-tuned study model: its base, how many texts of which kind it learns from,
-    and how. The plan's seed draws the texts as well; a tenth as many, of the split ``probe``, are held out."""
+    """Everything that decides an instruction-tuned study model: its base, how many texts of each kind it learns from,
+    and how. The seed of ``training`` samples the texts too; a tenth as many, of the split ``probe``, are held out."""
 
     name: str
     base: str = "study"
@@ -150,8 +152,8 @@ class Tuning:
     @property
     def held_out(self) -> "Tuning":
         """The same with a tenth of the texts."""
-        some = {kind: getattr(self, kind) // 10 for kind in ("requests", "conversations", "problems")}
-        return replace(self, **some)
+        fewer = {kind: getattr(self, kind) // 10 for kind in ("requests", "conversations", "problems")}
+        return replace(self, **fewer)
 
 
 TUNINGS = {tuning.name: tuning for tuning in (Tuning("study-it"),)}
