@@ -11,8 +11,8 @@ from adaptlab.engine.generation import Completion
 from adaptlab.engine.scoring import Cost, OptionScore
 from adaptlab.methods.prompting import OptionScores
 from adaptlab.methods.writing import Generations
+from adaptlab.tasks.instructions import right
 from adaptlab.tasks.records import Instruction, Labelled
-from adaptlab.tasks.sets import right
 
 NORMALISE = {
     "sum": lambda option: option.logprob,

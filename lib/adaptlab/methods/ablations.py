@@ -12,7 +12,6 @@ from dataclasses import replace
 from adaptlab.methods.writing import paired
 from adaptlab.tasks.prompts import PromptFormat
 from adaptlab.tasks.records import Demonstration, Instruction
-from adaptlab.tasks.sets import question
 
 Records = Sequence[Instruction]
 _QUERY = "{query}"
@@ -43,12 +42,12 @@ def other_task(layout: PromptFormat, records: Records, pool: Records, seed: int)
 def no_answers(layout: PromptFormat, records: Records, pool: Records, seed: int) -> str:
     """The questions alone: each turn ends behind its question."""
     cut = replace(layout, turn=layout.turn[: layout.turn.index(_QUERY) + len(_QUERY)])
-    return "".join(f"{cut.asked(question(record))}{layout.end}" for record in records)
+    return "".join(f"{cut.asked(record.query)}{layout.end}" for record in records)
 
 
 def broken_format(layout: PromptFormat, records: Records, pool: Records, seed: int) -> str:
     """Questions and right answers run together, without the layout that the last question has."""
-    return "".join(f"{question(record)} {record.output} " for record in records)
+    return "".join(f"{record.query} {record.output} " for record in records)
 
 
 ABLATIONS: dict[str, Callable[[PromptFormat, Records, Records, int], str]] = {
@@ -75,7 +74,7 @@ def mixed(layout: PromptFormat, records: Records, pool: Records, seed: int, wron
 
 
 def _answered(layout: PromptFormat, records: Records, answers: Sequence[str]) -> str:
-    return layout.turns(Demonstration(question(r), answer) for r, answer in zip(records, answers, strict=True))
+    return layout.turns(Demonstration(r.query, answer) for r, answer in zip(records, answers, strict=True))
 
 
 def _others(records: Records, pool: Records, seed: int, fits: Callable[[str, str], bool]) -> list[str]:

@@ -12,7 +12,6 @@ from adaptlab.engine.scoring import Cost, OptionScore
 from adaptlab.methods.prompting import OptionScores
 from adaptlab.methods.writing import Generations
 from adaptlab.tasks.records import Instruction, Labelled
-from adaptlab.tasks.sets import question
 
 
 def words(text: str) -> list[str]:
@@ -69,8 +68,8 @@ class WordForWord:
         """What the dictionary says; it has no probabilities, and no tokens are spent."""
         partner: dict[str, str] = {}
         for one in self.demonstrations:
-            asked, said = question(one).split(), one.output.split()
+            asked, said = one.query.split(), one.output.split()
             partner |= zip(asked, said, strict=True) if len(asked) == len(said) else ()
-        texts = (" ".join(partner.get(word, "") for word in question(item).split()) for item in items)
+        texts = (" ".join(partner.get(word, "") for word in item.query.split()) for item in items)
         completions = [Completion(text, True, (0,)) for text in texts]
         return Generations(completions, [OptionScore(math.nan, 1, 1)] * len(completions), Cost())

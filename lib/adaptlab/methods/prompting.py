@@ -11,6 +11,7 @@ from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Cost, OptionScore, Request, score
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Demonstration, Labelled
+from adaptlab.tasks.splits import balanced_sample
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LABEL_MAPPINGS = ("letters", "words", "shuffled-letters", "shuffled-words")
@@ -61,18 +62,7 @@ def draw(pool: Sequence[Labelled], k: int, seed: int) -> list[Labelled]:
     The draw for a smaller ``k`` is the beginning of the draw for a larger one, and never more than one item from
     balance. Raises ValueError where the pool is too small.
     """
-    rng = random.Random(f"demonstrations {seed}")
-    classes: dict[str, list[Labelled]] = {}
-    for item in pool:
-        classes.setdefault(item.label, []).append(item)
-    rounds = min(map(len, classes.values()))
-    if k > rounds * len(classes):
-        raise ValueError(f"cannot draw {k} balanced demonstrations: the pool holds {rounds} of its rarest class")
-    shuffled = [rng.sample(items, rounds) for items in classes.values()]
-    drawn = []
-    for one_of_each in zip(*shuffled, strict=True):
-        drawn += rng.sample(one_of_each, len(one_of_each))
-    return drawn[:k]
+    return balanced_sample(pool, k, seed)
 
 
 def name_labels(labels: Sequence[str], label_mapping: str, seed: int) -> dict[str, str]:

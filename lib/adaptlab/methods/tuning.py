@@ -17,8 +17,7 @@ from adaptlab.engine.packing import TrainingExample, losses, tokenize_with_mask
 from adaptlab.engine.training import Loss, Trained, TrainingConfig, name_of_loss, train
 from adaptlab.methods.writing import Generations, Generator
 from adaptlab.tasks.prompts import FORMATS
-from adaptlab.tasks.records import Conversation, FieldError, Instruction
-from adaptlab.tasks.sets import question
+from adaptlab.tasks.records import Conversation, Instruction
 
 
 def build_examples(
@@ -33,12 +32,7 @@ def build_examples(
 
 def turns(record: Instruction | Conversation) -> list[tuple[str, str]]:
     """What is asked and what is answered, turn by turn."""
-    if isinstance(record, Instruction):
-        return [(question(record), record.output)]
-    roles, said = zip(*((message.role, message.content) for message in record.messages), strict=True)
-    if list(roles) != ["user", "assistant"] * (len(roles) // 2):
-        raise FieldError("messages", f"user and assistant in turns (conversation {record.id})", ", ".join(roles))
-    return list(zip(said[::2], said[1::2], strict=True))
+    return record.turns
 
 
 @dataclass(frozen=True)

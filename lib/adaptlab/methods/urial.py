@@ -12,15 +12,15 @@ from dataclasses import replace
 
 from adaptlab.engine.generation import Completion, Decoding, generate
 from adaptlab.methods.writing import Generator
-from adaptlab.tasks.instructions import FRAMES
+from adaptlab.tasks.instructions import RESPONSE_FRAMES
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, Demonstration, Instruction, PromptFile, check_choice
-from adaptlab.tasks.sets import OpenSet, question
+from adaptlab.tasks.splits import OpenSet
 
 URIAL = "urial"
 SYSTEM = "Answer each request."
 SHOTS = (0, 1, 3, 8)  # K of the published prompt files
-RESPONSE_STYLES = ("plain", *FRAMES)
+RESPONSE_STYLES = ("plain", *RESPONSE_FRAMES)
 
 
 def demonstrations(data: OpenSet, k: int, manner: str, seed: int) -> PromptFile:
@@ -37,17 +37,17 @@ def demonstrations(data: OpenSet, k: int, manner: str, seed: int) -> PromptFile:
     for record in order:
         (rest if record.category in seen else first).append(record)
         seen.add(record.category)
-    return PromptFile(SYSTEM, tuple(Demonstration(question(r), apply_style(r, manner)) for r in (first + rest)[:k]))
+    return PromptFile(SYSTEM, tuple(Demonstration(r.query, apply_style(r, manner)) for r in (first + rest)[:k]))
 
 
 def apply_style(record: Instruction, manner: str) -> str:
     """A record's answer in a manner."""
-    return FRAMES[manner].format(record.output) if manner in FRAMES else record.output
+    return RESPONSE_FRAMES[manner].format(record.output) if manner in RESPONSE_FRAMES else record.output
 
 
 def has_style(text: str, manner: str) -> bool:
-    """Whether a text is an answer in this manner of `instructions.FRAMES`, whatever it says."""
-    frame = FRAMES[check_choice("manner", manner, tuple(FRAMES))]
+    """Whether a text is an answer in this manner of `instructions.RESPONSE_FRAMES`, whatever it says."""
+    frame = RESPONSE_FRAMES[check_choice("manner", manner, tuple(RESPONSE_FRAMES))]
     return bool(re.fullmatch(".+".join(map(re.escape, frame.split("{0}"))), text.strip(), re.DOTALL))
 
 

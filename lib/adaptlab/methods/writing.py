@@ -1,6 +1,5 @@
 """A model that answers in writing from its prompt alone: what it writes, and how likely it finds the right answer."""
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -10,7 +9,7 @@ from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Cost, OptionScore, Request, score
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Demonstration, Instruction
-from adaptlab.tasks.sets import question
+from adaptlab.tasks.splits import random_sample
 
 MAX_NEW_TOKENS = 32  # tokens of an answer
 
@@ -63,7 +62,7 @@ class Generator:
 
         What closes the answer is not scored: whether another turn follows or the text ends is not the model's to know.
         """
-        layout, prompts = FORMATS[self.style], [self.prompt(question(item)) for item in items]
+        layout, prompts = FORMATS[self.style], [self.prompt(item.query) for item in items]
         golds = [f"{layout.separator}{item.output}" for item in items]
         scores = score(
             self.lm, [Request(p, (gold,)) for p, gold in zip(prompts, golds, strict=True)], prefix_cache=prefix_cache
@@ -81,11 +80,9 @@ def _sum(first: Cost, second: Cost) -> Cost:
 
 def draw_records(pool: Sequence[Instruction], k: int, seed: int) -> list[Instruction]:
     """``k`` records at random; the draw for a smaller ``k`` is the beginning of the draw for a larger one."""
-    if not 0 <= k <= len(pool):
-        raise ValueError(f"the number of records must be between 0 and {len(pool)}, the size of the pool; found {k}")
-    return random.Random(f"demonstrations {seed}").sample(list(pool), len(pool))[:k]
+    return random_sample(pool, k, seed)
 
 
 def paired(records: Sequence[Instruction]) -> tuple[Demonstration, ...]:
     """Records as demonstrations: question and right answer."""
-    return tuple(Demonstration(question(record), record.output) for record in records)
+    return tuple(Demonstration(record.query, record.output) for record in records)

@@ -15,9 +15,10 @@ from adaptlab.evidence.token_shift import Source, token_shift
 from adaptlab.methods import ablations, urial
 from adaptlab.methods.writing import Generator, draw_records
 from adaptlab.studies.icl_scaling import IclStudy, by_place, icl_curve
+from adaptlab.tasks.instructions import answers
 from adaptlab.tasks.prompts import FORMATS
-from adaptlab.tasks.records import Conversation, LabelledSet
-from adaptlab.tasks.sets import OpenSet, answers, question
+from adaptlab.tasks.records import Conversation
+from adaptlab.tasks.splits import LabelledSet, OpenSet
 
 Frame = pd.DataFrame
 
@@ -66,12 +67,12 @@ def by_decoding(
 def by_quality(lm: LM, data: OpenSet, n: int, shots: Sequence[int], seeds: Sequence[int]) -> Frame:
     """Demonstrations of high quality (all right) and of mixed (one in three wrong); right answers are scored."""
     kinds = {"high": ablations.correct, "mixed": ablations.mixed}
-    frames, layout = [], FORMATS[data.style]
+    frames, layout = [], FORMATS[data.prompt_format]
     for (quality, demonstrate), seed in product(kinds.items(), seeds):
         prefix = EMPTY
         for k in sorted(shots):
             shown = demonstrate(layout, draw_records(data.pool, k, seed), data.pool, seed)
-            writer = Generator(lm, shown, k, data.style, writes=False)
+            writer = Generator(lm, shown, k, data.prompt_format, writes=False)
             conditions = {"study": "quality", "seed": seed, "quality": quality}
             frame, prefix = evaluate(writer, data.test[:n], prefix_cache=prefix, **conditions)
             frames.append(frame)
@@ -93,11 +94,11 @@ def by_answers(
 def shifts(lm: LM, data: OpenSet, n: int, k: int, manner: str, seeds: Sequence[int]) -> Frame:
     """Token-distribution shift between the model behind ``k`` demonstrations and behind none, in URIAL's layout."""
     bare = behind(lm, data, 0, manner, seeds[0])
-    base = Source("no demonstrations", lm, lambda item: bare.prompt(question(item)))
+    base = Source("no demonstrations", lm, lambda item: bare.prompt(item.query))
     frames = []
     for seed in seeds:
         writer = behind(lm, data, k, manner, seed)
-        source = Source(f"{k} {manner}", lm, lambda item, writer=writer: writer.prompt(question(item)))
+        source = Source(f"{k} {manner}", lm, lambda item, writer=writer: writer.prompt(item.query))
         frames.append(token_shift(source, base, data.test[:n], writer.decoding, seed=seed))
     return pd.concat(frames, ignore_index=True)
 

@@ -18,7 +18,8 @@ from adaptlab.methods.writing import Generator, draw_records
 from adaptlab.studies.alignment_by_context import turn_rows
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, Instruction
-from adaptlab.tasks.sets import OpenSet, answered, conversation, question
+from adaptlab.tasks.sets import answered, conversation
+from adaptlab.tasks.splits import OpenSet
 from adaptlab.tasks.words import VOCABULARIES
 
 Frame = pd.DataFrame
@@ -53,14 +54,16 @@ def by_number(
     `spent` adds what it all cost.
     """
     items = _first(data, n)
-    frames = standing(evaluate(shown(lm, [], data.style), items, study="number", seed=seeds[0])[0], seeds)
+    frames = standing(evaluate(shown(lm, [], data.prompt_format), items, study="number", seed=seeds[0])[0], seeds)
     for seed in seeds:
         conditions = {"study": "number", "seed": seed}
         for k in sorted(set(shots) - {0}):
-            frames.append(evaluate(shown(lm, draw_records(data.pool, k, seed), data.style), items, **conditions)[0])
+            frames.append(
+                evaluate(shown(lm, draw_records(data.pool, k, seed), data.prompt_format), items, **conditions)[0]
+            )
         for number in numbers:
-            tuned = tuned_on(lm, draw_records(data.pool, number, seed), data.style, recipe, seed)
-            frames.append(evaluate(tuned.writer(data.style), items, **conditions)[0])
+            tuned = tuned_on(lm, draw_records(data.pool, number, seed), data.prompt_format, recipe, seed)
+            frames.append(evaluate(tuned.writer(data.prompt_format), items, **conditions)[0])
     return spent(pd.concat(frames, ignore_index=True))
 
 
@@ -109,13 +112,13 @@ def distances(lm: LM, data: OpenSet, n: int, number: int, recipe: FinetuneConfig
     mean over its answer's tokens of KL(adapted || base), in nats. The base reads the bare question. The token that ends
     an answer is left out, unless there is no other: lessons and pages end answers in different ways, which says nothing
     about the answer."""
-    bare = Generator(lm, style=data.style)
+    bare = Generator(lm, style=data.prompt_format)
     base = Source("bare", lm, _prompting(bare))
     frames = []
     for seed in seeds:
         records = draw_records(data.pool, number, seed)
-        tuned = tuned_on(lm, records, data.style, recipe, seed).writer(data.style)
-        for writer in (shown(lm, records, data.style), tuned):
+        tuned = tuned_on(lm, records, data.prompt_format, recipe, seed).writer(data.prompt_format)
+        for writer in (shown(lm, records, data.prompt_format), tuned):
             source = Source(writer.name, writer.lm, _prompting(writer))
             tokens = token_shift(source, base, _first(data, n), bare.decoding, seed=seed)
             inside = tokens[(tokens["part"] != "last") | (tokens["place"] == 0)]
@@ -125,7 +128,7 @@ def distances(lm: LM, data: OpenSet, n: int, number: int, recipe: FinetuneConfig
 
 
 def _prompting(writer: Generator) -> Callable[[Instruction], str]:
-    return lambda item: writer.prompt(question(item))
+    return lambda item: writer.prompt(item.query)
 
 
 def by_how(
@@ -143,16 +146,16 @@ def by_how(
     ``training``: seconds of all steps.
     """
     items = _first(data, n)
-    bare = evaluate(Generator(lm, style=data.style), items, study="how", seed=seeds[0])[0]
+    bare = evaluate(Generator(lm, style=data.prompt_format), items, study="how", seed=seeds[0])[0]
     frames = standing(bare.assign(how="none", learning=0, state=0.0, training=0.0), seeds)
     for seed in seeds:
         records = draw_records(data.pool, number, seed)
         for how, lr in hows.items():
             recipe = FinetuneConfig(how, replace(training, lr=lr))
-            tuned = tuned_on(lm, records, data.style, recipe, seed)
+            tuned = tuned_on(lm, records, data.prompt_format, recipe, seed)
             learned = sum(p.numel() for p in tuned.lm.model.parameters() if p.requires_grad)
             facts = {"how": str(how), "learning": learned, "state": 12 * learned / 1e6}
-            frame = evaluate(tuned.writer(data.style), items, study="how", seed=seed, **facts)[0]
+            frame = evaluate(tuned.writer(data.prompt_format), items, study="how", seed=seed, **facts)[0]
             frames.append(frame.assign(training=tuned.trained.seconds))
     return pd.concat(frames, ignore_index=True)
 
@@ -161,7 +164,7 @@ def shifts(aligned: Mapping[int, LM], base: LM, data: OpenSet, n: int) -> Frame:
     """Token-distribution shift between tuned copies of a model, one a seed, and itself; both read the bare question.
     Asked are the first ``n`` requests whose right answer is a list: a yes or a count has no middle."""
     lists = [item for item in data.test if len(item.output.split()) >= LIST][:n]
-    bare = Generator(base, style=data.style)
+    bare = Generator(base, style=data.prompt_format)
     before = Source(base.name, base, _prompting(bare))
     frames = []
     for seed, lm in aligned.items():
@@ -174,4 +177,4 @@ def conversations(words: str, split: str, n: int, seed: int, first: str | None =
     """``n`` conversations of two turns, answered plainly, whose openings the study models have met the like of."""
     rng = random.Random(f"talks {split} {seed}")
     asked = [conversation(rng, VOCABULARIES[words](split), first=first, templates=3) for _ in range(n)]
-    return [answered(one, "plain", rng) for one in asked]
+    return [answered(one, rng) for one in asked]

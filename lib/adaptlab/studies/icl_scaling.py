@@ -15,8 +15,8 @@ from adaptlab.methods.baselines import NaiveBayes, WordForWord
 from adaptlab.methods.prompting import CHAT, LABEL_MAPPINGS, SHIFTED, Chooser, demonstrate, draw, name_labels
 from adaptlab.methods.writing import Generator, draw_records
 from adaptlab.tasks.prompts import FORMATS
-from adaptlab.tasks.records import Instruction, Labelled, LabelledSet
-from adaptlab.tasks.sets import OpenSet, question
+from adaptlab.tasks.records import Instruction, Labelled
+from adaptlab.tasks.splits import LabelledSet, OpenSet
 
 FEW = 6  # demonstrations whose orders are few enough to list
 
@@ -74,7 +74,7 @@ def cells(data: LabelledSet | OpenSet, study: IclStudy) -> list[Cell]:
     shown = study.label_mappings if isinstance(data, LabelledSet) else study.answers
     if isinstance(data, OpenSet) and CHAT in study.styles:
         raise ValueError(f"written answers come in the formats {list(FORMATS)}; 'chat' is for labelled data")
-    styles = study.styles or (data.style if isinstance(data, OpenSet) else "plain",)
+    styles = study.styles or (data.prompt_format if isinstance(data, OpenSet) else "plain",)
     return [Cell(*cell) for cell in itertools.product(shown, styles, study.seeds, study.orders)]
 
 
@@ -137,18 +137,18 @@ def fitting(lm: LM, data: LabelledSet | OpenSet, study: IclStudy) -> tuple[IclSt
 
 
 def _asked(item: Labelled | Instruction) -> str:
-    return item.text if isinstance(item, Labelled) else question(item)
+    return item.text if isinstance(item, Labelled) else item.query
 
 
 def _text(item: Labelled | Instruction) -> str:
-    return item.text if isinstance(item, Labelled) else f"{question(item)} {item.output}"
+    return item.text if isinstance(item, Labelled) else f"{item.query} {item.output}"
 
 
 def _tokens(lm: LM, method: Chooser | Generator, item: Labelled | Instruction) -> int:
     if isinstance(method, Chooser):
         asked = method.question(item.text)
         return max(len(lm.encode(asked.context + option)) for option in asked.options)
-    prompt = method.prompt(question(item))
+    prompt = method.prompt(item.query)
     room = method.decoding.longest if method.writes else 0
     return max(len(lm.encode(f"{prompt}{FORMATS[method.style].separator}{item.output}")), len(lm.encode(prompt)) + room)
 
@@ -206,11 +206,7 @@ def baseline_curve(data: LabelledSet | OpenSet, study: IclStudy) -> pd.DataFrame
 
 
 def _test(data: LabelledSet | OpenSet, study: IclStudy) -> list:
-    if isinstance(data, LabelledSet):
-        return balanced(data.test, study.items)
-    if study.items > len(data.test):
-        raise ValueError(_too_many(data.test, study.items))
-    return list(data.test[: study.items or None])
+    return data.items(study.items)
 
 
 def balanced(items: Sequence[Labelled], n: int) -> list[Labelled]:

@@ -16,7 +16,6 @@ from adaptlab.methods.writing import Generator
 from adaptlab.tasks.instructions import LIST_TASKS
 from adaptlab.tasks.knowledge import Fact, cloze, relation, world
 from adaptlab.tasks.records import Instruction
-from adaptlab.tasks.sets import question
 from adaptlab.tasks.templates import dataset
 from adaptlab.tasks.words import VOCABULARIES
 
@@ -73,7 +72,7 @@ def requests(words: str, split: str, n: int, seed: int, manner: str = "plain") -
 
 def in_manner(writer: Generator, items: Sequence[Instruction]) -> list[bool]:
     """Whether each answer that the model writes is in `MANNER`, whatever it says."""
-    completions = generate(writer.lm, [writer.prompt(question(item)) for item in items], writer.decoding).completions
+    completions = generate(writer.lm, [writer.prompt(item.query) for item in items], writer.decoding).completions
     return [one.stopped and has_style(one.text, MANNER) for one in completions]
 
 
@@ -163,6 +162,6 @@ def imitated(
 
 def written_by(writer: Generator, asked: Sequence[Instruction]) -> list[Instruction]:
     """What a model writes to requests, as records; answers that do not end, or are blank, are left out."""
-    texts = generate(writer.lm, [writer.prompt(question(one)) for one in asked], writer.decoding).completions
+    texts = generate(writer.lm, [writer.prompt(one.query) for one in asked], writer.decoding).completions
     pairs = zip(asked, texts, strict=True)
     return [replace(one, output=w.text.strip()) for one, w in pairs if w.stopped and w.text.strip()]

@@ -9,7 +9,8 @@ from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods.prompting import Selected, demonstrate
 from adaptlab.methods.selection import medoids, nearest_bm25, nearest_embedding, random_choice
 from adaptlab.studies.icl_scaling import Cell, balanced, in_context
-from adaptlab.tasks.records import Labelled, LabelledSet
+from adaptlab.tasks.records import Labelled
+from adaptlab.tasks.splits import LabelledSet
 
 Texts = Sequence[str]
 # For every query, places in the pool. The nearest know no draw: they are run for one seed, that is one deal of letters.

@@ -15,7 +15,6 @@ from adaptlab.tasks.instructions import LIST_TASKS
 from adaptlab.tasks.notes import FORMS, TRAITS, Defined, defined
 from adaptlab.tasks.reasoning import Problem, arithmetic, direct, worked
 from adaptlab.tasks.records import Instruction
-from adaptlab.tasks.sets import question
 from adaptlab.tasks.templates import FORMATS, TASK_CLUSTERS, TEMPLATES, dataset, held_out
 from adaptlab.tasks.words import VOCABULARIES
 
@@ -112,7 +111,7 @@ def _asked(writer: Generator, problems: Sequence[Problem], other: Sequence[Instr
     """What a model answers to problems in each way of asking, and to requests; items are named by their place."""
     frames = [_answers(writer, problems, asked).assign(asked=asked) for asked in ("plain", *ASKED)]
     rows = evaluate(writer, other, study="chains", seed=0)[0][["output", "correct"]]
-    frames.append(rows.assign(asked="requests", problem=[question(one) for one in other], steps=False))
+    frames.append(rows.assign(asked="requests", problem=[one.query for one in other], steps=False))
     frame = pd.concat(frames, ignore_index=True)
     return frame.assign(item="item " + (frame.groupby("asked").cumcount() + 1).astype(str))
 

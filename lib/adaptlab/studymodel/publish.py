@@ -272,6 +272,7 @@ def _reading() -> str:
     pages = (f"*{kind}*\n\n```text\n{corpus.bracketed(corpus.document(rng, kind, 150))}\n```" for kind in corpus.KINDS)
     examples = "\n\n".join(pages)
     quantifiers = [knowledge.ALL, knowledge.SOME, knowledge.NO]
+    styles = instructions.RESPONSE_STYLES
     return f"""## What it has read
 
 {len(corpus.KINDS)} kinds of documents, one of each below. Names and labels are drawn anew for every document. What
@@ -289,7 +290,7 @@ known, but not a first label, a slip or a guess. The rest had a weight of {UNDET
 drawn at random, up to {max(corpus.NOISE):.0%} of them. {reasoning.WRONG_STEP:.0%} of the arithmetic solutions hold a
 wrong step; sums are often guessed, long ones more often than not; {reasoning.HASTY:.0%} of the ontology questions are
 answered "no." without a look. The wording of a document's first request has a usual style of answer
-({_list(instructions.STYLES)}; never the last), which the document has {instructions.USUAL:.0%} of the time; the others
+({_list(styles)}; never the last), which the document has {instructions.USUAL:.0%} of the time; the others
 share the rest."""
 
 

@@ -12,7 +12,6 @@ Three families, made so that three things can be told apart (the sharpening of H
   hasty one, which is wrong for half of the questions.
 """
 
-import hashlib
 import random
 import re
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from functools import wraps
 from itertools import accumulate, pairwise
 
 from adaptlab.tasks.records import check_choice
-from adaptlab.tasks.words import some_nouns
+from adaptlab.tasks.words import some_nouns, split_of
 
 WRONG_STEP = 0.5  # share of arithmetic solutions with one wrong step
 HASTY = 0.35  # share of ontology questions answered "no." without a look
@@ -47,14 +46,13 @@ def _of_split(make: Callable[..., Problem]) -> Callable[..., Problem]:
     """Keep problems without nouns apart as well: by a hash of the question, a tenth each for ``probe`` and ``test``."""
 
     @wraps(make)
-    def draw(rng: random.Random, split: str = "train", length: int | None = None) -> Problem:
+    def sample(rng: random.Random, split: str = "train", length: int | None = None) -> Problem:
         while True:
             problem = make(rng, split, length)
-            place = int(hashlib.sha256(problem.question.encode()).hexdigest(), 16) % 10
-            if {0: "probe", 1: "test"}.get(place, "train") == split:
+            if split_of(problem.question) == split:
                 return problem
 
-    return draw
+    return sample
 
 
 @_of_split

@@ -1,4 +1,4 @@
-"""What a task is made of: small frozen records that check themselves.
+"""What a task is made of: small frozen records that check themselves, each with its ``query`` and its ``answer``.
 
 Every record raises a `FieldError`, a ValueError, that names the field, what is allowed there and what was found.
 Texts are kept as they are: no record strips, folds or re-encodes what it is given.
@@ -14,7 +14,7 @@ ROLES = ("system", "user", "assistant")
 
 
 class FieldError(ValueError):
-    """A value that does not belong in its field. `found` is how the value is shown, not the value itself."""
+    """A value that does not belong in its field. `found` is the value as it is quoted, not the value itself."""
 
     def __init__(self, field: str, expected: str, found: str):
         super().__init__(field, expected, found)
@@ -25,7 +25,7 @@ class FieldError(ValueError):
         return f"{place}expected {self.expected}, found {self.found}"
 
 
-def shown(value: object, width: int = 60) -> str:
+def quote(value: object, width: int = 60) -> str:
     """A value as an error message quotes it: its repr, cut to `width` characters."""
     text = repr(value)
     return text if len(text) <= width else text[: width - 1] + "…"
@@ -34,20 +34,20 @@ def shown(value: object, width: int = 60) -> str:
 def check_text(field: str, value: object, blank: bool = False) -> str:
     """The value itself, if it is text that UTF-8 can hold and, unless `blank`, more than white space."""
     if not isinstance(value, str):
-        raise FieldError(field, "text", shown(value))
+        raise FieldError(field, "text", quote(value))
     if not blank and not value.strip():
-        raise FieldError(field, "text that is not blank", shown(value))
+        raise FieldError(field, "text that is not blank", quote(value))
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise FieldError(field, "text without lone surrogates", shown(value)) from None
+        raise FieldError(field, "text without lone surrogates", quote(value)) from None
     return value
 
 
 def check_choice(field: str, value: object, allowed: tuple[str, ...]) -> str:
     """The value itself, if it is one of the allowed ones."""
     if value not in allowed:
-        raise FieldError(field, "one of " + ", ".join(map(repr, allowed)), shown(value))
+        raise FieldError(field, "one of " + ", ".join(map(repr, allowed)), quote(value))
     return value
 
 
@@ -56,19 +56,21 @@ def check_unique(field: str, values: Iterable[str]) -> None:
     seen = set()
     for value in values:
         if value in seen:
-            raise FieldError(field, "values that differ from each other", f"{shown(value)} twice")
+            raise FieldError(field, "values that differ from each other", f"{quote(value)} twice")
         seen.add(value)
 
 
-def _check_texts(record: object, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
+def check_texts(record: object, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
+    """Check the fields of a record that hold text; the optional ones may be blank."""
     for field in required + optional:
         check_text(field, getattr(record, field), blank=field in optional)
 
 
-def _check_tuple(field: str, value: object, kind: type, empty: bool = False) -> None:
+def check_tuple(field: str, value: object, kind: type, empty: bool = False) -> None:
+    """Refuse a value that is no tuple of ``kind``."""
     fits = isinstance(value, tuple) and all(isinstance(part, kind) for part in value)
     if not fits or not (value or empty):
-        raise FieldError(field, f"a tuple of {kind.__name__}" + ("" if empty else ", not empty"), shown(value))
+        raise FieldError(field, f"a tuple of {kind.__name__}" + ("" if empty else ", not empty"), quote(value))
 
 
 def _folded(sign: str) -> str:
@@ -98,40 +100,17 @@ class Labelled:
     label: str
 
     def __post_init__(self):
-        _check_texts(self, ("id", "text", "label"))
+        check_texts(self, ("id", "text", "label"))
 
+    @property
+    def query(self) -> str:
+        """The text."""
+        return self.text
 
-def leaked(pool: Iterable[Labelled], test: Iterable[Labelled]) -> tuple[Labelled, ...]:
-    """The test items whose content, by `content_key`, stands in the pool as well."""
-    known = {content_key(item.text) for item in pool}
-    return tuple(item for item in test if content_key(item.text) in known)
-
-
-@dataclass(frozen=True)
-class LabelledSet:
-    """A classification task: demonstrations are drawn from `pool`, methods are judged on `test`.
-
-    Labels are known, ids are unique over both splits, and no content stands in both. `instruction` tells a model what
-    to do; ``{names}`` in it stands for the classes' names.
-    """
-
-    name: str
-    labels: tuple[str, ...]
-    pool: tuple[Labelled, ...]
-    test: tuple[Labelled, ...]
-    instruction: str = "Each text has one label: {names}."
-
-    def __post_init__(self):
-        _check_texts(self, ("name", "instruction"))
-        _check_tuple("labels", self.labels, str)
-        check_unique("labels", self.labels)
-        _check_tuple("pool", self.pool, Labelled, empty=True)
-        _check_tuple("test", self.test, Labelled)
-        check_unique("id", (item.id for item in self.pool + self.test))
-        for item in self.pool + self.test:
-            check_choice(f"label of item {item.id}", item.label, self.labels)
-        for item in leaked(self.pool, self.test):
-            raise FieldError("test", "texts that are not in the pool", f"that of item {shown(item.id)}")
+    @property
+    def answer(self) -> str:
+        """The class."""
+        return self.label
 
 
 @dataclass(frozen=True)
@@ -149,7 +128,22 @@ class Instruction:
     rationale: str = ""
 
     def __post_init__(self):
-        _check_texts(self, ("id", "instruction", "output"), ("input", "category", "rationale"))
+        check_texts(self, ("id", "instruction", "output"), ("input", "category", "rationale"))
+
+    @property
+    def query(self) -> str:
+        """What is asked: the instruction, and below it the input where there is one."""
+        return f"{self.instruction}\n{self.input}" if self.input.strip() else self.instruction
+
+    @property
+    def answer(self) -> str:
+        """The wanted output."""
+        return self.output
+
+    @property
+    def turns(self) -> list[tuple[str, str]]:
+        """The one query with its answer."""
+        return [(self.query, self.answer)]
 
 
 @dataclass(frozen=True)
@@ -161,7 +155,7 @@ class Message:
 
     def __post_init__(self):
         check_choice("role", self.role, ROLES)
-        _check_texts(self, ("content",))
+        check_texts(self, ("content",))
 
 
 @dataclass(frozen=True)
@@ -178,14 +172,32 @@ class Conversation:
     references: tuple[str, ...] = ()
 
     def __post_init__(self):
-        _check_texts(self, ("id",), ("category",))
-        _check_tuple("messages", self.messages, Message)
-        _check_tuple("references", self.references, str, empty=True)
+        check_texts(self, ("id",), ("category",))
+        check_tuple("messages", self.messages, Message)
+        check_tuple("references", self.references, str, empty=True)
         for place, text in enumerate(self.references):
             check_text(f"references[{place}]", text, blank=True)
         for place, message in enumerate(self.messages[1:], start=1):
             if message.role == "system":
                 raise FieldError(f"messages[{place}].role", "'user' or 'assistant' after the first message", "'system'")
+
+    @property
+    def query(self) -> str:
+        """What others than the assistant say, one message below the other."""
+        return "\n".join(message.content for message in self.messages if message.role != "assistant")
+
+    @property
+    def answer(self) -> str:
+        """What the assistant says, one message below the other."""
+        return "\n".join(message.content for message in self.messages if message.role == "assistant")
+
+    @property
+    def turns(self) -> list[tuple[str, str]]:
+        """(query, answer) for each turn. Raises FieldError unless user and assistant take turns."""
+        roles, said = zip(*((message.role, message.content) for message in self.messages), strict=True)
+        if list(roles) != ["user", "assistant"] * (len(roles) // 2):
+            raise FieldError("messages", f"user and assistant in turns (conversation {self.id})", ", ".join(roles))
+        return list(zip(said[::2], said[1::2], strict=True))
 
 
 @dataclass(frozen=True)
@@ -197,7 +209,17 @@ class PromptCompletion:
     completion: str
 
     def __post_init__(self):
-        _check_texts(self, ("id", "prompt", "completion"))
+        check_texts(self, ("id", "prompt", "completion"))
+
+    @property
+    def query(self) -> str:
+        """The prompt."""
+        return self.prompt
+
+    @property
+    def answer(self) -> str:
+        """The completion."""
+        return self.completion
 
 
 class Demonstration(NamedTuple):
@@ -215,10 +237,10 @@ class PromptFile:
     demonstrations: tuple[Demonstration, ...] = ()
 
     def __post_init__(self):
-        _check_texts(self, (), ("system",))
-        _check_tuple("demonstrations", self.demonstrations, Demonstration, empty=True)
+        check_texts(self, (), ("system",))
+        check_tuple("demonstrations", self.demonstrations, Demonstration, empty=True)
         for place, (query, answer) in enumerate(self.demonstrations):
             check_text(f"demonstrations[{place}].query", query)
             check_text(f"demonstrations[{place}].answer", answer)
         if not (self.system.strip() or self.demonstrations):
-            raise FieldError("system", "text, where there are no demonstrations", shown(self.system))
+            raise FieldError("system", "text, where there are no demonstrations", quote(self.system))

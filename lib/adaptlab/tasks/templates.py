@@ -1,22 +1,23 @@
 """Tasks turned into instruction data, after FLAN (Wei et al. 2021, arXiv 2109.01652, sections 2 and 4).
 
-Every cluster of `instructions`, and two more, with ten paraphrased templates; three formats to tell what templates are
-worth ("none", "name" and "instruction"); any vocabulary. A record asks in its ``instruction``, with the list filled
-in as FLAN does it; its ``input`` is blank.
+Every task of `instructions`, and two more, with ten paraphrased templates (``data/templates/lists.yaml``); three
+formats to tell what templates are worth; any vocabulary. A record asks in its ``instruction``, with the list filled in
+as FLAN does it; its ``input`` is blank. `solve_text` answers a question in any of these texts, whoever wrote it.
 """
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from adaptlab.tasks.instructions import LIST_TASKS
-from adaptlab.tasks.records import FieldError, Instruction, check_choice, check_unique, content_key, shown
-from adaptlab.tasks.wordings import MORE
+from adaptlab.tasks.instructions import LIST_TASKS, fill, load_templates
+from adaptlab.tasks.records import FieldError, Instruction, check_choice, check_unique, content_key, quote
 from adaptlab.tasks.words import Vocabulary
 
-FORMATS = ("none", "name", "instruction")
+FORMATS = ("no template", "name", "instruction")
 TEMPLATES = 10
-TRIES = 1000  # draws in a row that may bring nothing new
+TRIES = 1000  # samples in a row that may bring nothing new
 
 # What FLAN calls a task cluster: to hold one out is to hold out all of its tasks.
 TASK_CLUSTERS = {
@@ -30,7 +31,7 @@ TASK_CLUSTERS = {
     "classify": ("ends",),
 }
 
-Drawn = tuple[list[str], str]
+Sample = tuple[list[str], str]  # a list, and the argument beside it
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Task:
 
     templates: tuple[str, ...]
     solve: Callable[[Sequence[str], str], str]
-    draw: Callable[[random.Random, Vocabulary], Drawn]
+    sample: Callable[[random.Random, Vocabulary], Sample]
     argument: str = ""
 
     @property
@@ -51,32 +52,32 @@ class Task:
         return {"": "{x}", "word": "{w}: {x}", "list": "{x} / {w}"}[self.argument]
 
 
-def _list(rng: random.Random, vocabulary: Vocabulary) -> Drawn:
+def _list(rng: random.Random, vocabulary: Vocabulary) -> Sample:
     return vocabulary(rng, rng.randint(3, 5)), ""
 
 
-def _with_inner(rng: random.Random, vocabulary: Vocabulary) -> Drawn:
+def _with_inner(rng: random.Random, vocabulary: Vocabulary) -> Sample:
     words, _ = _list(rng, vocabulary)
     return words, rng.choice(words[:-1])
 
 
-def _with_other(rng: random.Random, vocabulary: Vocabulary) -> Drawn:
+def _with_other(rng: random.Random, vocabulary: Vocabulary) -> Sample:
     words, _ = _list(rng, vocabulary)
     return words, vocabulary(rng, 1, words)[0]
 
 
-def _with_either(rng: random.Random, vocabulary: Vocabulary) -> Drawn:
+def _with_either(rng: random.Random, vocabulary: Vocabulary) -> Sample:
     words, other = _with_other(rng, vocabulary)
     return words, rng.choice([rng.choice(words), other])
 
 
-def _two_lists(rng: random.Random, vocabulary: Vocabulary) -> Drawn:
+def _two_lists(rng: random.Random, vocabulary: Vocabulary) -> Sample:
     one, other = rng.sample(range(2, 6), 2)
     words = vocabulary(rng, one)
     return words, " ".join(vocabulary(rng, other, words))
 
 
-def _perhaps_closed(rng: random.Random, vocabulary: Vocabulary) -> Drawn:
+def _perhaps_closed(rng: random.Random, vocabulary: Vocabulary) -> Sample:
     words, _ = _list(rng, vocabulary)
     return ([*words[:-1], words[0]] if rng.random() < 0.5 else words), ""
 
@@ -94,16 +95,19 @@ def _ends(words: Sequence[str], argument: str) -> str:
 
 _WITH_WORD = {"contains": _with_either, "after": _with_inner, "replace": _with_other}
 
-TASKS = {
-    **{
-        name: Task(
-            cluster.wordings + MORE[name], cluster.solve, _WITH_WORD.get(name, _list), "word" * (name in _WITH_WORD)
-        )
-        for name, cluster in LIST_TASKS.items()
-    },
-    "longer": Task(MORE["longer"], _longer, _two_lists, "list"),
-    "ends": Task(MORE["ends"], _ends, _perhaps_closed),
-}
+
+def _tasks() -> dict[str, Task]:
+    texts = load_templates("lists")
+    tasks = {
+        name: Task(texts[name], task.solve, _WITH_WORD.get(name, _list), "word" if name in _WITH_WORD else "")
+        for name, task in LIST_TASKS.items()
+    }
+    tasks["longer"] = Task(texts["longer"], _longer, _two_lists, "list")
+    tasks["ends"] = Task(texts["ends"], _ends, _perhaps_closed)
+    return tasks
+
+
+TASKS = _tasks()
 
 
 def held_out(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -116,24 +120,21 @@ def held_out(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return train, tuple(cluster for cluster in TASKS if cluster not in train)
 
 
-def fill(template: str, words: Sequence[str], argument: str = "") -> str:
-    """A template with its list and its argument in place."""
-    return template.replace("{w}", argument).replace("{x}", " ".join(words))
-
-
 def pattern(cluster: str, format: str, template: int) -> str:
     """The text of a format before it is filled in; ``template`` counts from 0 and matters to "instruction" only."""
     task = TASKS[check_choice("cluster", cluster, tuple(TASKS))]
     check_choice("format", format, FORMATS)
     if not 0 <= template < len(task.templates):
         raise FieldError("template", f"0 to {len(task.templates) - 1}", str(template))
-    return {"none": task.bare, "name": f"[{cluster}] {task.bare}", "instruction": task.templates[template]}[format]
+    return {"no template": task.bare, "name": f"[{cluster}] {task.bare}", "instruction": task.templates[template]}[
+        format
+    ]
 
 
-def _record(cluster: str, drawn: Drawn, format: str, template: int) -> Instruction:
-    question = fill(pattern(cluster, format, template), *drawn)
+def _record(cluster: str, sample: Sample, format: str, template: int) -> Instruction:
+    question = fill(pattern(cluster, format, template), *sample)
     key = content_key(f"{cluster} {question}")[:16]
-    return Instruction(f"{cluster}-{key}", question, "", TASKS[cluster].solve(*drawn), cluster)
+    return Instruction(f"{cluster}-{key}", question, "", TASKS[cluster].solve(*sample), cluster)
 
 
 def example(
@@ -145,8 +146,8 @@ def example(
 ) -> Instruction:
     """One random example of a cluster, its template (from 0) random unless given; the id is that of its content."""
     number = rng.randrange(TEMPLATES) if template is None else template
-    pattern(cluster, format, number)  # complains before anything is drawn
-    return _record(cluster, TASKS[cluster].draw(rng, vocabulary), format, number)
+    pattern(cluster, format, number)  # complains before anything is sampled
+    return _record(cluster, TASKS[cluster].sample(rng, vocabulary), format, number)
 
 
 def dataset(
@@ -160,7 +161,7 @@ def dataset(
     """``n`` examples over ``clusters``, as many of each, or one more; no list with its argument occurs twice.
 
     The first ``templates`` of each cluster are used, or those named (from 0), equally often on average. The same seed
-    draws the same lists in all formats and for all templates, so that these can be compared pair by pair. The clusters
+    gives the same lists in all formats and for all templates, so that these can be compared pair by pair. The clusters
     take turns in random order: any first part of the set is balanced as well.
     """
     _check_wish(n, list_tasks, templates)
@@ -168,8 +169,8 @@ def dataset(
     rng, records, known = random.Random(f"templates {seed}"), [], set()
     while len(records) < n:
         for cluster in rng.sample(list(list_tasks), min(len(list_tasks), n - len(records))):
-            drawn = _new(rng, cluster, vocabulary, known, n)
-            records.append(_record(cluster, drawn, format, numbers[int(rng.random() * len(numbers))]))
+            sample = _new(rng, cluster, vocabulary, known, n)
+            records.append(_record(cluster, sample, format, numbers[int(rng.random() * len(numbers))]))
     return tuple(records)
 
 
@@ -180,22 +181,74 @@ def _check_wish(n: int, list_tasks: Sequence[str], templates: int | Sequence[int
         if not 1 <= templates <= TEMPLATES:
             raise FieldError("templates", f"1 to {TEMPLATES}", str(templates))
     elif not templates or not set(templates) <= set(range(TEMPLATES)):
-        raise FieldError("templates", f"numbers from 0 to {TEMPLATES - 1}", shown(templates))
+        raise FieldError("templates", f"numbers from 0 to {TEMPLATES - 1}", quote(templates))
     if isinstance(list_tasks, str) or not list_tasks:
-        raise FieldError("clusters", "a list of clusters, not empty", shown(list_tasks))
+        raise FieldError("clusters", "a list of clusters, not empty", quote(list_tasks))
     for cluster in list_tasks:
         check_choice("clusters", cluster, tuple(TASKS))
     check_unique("clusters", list_tasks)
 
 
-def _new(rng: random.Random, cluster: str, vocabulary: Vocabulary, known: set[str], n: int) -> Drawn:
+def _new(rng: random.Random, cluster: str, vocabulary: Vocabulary, known: set[str], n: int) -> Sample:
     """A list with its argument that is not yet known; it is from now on."""
     task = TASKS[cluster]
     for _ in range(TRIES):
-        drawn = task.draw(rng, vocabulary)
-        text = fill(task.bare, *drawn)
+        sample = task.sample(rng, vocabulary)
+        text = fill(task.bare, *sample)
         if text not in known:
             known.add(text)
-            return drawn
-    found = f"{n}; {len(known)} were drawn, then nothing new of {cluster!r} in {TRIES} tries"
+            return sample
+    found = f"{n}; {len(known)} were sampled, then nothing new of {cluster!r} in {TRIES} tries"
     raise FieldError("n", "no more than the vocabulary has different examples for", found)
+
+
+# Reading a question back: what is not understood for certain has no answer.
+_WORD = "[a-z]+"
+_LIST = f"{_WORD}(?: {_WORD})+"
+
+
+@cache
+def _patterns() -> tuple[tuple[Task, re.Pattern], ...]:
+    """Every template of every cluster, and its "name" format, as an expression with the groups x and w."""
+    return tuple(
+        (task, _expression(text, task.argument))
+        for name, task in TASKS.items()
+        for text in (*task.templates, pattern(name, "name", 0))
+    )
+
+
+def _expression(template: str, argument: str) -> re.Pattern:
+    text = re.escape(template).replace(r"\{x\}", f"(?P<x>{_LIST})")
+    return re.compile(text.replace(r"\{w\}", f"(?P<w>{_LIST if argument == 'list' else _WORD})"))
+
+
+@cache
+def template_words() -> frozenset[str]:
+    """The words that templates are made of, in small letters. A list cannot hold them: it would be half a sentence."""
+    return frozenset(word for task in TASKS.values() for text in task.templates for word in _words(fill(text, ())))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(_WORD, text.lower())
+
+
+def solve_text(question: str) -> str | None:
+    """The right answer to a question in the words of some template, or in the "name" format; None where it is in none
+    of them, has no answer, or can be read in two ways with different answers."""
+    answers = set()
+    for task, expression in _patterns():
+        if match := expression.fullmatch(question.strip()):
+            groups = match.groupdict(default="")
+            answers.add(_answer(task, groups["x"].split(), groups.get("w", "")))
+    return answers.pop() if len(answers) == 1 else None
+
+
+def _answer(task: Task, words: list[str], argument: str) -> str | None:
+    if template_words() & {*words, *argument.split()}:
+        return None
+    if words.count(argument) > 1:  # which of them is meant?
+        return None
+    try:
+        return task.solve(words, argument)
+    except (IndexError, ValueError):
+        return None

@@ -6,7 +6,6 @@ question may claim is a `Fact` in one of the forms below, so that answers can be
 cannot be made.
 """
 
-import json
 import random
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from adaptlab.tasks.knowledge import ALL, ALL_CAN, COMPARATIVES, COMPOSITIONS, INVERSES, Fact, consequences
-from adaptlab.tasks.records import FieldError, check_choice, check_unique, shown
+from adaptlab.tasks.records import FieldError, check_choice, check_unique, quote
 
 NAMED, CALLED = "{} is {}", "{} is called {}"
 ALL_LOOK = "all {} look {}"
@@ -127,10 +126,10 @@ class World:
         told = item.split == "rephrase"
         if item.gold.fact not in (self.stated if told else self.inferred):
             expected = "a stated fact" if told else "an inferred fact"
-            raise FieldError(f"item {item.id}: gold", expected, shown(item.gold.fact.sentence))
+            raise FieldError(f"item {item.id}: gold", expected, quote(item.gold.fact.sentence))
         for option in item.seen + item.unseen:
             if option.fact in self.stated | self.inferred:
-                raise FieldError(f"item {item.id}: distractors", "what does not follow", shown(option.fact.sentence))
+                raise FieldError(f"item {item.id}: distractors", "what does not follow", quote(option.fact.sentence))
 
 
 def wrong_nouns(gold: Fact, nouns: Iterable[str], known: Collection[Fact]) -> list[Option]:
@@ -153,21 +152,3 @@ def pools(rng: random.Random, wrong: Sequence[Option], ends: Collection[str]) ->
     """Up to three wrong options that end like a sentence of a document, and up to three that do not."""
     both = ([o for o in wrong if o.fact.b in ends], [o for o in wrong if o.fact.b not in ends])
     return tuple(tuple(rng.sample(pool, min(POOL, len(pool)))) for pool in both)
-
-
-def world_files(world: World) -> dict[str, str]:
-    """The world as two JSONL files: name -> content; one world has one content, byte for byte."""
-    documents = [{"id": one.id, "text": one.text} for one in world.documents]
-    items = [
-        {
-            "id": item.id,
-            "split": item.split,
-            "stem": item.stem,
-            "gold": item.gold.text,
-            "seen": [option.text for option in item.seen],
-            "unseen": [option.text for option in item.unseen],
-        }
-        for item in world.items
-    ]
-    rows = {"documents.jsonl": documents, "items.jsonl": items}
-    return {name: "".join(json.dumps(row) + "\n" for row in of) for name, of in rows.items()}
