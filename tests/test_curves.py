@@ -21,8 +21,9 @@ from adaptlab.studies.icl_scaling import (
     task_curves,
 )
 from adaptlab.studies.selecting import WAYS, selection_curve
-from adaptlab.tasks.records import Instruction, Labelled, LabelledSet
-from adaptlab.tasks.sets import OpenSet, load_open, question
+from adaptlab.tasks.records import Instruction, Labelled
+from adaptlab.tasks.sets import load_open
+from adaptlab.tasks.splits import LabelledSet, OpenSet
 from conftest import tiny_lm
 
 LABELS = ("hot", "cold")
@@ -57,7 +58,7 @@ def test_reused_prefixes_change_nothing(llama, data):
                 items = {i.id: i for i in data.test}
                 asked = [method.question(items[i].text) for i in rows["item"]]
             else:
-                asked = [Request(method.prompt(question(i)), (f" {i.output}",)) for i in data.test[:4]]
+                asked = [Request(method.prompt(i.query), (f" {i.output}",)) for i in data.test[:4]]
                 place = [0] * len(rows)
             plain = score(llama, asked, plan="plain").options
             gold = [row[p].logprob for row, p in zip(plain, place, strict=True)]

@@ -12,7 +12,8 @@ from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods.baselines import NaiveBayes
 from adaptlab.methods.prompting import LABEL_MAPPINGS, OptionScores, draw
 from adaptlab.studies.icl_scaling import Cell, IclStudy, balanced, baseline_curve, icl_curve, in_context
-from adaptlab.tasks.records import Labelled, LabelledSet
+from adaptlab.tasks.records import Labelled
+from adaptlab.tasks.splits import LabelledSet
 
 LABELS = ("hot", "cold")
 WEATHER = [("sunny", "hot"), ("icy", "cold")]

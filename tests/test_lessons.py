@@ -11,7 +11,7 @@ from adaptlab.methods.tuning import build_examples
 from adaptlab.studies.loss_mask import checks, show_loss_mask, tokens
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, Instruction, Message
-from adaptlab.tasks.sets import load_open, question
+from adaptlab.tasks.sets import load_open
 from conftest import tiny_lm
 
 RECORDS = [Instruction(f"r{n}", f"Count these: {'a ' * n}", "", f"answer {n}", "") for n in range(1, 6)]
@@ -34,7 +34,7 @@ def test_a_lesson_is_the_page_with_its_answer_and_an_end(lm, style):
     record = RECORDS[2]
     (example,) = build_examples(lm, [record], style)
     layout = FORMATS[style]
-    page = layout.prompt("", [], question(record)) + layout.separator + record.output
+    page = layout.prompt("", [], record.query) + layout.separator + record.output
     assert list(example.ids) == [*lm.encode(page), lm.tokenizer.eos_token_id]
     assert said(lm, example) == f"{layout.separator}{record.output}<eos>"
 
@@ -110,8 +110,7 @@ def test_checks_find_each_mistake(lm):
     answers = [record.output for record in RECORDS]
     assert (checks(lm, good, answers).holds == 5).all()
     endless = [
-        tokenize_with_mask(lm, FORMATS["question"].training_parts([(question(r), r.output)]), ends=False)
-        for r in RECORDS
+        tokenize_with_mask(lm, FORMATS["question"].training_parts([(r.query, r.output)]), ends=False) for r in RECORDS
     ]
     assert checks(lm, endless, answers).set_index("check").holds["the end token is there, last, and trained"] == 0
     found = checks(lm, build_examples(lm, RECORDS, whole=True), answers).set_index("check")

@@ -3,8 +3,10 @@
 import pytest
 
 from adaptlab.tasks import sets
+from adaptlab.tasks.instructions import answers, right
 from adaptlab.tasks.records import Instruction
-from adaptlab.tasks.sets import LEXICON, OPEN_TASKS, OpenSet, answers, load_open, question, right
+from adaptlab.tasks.sets import LEXICON, OPEN_TASKS, load_open
+from adaptlab.tasks.splits import OpenSet
 
 EVERY = pytest.mark.parametrize("name", OPEN_TASKS)
 WORDS = pytest.mark.parametrize("words", ["study", "english"])
@@ -15,7 +17,7 @@ WORDS = pytest.mark.parametrize("words", ["study", "english"])
 def test_sets_are_as_large_as_asked_disjoint_and_repeatable(name, words):
     data = load_open(name, words, pool=60, test=40, seed=3)
     assert (len(data.pool), len(data.test)) == (60, 40)
-    assert not {question(r) for r in data.pool} & {question(r) for r in data.test}
+    assert not {r.query for r in data.pool} & {r.query for r in data.test}
     assert data == load_open(name, words, pool=60, test=40, seed=3) != load_open(name, words, pool=60, test=40, seed=4)
 
 
@@ -66,5 +68,5 @@ def test_bad_wishes_are_refused():
     one = Instruction("a", "Say x", "", "x")
     with pytest.raises(ValueError, match="questions that are not in the pool"):
         OpenSet("leak", (one,), (Instruction("b", "say X.", "", "x"),))
-    with pytest.raises(ValueError, match="field 'style'"):
+    with pytest.raises(ValueError, match="field 'prompt_format'"):
         OpenSet("odd", (), (one,), "xml")

@@ -189,7 +189,7 @@ def test_answers_by_hand():
 @given(seeds)
 def test_styles_say_what_they_are(rng):
     asked = instructions.request(rng, "train")
-    for style in instructions.STYLES:
+    for style in instructions.RESPONSE_STYLES:
         answer, more = instructions.answered(rng, asked, style, "train")
         assert (answer == asked.answer) == (style in ("plain", "run-on"))
         assert bool(more) == (style == "run-on")
@@ -198,12 +198,12 @@ def test_styles_say_what_they_are(rng):
 
 def test_about_half_of_the_wordings_are_usually_answered_plainly():
     usual = [
-        instructions.usual_style(name, i)
+        instructions.usual_response_style(name, i)
         for name, kind in instructions.LIST_TASKS.items()
         for i in range(len(kind.wordings))
     ]
     assert 0.4 < usual.count("plain") / len(usual) < 0.5
-    assert set(usual) == set(instructions.STYLES) - {"wrong"}
+    assert set(usual) == set(instructions.RESPONSE_STYLES) - {"wrong"}
 
 
 # --- reasoning

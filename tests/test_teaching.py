@@ -17,7 +17,7 @@ from adaptlab.methods.urial import apply_style, has_style
 from adaptlab.methods.writing import Generator
 from adaptlab.runner import profiles
 from adaptlab.studies import learned, what_tuning_teaches
-from adaptlab.tasks.instructions import FRAMES
+from adaptlab.tasks.instructions import RESPONSE_FRAMES
 from adaptlab.tasks.notes import FORMS, TRAITS, defined
 from adaptlab.tasks.records import FieldError, Instruction
 from adaptlab.tasks.templates import TASK_CLUSTERS, held_out
@@ -53,11 +53,13 @@ def test_definitions_of_two_splits_share_no_noun():
     assert not nouns[0] & nouns[1]
 
 
-@pytest.mark.parametrize("manner", sorted(FRAMES))
+@pytest.mark.parametrize("manner", sorted(RESPONSE_FRAMES))
 def test_a_manner_is_known_again_and_no_other_is(manner):
     record = Instruction("x", "say it", "", "bakda vogmi", "")
     assert has_style(apply_style(record, manner), manner)
-    assert not any(has_style(apply_style(record, other), manner) for other in ("plain", *FRAMES) if other != manner)
+    assert not any(
+        has_style(apply_style(record, other), manner) for other in ("plain", *RESPONSE_FRAMES) if other != manner
+    )
 
 
 def test_half_of_a_manner_is_none():
@@ -87,7 +89,7 @@ def formats() -> pd.DataFrame:
 
 def test_formats_are_compared_on_the_same_items_and_draws(formats):
     assert (formats.groupby(["taught", "seed"]).size() == 8).all()
-    assert set(formats.taught) == {"nothing", "none", "name", "instruction", "one wording"}
+    assert set(formats.taught) == {"nothing", "no template", "name", "instruction", "one wording"}
     assert formats.groupby("taught").item.agg(lambda items: tuple(sorted(set(items)))).nunique() == 1
     assert len(claims(["FT-FLAN-NAME", "FT-FLAN-NONE", "FT-FLAN-GAIN", "FT-WORDINGS"], formats)) == 4
 

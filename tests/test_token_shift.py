@@ -11,7 +11,7 @@ from adaptlab.evidence.claims import claim
 from adaptlab.evidence.token_shift import SHIFTS, Source, by_part, token_shift
 from adaptlab.studies import alignment_by_context
 from adaptlab.tasks.records import Instruction
-from adaptlab.tasks.sets import load_open, question
+from adaptlab.tasks.sets import load_open
 from conftest import tiny_lm
 
 ITEMS = [Instruction(f"i{n}", text, "", "x") for n, text in enumerate(("the red house", "option two", "message: my"))]
@@ -91,7 +91,7 @@ def test_an_answer_ends_with_the_first_token_behind_its_last_visible_sign():
     lm = load("study")
     data = load_open("requests")
     writer = alignment_by_context.behind(lm, data, 3, "restyled", 0)
-    source = Source("a", lm, lambda item: writer.prompt(question(item)))
+    source = Source("a", lm, lambda item: writer.prompt(item.query))
     frame = token_shift(source, source, data.test[:8], writer.decoding)
     frame = frame[frame.ended]
     assert frame["item"].nunique() > 4

@@ -13,7 +13,7 @@ from adaptlab.methods.writing import Generator, draw_records, paired
 from adaptlab.tasks.formats_published import load_urial
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, Demonstration, Message, PromptFile
-from adaptlab.tasks.sets import load_open, question
+from adaptlab.tasks.sets import load_open
 
 DATA = load_open("requests", pool=60, test=12)
 LAYOUT = FORMATS["question"]
@@ -28,7 +28,7 @@ def answers_of(shown: str) -> list[str]:
 def test_gold_and_text_are_those_of_plain_requests(llama):
     writer = Generator(llama, LAYOUT.turns(paired(DATA.pool[:1])), 1, how=Decoding(max_new_tokens=6, stop=("\n",)))
     answered = writer.answer(DATA.test[:4])
-    prompts = [writer.prompt(question(item)) for item in DATA.test[:4]]
+    prompts = [writer.prompt(item.query) for item in DATA.test[:4]]
     assert answered.completions == generate(llama, prompts, Decoding(max_new_tokens=6)).completions
     options = [(f" {item.output}",) for item in DATA.test[:4]]
     plain = score(llama, [Request(p, o) for p, o in zip(prompts, options, strict=True)], plan="plain").options
@@ -74,15 +74,15 @@ def test_questions_alone_hold_no_answer_and_no_place_for_one(style):
     bare = ablations.no_answers(FORMATS[style], records, DATA.pool, 0)
     cue = FORMATS[style].turn.split("{query}")[1].strip(" \n`").splitlines()[0]
     assert cue and cue not in bare
-    assert all(question(r) in bare for r in records)
+    assert all(r.query in bare for r in records)
 
 
 def test_no_answers_and_broken_formats_hold_what_they_say():
     records = draw_records(DATA.pool, 5, 0)
     bare = ablations.no_answers(LAYOUT, records, DATA.pool, 0)
-    assert "Answer" not in bare and all(f"Question: {question(r)}\n\n" in bare for r in records)
+    assert "Answer" not in bare and all(f"Question: {r.query}\n\n" in bare for r in records)
     broken = ablations.broken_format(LAYOUT, records, DATA.pool, 0)
-    assert "Question" not in broken and all(f"{question(r)} {r.output} " in broken for r in records)
+    assert "Question" not in broken and all(f"{r.query} {r.output} " in broken for r in records)
 
 
 def test_a_third_of_mixed_demonstrations_is_wrong_and_they_are_nested():
@@ -117,7 +117,7 @@ def test_the_page_has_urials_structure(llama, manner):
 def test_few_demonstrations_begin_many_and_each_is_of_another_cluster():
     many = urial.demonstrations(DATA, 12, "plain", seed=2).demonstrations
     assert urial.demonstrations(DATA, 3, "plain", seed=2).demonstrations == many[:3]
-    category = {question(r): r.category for r in DATA.pool}
+    category = {r.query: r.category for r in DATA.pool}
     assert len({category[d.query] for d in many}) == 12
     restyled = urial.demonstrations(DATA, 12, "restyled", seed=2).demonstrations
     assert [d.query for d in restyled] == [d.query for d in many]

@@ -170,7 +170,7 @@ def instruction(lm: LM, shots: int, split: str, n: int, seed: int = 0, cluster: 
 
 def _unlike(asked: instructions.ListRequest, rng: random.Random, split: str) -> instructions.ListRequest:
     """A request of another cluster: its answer shows the manner, not how the one asked is solved."""
-    while (other := instructions.request(rng, split)).cluster == asked.cluster:
+    while (other := instructions.request(rng, split)).task == asked.task:
         pass
     return other
 

@@ -81,7 +81,7 @@ LIST_TASKS = {
 class ListRequest:
     """An instruction as it is asked, its task and wording, and the right answer."""
 
-    cluster: str
+    task: str
     wording: int
     question: str
     words: tuple[str, ...]
@@ -89,15 +89,15 @@ class ListRequest:
     answer: str
 
 
-def request(rng: random.Random, split: str, cluster: str | None = None) -> ListRequest:
+def request(rng: random.Random, split: str, task: str | None = None) -> ListRequest:
     """A random request over 3 to 5 nouns of ``split``."""
-    name = cluster or rng.choice(list(LIST_TASKS))
-    task = LIST_TASKS[name]
-    number = rng.randrange(len(task.wordings))
+    name = task or rng.choice(list(LIST_TASKS))
+    chosen = LIST_TASKS[name]
+    number = rng.randrange(len(chosen.wordings))
     words = some_nouns(rng, rng.randint(3, 5), split)
-    argument = task.pick(rng, words, split)
-    question = fill(task.wordings[number], words, argument)
-    return ListRequest(name, number, question, tuple(words), argument, task.solve(words, argument))
+    argument = chosen.pick(rng, words, split)
+    question = fill(chosen.wordings[number], words, argument)
+    return ListRequest(name, number, question, tuple(words), argument, chosen.solve(words, argument))
 
 
 RESPONSE_STYLES = ("plain", "polite", "chatty", "restyled", "run-on", "wrong")
@@ -111,11 +111,11 @@ USUAL = 0.6  # how often a wording is answered in its usual style, which is neve
 
 
 @cache
-def usual_response_style(cluster: str, wording: int) -> str:
+def usual_response_style(task: str, wording: int) -> str:
     """The style in which most people of the study world answer this wording: plain for about half of them."""
-    wordings = [(name, i) for name, task in LIST_TASKS.items() for i in range(len(task.wordings))]
+    wordings = [(name, i) for name, one in LIST_TASKS.items() for i in range(len(one.wordings))]
     random.Random("usual styles").shuffle(wordings)
-    place = wordings.index((cluster, wording)) / len(wordings)
+    place = wordings.index((task, wording)) / len(wordings)
     others = RESPONSE_STYLES[1:-1]
     return "plain" if place < 0.45 else others[int((place - 0.45) / 0.55 * len(others))]
 
@@ -126,7 +126,7 @@ def sample_response_style(rng: random.Random, asked: ListRequest) -> str:
     Beside the usual style, plain is four times as frequent as each other one: an answer without ado is more likely
     plain than wrong, and the answers that follow can tell.
     """
-    usual = usual_response_style(asked.cluster, asked.wording)
+    usual = usual_response_style(asked.task, asked.wording)
     others = [style for style in ("plain",) * 4 + RESPONSE_STYLES[1:] if style != usual]
     return usual if rng.random() < USUAL else rng.choice(others)
 
@@ -146,15 +146,15 @@ def answered(rng: random.Random, asked: ListRequest, response_style: str, split:
 
 
 def list_answer(record: Instruction) -> str | None:
-    """The right answer to a record of the category "lists: CLUSTER"; None for any other record.
+    """The right answer to a record of the category "lists: TASK"; None for any other record.
 
     The word that a request is about, where there is one, stands in quotation marks.
     """
-    kind, _, cluster = record.category.partition(": ")
+    kind, _, task = record.category.partition(": ")
     if kind != "lists":
         return None
     quoted = re.findall(r'"(\w+)"', record.instruction)
-    return LIST_TASKS[cluster].solve(record.input.split(), quoted[0] if quoted else "")
+    return LIST_TASKS[task].solve(record.input.split(), quoted[0] if quoted else "")
 
 
 def answers(plain: str) -> frozenset[str]:

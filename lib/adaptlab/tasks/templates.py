@@ -110,44 +110,38 @@ def _tasks() -> dict[str, Task]:
 TASKS = _tasks()
 
 
-def held_out(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(tasks to train on, tasks held out) when the clusters ``names`` of `TASK_CLUSTERS` are held out whole."""
-    for name in names:
-        check_choice("names", name, tuple(TASK_CLUSTERS))
-    if set(names) == set(TASK_CLUSTERS):
-        raise FieldError("names", "at least one kind left to train on", "all of them")
-    train = tuple(cluster for kind, list_tasks in TASK_CLUSTERS.items() if kind not in names for cluster in list_tasks)
-    return train, tuple(cluster for cluster in TASKS if cluster not in train)
+def held_out(clusters: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(tasks to train on, tasks held out) when some of `TASK_CLUSTERS` are held out whole."""
+    for name in clusters:
+        check_choice("clusters", name, tuple(TASK_CLUSTERS))
+    if set(clusters) == set(TASK_CLUSTERS):
+        raise FieldError("clusters", "at least one cluster left to train on", "all of them")
+    train = tuple(task for name, tasks in TASK_CLUSTERS.items() if name not in clusters for task in tasks)
+    return train, tuple(task for task in TASKS if task not in train)
 
 
-def pattern(cluster: str, format: str, template: int) -> str:
+def pattern(task: str, format: str, template: int) -> str:
     """The text of a format before it is filled in; ``template`` counts from 0 and matters to "instruction" only."""
-    task = TASKS[check_choice("cluster", cluster, tuple(TASKS))]
+    texts, bare = TASKS[check_choice("task", task, tuple(TASKS))].templates, TASKS[task].bare
     check_choice("format", format, FORMATS)
-    if not 0 <= template < len(task.templates):
-        raise FieldError("template", f"0 to {len(task.templates) - 1}", str(template))
-    return {"no template": task.bare, "name": f"[{cluster}] {task.bare}", "instruction": task.templates[template]}[
-        format
-    ]
+    if not 0 <= template < len(texts):
+        raise FieldError("template", f"0 to {len(texts) - 1}", str(template))
+    return {"no template": bare, "name": f"[{task}] {bare}", "instruction": texts[template]}[format]
 
 
-def _record(cluster: str, sample: Sample, format: str, template: int) -> Instruction:
-    question = fill(pattern(cluster, format, template), *sample)
-    key = content_key(f"{cluster} {question}")[:16]
-    return Instruction(f"{cluster}-{key}", question, "", TASKS[cluster].solve(*sample), cluster)
+def _record(task: str, sample: Sample, format: str, template: int) -> Instruction:
+    question = fill(pattern(task, format, template), *sample)
+    key = content_key(f"{task} {question}")[:16]
+    return Instruction(f"{task}-{key}", question, "", TASKS[task].solve(*sample), task)
 
 
 def example(
-    rng: random.Random,
-    cluster: str,
-    vocabulary: Vocabulary,
-    format: str = "instruction",
-    template: int | None = None,
+    rng: random.Random, task: str, vocabulary: Vocabulary, format: str = "instruction", template: int | None = None
 ) -> Instruction:
-    """One random example of a cluster, its template (from 0) random unless given; the id is that of its content."""
+    """One random example of a task, its template (from 0) random unless given; the id is that of its content."""
     number = rng.randrange(TEMPLATES) if template is None else template
-    pattern(cluster, format, number)  # complains before anything is sampled
-    return _record(cluster, TASKS[cluster].sample(rng, vocabulary), format, number)
+    pattern(task, format, number)  # complains before anything is sampled
+    return _record(task, TASKS[task].sample(rng, vocabulary), format, number)
 
 
 def dataset(
@@ -158,19 +152,19 @@ def dataset(
     format: str = "instruction",
     templates: int | Sequence[int] = TEMPLATES,
 ) -> tuple[Instruction, ...]:
-    """``n`` examples over ``clusters``, as many of each, or one more; no list with its argument occurs twice.
+    """``n`` examples of ``list_tasks``, as many of each, or one more; no list with its argument occurs twice.
 
-    The first ``templates`` of each cluster are used, or those named (from 0), equally often on average. The same seed
-    gives the same lists in all formats and for all templates, so that these can be compared pair by pair. The clusters
+    The first ``templates`` of each task are used, or those named (from 0), equally often on average. The same seed
+    gives the same lists in all formats and for all templates, so that these can be compared pair by pair. The tasks
     take turns in random order: any first part of the set is balanced as well.
     """
     _check_wish(n, list_tasks, templates)
     numbers = range(templates) if isinstance(templates, int) else templates
     rng, records, known = random.Random(f"templates {seed}"), [], set()
     while len(records) < n:
-        for cluster in rng.sample(list(list_tasks), min(len(list_tasks), n - len(records))):
-            sample = _new(rng, cluster, vocabulary, known, n)
-            records.append(_record(cluster, sample, format, numbers[int(rng.random() * len(numbers))]))
+        for task in rng.sample(list(list_tasks), min(len(list_tasks), n - len(records))):
+            sample = _new(rng, task, vocabulary, known, n)
+            records.append(_record(task, sample, format, numbers[int(rng.random() * len(numbers))]))
     return tuple(records)
 
 
@@ -183,22 +177,21 @@ def _check_wish(n: int, list_tasks: Sequence[str], templates: int | Sequence[int
     elif not templates or not set(templates) <= set(range(TEMPLATES)):
         raise FieldError("templates", f"numbers from 0 to {TEMPLATES - 1}", quote(templates))
     if isinstance(list_tasks, str) or not list_tasks:
-        raise FieldError("clusters", "a list of clusters, not empty", quote(list_tasks))
-    for cluster in list_tasks:
-        check_choice("clusters", cluster, tuple(TASKS))
-    check_unique("clusters", list_tasks)
+        raise FieldError("list_tasks", "a list of tasks, not empty", quote(list_tasks))
+    for task in list_tasks:
+        check_choice("list_tasks", task, tuple(TASKS))
+    check_unique("list_tasks", list_tasks)
 
 
-def _new(rng: random.Random, cluster: str, vocabulary: Vocabulary, known: set[str], n: int) -> Sample:
+def _new(rng: random.Random, task: str, vocabulary: Vocabulary, known: set[str], n: int) -> Sample:
     """A list with its argument that is not yet known; it is from now on."""
-    task = TASKS[cluster]
     for _ in range(TRIES):
-        sample = task.sample(rng, vocabulary)
-        text = fill(task.bare, *sample)
+        sample = TASKS[task].sample(rng, vocabulary)
+        text = fill(TASKS[task].bare, *sample)
         if text not in known:
             known.add(text)
             return sample
-    found = f"{n}; {len(known)} were sampled, then nothing new of {cluster!r} in {TRIES} tries"
+    found = f"{n}; {len(known)} were sampled, then nothing new of {task!r} in {TRIES} tries"
     raise FieldError("n", "no more than the vocabulary has different examples for", found)
 
 
@@ -209,7 +202,7 @@ _LIST = f"{_WORD}(?: {_WORD})+"
 
 @cache
 def _patterns() -> tuple[tuple[Task, re.Pattern], ...]:
-    """Every template of every cluster, and its "name" format, as an expression with the groups x and w."""
+    """Every template of every task, and its "name" format, as an expression with the groups x and w."""
     return tuple(
         (task, _expression(text, task.argument))
         for name, task in TASKS.items()
@@ -225,25 +218,24 @@ def _expression(template: str, argument: str) -> re.Pattern:
 @cache
 def template_words() -> frozenset[str]:
     """The words that templates are made of, in small letters. A list cannot hold them: it would be half a sentence."""
-    return frozenset(word for task in TASKS.values() for text in task.templates for word in _words(fill(text, ())))
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(_WORD, text.lower())
+    texts = (fill(text, ()) for task in TASKS.values() for text in task.templates)
+    return frozenset(word for text in texts for word in re.findall(_WORD, text.lower()))
 
 
 def solve_text(question: str) -> str | None:
-    """The right answer to a question in the words of some template, or in the "name" format; None where it is in none
-    of them, has no answer, or can be read in two ways with different answers."""
+    """The right answer to a question in the words of some template, or in the "name" format.
+
+    None where it is in none of them, has no answer, or can be read in two ways with different answers.
+    """
     answers = set()
     for task, expression in _patterns():
         if match := expression.fullmatch(question.strip()):
             groups = match.groupdict(default="")
-            answers.add(_answer(task, groups["x"].split(), groups.get("w", "")))
+            answers.add(_solve(task, groups["x"].split(), groups.get("w", "")))
     return answers.pop() if len(answers) == 1 else None
 
 
-def _answer(task: Task, words: list[str], argument: str) -> str | None:
+def _solve(task: Task, words: list[str], argument: str) -> str | None:
     if template_words() & {*words, *argument.split()}:
         return None
     if words.count(argument) > 1:  # which of them is meant?
