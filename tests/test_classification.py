@@ -23,12 +23,11 @@ def test_templates_of_labelled_sets(name):
 
 
 @pytest.mark.parametrize("name", TEXTS)
-@pytest.mark.parametrize("with_options", [True, False])
-def test_a_labelled_set_keeps_its_items_and_splits(name, with_options):
+def test_a_labelled_set_keeps_its_items_and_splits(name):
     data = load_task(name)
     suffix = label_options(data.labels)
     for split in ("pool", "test"):
-        items, records = getattr(data, split), as_instructions(data, split, 1, with_options=with_options)
+        items, records = getattr(data, split), as_instructions(data, split, 1)
         assert [r.id for r in records] == [item.id for item in items]
         turned = 0
         for item, record in zip(items, records, strict=True):
@@ -39,9 +38,9 @@ def test_a_labelled_set_keeps_its_items_and_splits(name, with_options):
             else:
                 assert record.output == item.label
                 assert item.text in record.instruction
-                assert record.instruction.endswith(suffix) is with_options
+                assert record.instruction.endswith(suffix)
         assert (0.1 < turned / len(records) < 0.3) if split == "pool" else turned == 0
-        assert records == as_instructions(data, split, 1, with_options=with_options)
+        assert records == as_instructions(data, split, 1)
 
 
 def test_options_by_hand():

@@ -8,7 +8,7 @@ from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods.reading import Reader
 from adaptlab.tasks.records import FieldError
 from adaptlab.tasks.words import study
-from adaptlab.tasks.worlds_simple import reversals
+from adaptlab.tasks.worlds import reversals
 
 WORLD = reversals(0, facts=8, articles=1, words=study("test"))
 ITEMS = [item for item in WORLD.items if item.split == "reversal"]

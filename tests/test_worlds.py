@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adaptlab.tasks import words
 from adaptlab.tasks.knowledge import COMPARATIVES, Fact
 from adaptlab.tasks.records import FieldError
 from adaptlab.tasks.words import dictionary, fresh_words, study
-from adaptlab.tasks.worlds import Item, Option, World
-from adaptlab.tasks.worlds_simple import descriptions, reversals, syllogisms
+from adaptlab.tasks.worlds import Item, Option, World, descriptions, reversals, syllogisms
 from adaptlab.tasks.worlds_structure import structure
 from reasoner import claim, deduce, read, sentences
 
@@ -222,14 +222,14 @@ def test_too_large_a_world_is_refused():
 @given(seeds)
 @settings(max_examples=10)
 def test_fresh_words_are_short_new_and_never_english(seed):
-    words = fresh_words(random.Random(seed), 300)
-    assert len(set(words)) == 300 and not set(words) & dictionary()
-    assert all(len(word) in (4, 5) and word.isalpha() for word in words)
+    fresh = fresh_words(random.Random(seed), 300)
+    assert len(set(fresh)) == 300 and not set(fresh) & dictionary()
+    assert all(len(word) in (4, 5) and word.isalpha() for word in fresh)
 
 
-def test_fresh_words_respect_a_tokenizer_and_say_when_they_run_out():
-    words = fresh_words(random.Random(0), 20, count_tokens=lambda text: 4 if "a" in text else 3)
-    assert not any("a" in word for word in words)
-    assert not set(fresh_words(random.Random(0), 20, avoid=words)) & set(words)
-    with pytest.raises(ValueError, match="only 0 were found"):
-        fresh_words(random.Random(0), 5, count_tokens=lambda _: 9)
+def test_fresh_words_avoid_some_and_say_when_they_run_out(monkeypatch):
+    few = fresh_words(random.Random(0), 20)
+    assert not set(fresh_words(random.Random(0), 20, avoid=few)) & set(few)
+    monkeypatch.setattr(words, "ONSETS", ["b"])
+    with pytest.raises(ValueError, match="20000 fresh words are wanted; only"):
+        fresh_words(random.Random(0), 20000)

@@ -20,7 +20,7 @@ from adaptlab.tasks.instructions import LIST_TASKS, list_answer
 from adaptlab.tasks.records import Instruction, check_choice
 from adaptlab.tasks.templates import dataset, solve_text
 from adaptlab.tasks.words import VOCABULARIES, Words, fresh_words
-from adaptlab.tasks.worlds_simple import reversals
+from adaptlab.tasks.worlds import reversals
 
 LIST = 8  # prompts for pages that cost as much as one for a list of tasks
 SPLIT = "test"  # of the study model's nouns: it has read none of these

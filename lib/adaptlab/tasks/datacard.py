@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+import jinja2
 import numpy as np
 
+from adaptlab import paths
 from adaptlab.tasks.curate import Rejected, plain
 from adaptlab.tasks.records import FieldError, Instruction, check_text, quote
 from adaptlab.tasks.similarity import exact_duplicates, nearest_rouge_l, query_of, shared_runs, words
@@ -152,40 +154,21 @@ def _counted(members: Sequence[Any], category: Callable[[Any], str]) -> dict[str
 
 
 def card_text(card: Mapping[str, Any]) -> str:
-    """The card in Markdown."""
-    stats = card["statistics"]
-    made = [("Source", card["source"]), ("Generator", card["generator"]), ("Seed", card["seed"])]
-    lines = [f"# {card['name']}", "", card["description"], "", "## Origin", ""]
-    lines += [f"- {title}: {value}" for title, value in made if value not in ("", None)]
-    lines += [f"- Licence: {card['licence']}", f"- Content hash (sha256): `{card['content_hash']}`", ""]
-    lines += ["## Records", "", *_split_table(card["splits"]), ""]
-    lengths = [[part, *numbers.values()] for part, numbers in stats["words"].items()]
-    lines += ["## Words", "", *_table(["part", "n", "mean", "median", "5 %", "95 %"], lengths), ""]
-    measures = [[title, stats[title]] for title in stats if title not in ("records", "words")]
-    lines += ["## Diversity", "", *_table(["measure", "value"], measures), ""]
-    lines += ["These depend on the number of records: compare sets on equal numbers.", ""]
-    if pairs := card["contamination"]["records"]:
-        title = f"share {card['contamination']['words']} words in a row"
-        lines += ["## Contamination", "", *_table(["records of / with", title], list(pairs.items())), ""]
-    rejected = list(card["rejected"].items()) or [["none", 0]]
-    lines += ["## Rejected", "", *_table(["filter", "records"], rejected)]
-    return "\n".join(lines) + "\n"
-
-
-def _split_table(splits: Mapping[str, Any]) -> list[str]:
-    categories = sorted({name for counts in splits.values() for name in counts["categories"]})
-    rows = [[c or "(none)", *(counts["categories"].get(c, 0) for counts in splits.values())] for c in categories]
-    return _table(["category", *splits], [*rows, ["all", *(counts["records"] for counts in splits.values())]])
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    """A Markdown table; the first column is text, the others are numbers."""
-    rule = "| --- |" + " ---: |" * (len(head) - 1)
-    return [_line(head), rule, *map(_line, rows)]
-
-
-def _line(cells: Sequence[Any]) -> str:
-    return "| " + " | ".join(map(_cell, cells)) + " |"
+    """The card in Markdown, by ``data/templates/datacard.md.j2``."""
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters["cell"] = _cell
+    template = environment.from_string((paths.DATA / "templates" / "datacard.md.j2").read_text(encoding="utf-8"))
+    splits, numbers = card["splits"].values(), card["statistics"]
+    names = sorted({name for counts in splits for name in counts["categories"]})
+    return template.render(
+        card,
+        categories=[
+            *([name or "(none)", *(counts["categories"].get(name, 0) for counts in splits)] for name in names),
+            ["all", *(counts["records"] for counts in splits)],
+        ],
+        lengths=[[part, *of.values()] for part, of in numbers["words"].items()],
+        diversity=[(title, value) for title, value in numbers.items() if title not in ("records", "words")],
+    )
 
 
 def _cell(value: Any) -> str:

@@ -43,7 +43,7 @@ def label_options(labels: tuple[str, ...]) -> str:
 
 
 def as_instructions(
-    data: LabelledSet, split: str, seed: int = 0, templates: int = TEMPLATES, with_options: bool = True
+    data: LabelledSet, split: str, seed: int = 0, templates: int = TEMPLATES
 ) -> tuple[Instruction, ...]:
     """A labelled set as instruction data: one record for each item of ``split`` ("pool" or "test"), under the item's
     id; the set's name is the category.
@@ -58,7 +58,6 @@ def as_instructions(
     if not 1 <= templates <= len(texts):
         raise FieldError("templates", f"1 to {len(texts)}", str(templates))
     usable = texts[:templates] if split == "pool" else texts[:-TURNED][:templates]
-    options = label_options(data.labels) if with_options else ""
     rng = random.Random(f"{data.name} {split} {seed}")
     records = []
     for item in getattr(data, split):
@@ -66,7 +65,7 @@ def as_instructions(
         if "{label}" in template:
             asked, answer = template.replace("{label}", item.label), item.text
         else:
-            asked, answer = template.replace("{text}", item.text) + options, item.label
+            asked, answer = template.replace("{text}", item.text) + label_options(data.labels), item.label
         records.append(Instruction(item.id, asked, "", answer, data.name))
     return tuple(records)
 

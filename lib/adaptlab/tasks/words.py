@@ -71,7 +71,6 @@ def some_nouns(rng: random.Random, n: int, split: str, avoid: Sequence[str] = ()
 ONSETS = "b bl br d dr f fl fr g gl gr j k kl kr l m n p pl pr r sk sl sn sp st t tr v w y z".split()
 VOWELS = "aeiou"
 CODAS = "b d f g k l lb ld lf lk lm lp m mp n nd nk p r rb rd rf rk rm rn rp sk sp t v x z".split()
-LONGEST = 3  # tokens
 
 
 @cache
@@ -80,21 +79,17 @@ def dictionary() -> frozenset[str]:
     return frozenset(get_english_words_set(["web2", "gcide"], lower=True, alpha=True))
 
 
-def fresh_words(
-    rng: random.Random, n: int, avoid: Collection[str] = (), count_tokens: Callable[[str], int] | None = None
-) -> list[str]:
+def fresh_words(rng: random.Random, n: int, avoid: Collection[str] = ()) -> list[str]:
     """``n`` different words of 4 or 5 letters that are neither English nor in ``avoid``.
 
-    ``count_tokens`` says how many tokens a tokenizer makes of a word behind a space; words of more than three are left
-    out. Raises ValueError where so many words cannot be had.
+    Raises ValueError where so many words cannot be had.
     """
     found: dict[str, None] = {}
     for _ in range(200 * n + 1000):
         if len(found) == n:
             return list(found)
         word = _sound(rng)
-        short = count_tokens is None or count_tokens(f" {word}") <= LONGEST
-        if len(word) in (4, 5) and short and word not in avoid and word not in dictionary():
+        if len(word) in (4, 5) and word not in avoid and word not in dictionary():
             found[word] = None
     raise ValueError(f"{n} fresh words are wanted; only {len(found)} were found in {200 * n + 1000} tries")
 

@@ -6,22 +6,20 @@ After the semantic structure of Lampinen et al. 2025 (arXiv 2505.00661, section 
 import random
 from collections import defaultdict
 
-from adaptlab.tasks.knowledge import ALL, ALL_CAN, Fact, consequences
-from adaptlab.tasks.words import Words, fresh_words
-from adaptlab.tasks.worlds import (
+from adaptlab.tasks.knowledge import (
+    ALL,
+    ALL_CAN,
     ALL_LOOK,
     AMONG,
     DOERS,
     FORM_COMPOSITIONS,
     FORM_INVERSES,
-    FRAMES,
     LOOKERS,
-    POOL,
-    Document,
-    World,
-    ask,
-    wrong_nouns,
+    Fact,
+    consequences,
 )
+from adaptlab.tasks.words import Words, fresh_words
+from adaptlab.tasks.worlds import FRAMES, POOL, Document, World, ask, wrong_nouns
 
 ROOTS, DEEPEST, BROADEST = 2, 4, 5
 HELD_OUT = 0.1  # share of categories of which only the parent is told
