@@ -15,17 +15,13 @@ from adaptlab.tasks.words import SPLITS, some_nouns, split_of
 NAMES = ("Mia", "Tom", "Ada", "Ben", "Ines", "Omar", "Lena", "Paul", "Rosa", "Emil", "Nora", "Theo", "Yara", "Finn")
 THINGS = ("apples", "marbles", "stickers", "buttons", "shells", "pencils", "stamps", "beads", "coins", "badges")
 GAINS = (
-    "{who} buys {n} more {things}.",
-    "{other} gives {who} {n} {things}.",
-    "Then {who} finds {n} {things}.",
-    "{who} wins {n} {things} in a game.",
-)
+    "{who} buys {n} more {things}.|{other} gives {who} {n} {things}.|Then {who} finds {n} {things}."
+    "|{who} wins {n} {things} in a game."
+).split("|")
 LOSSES = (
-    "{who} gives {n} {things} to {other}.",
-    "Then {who} loses {n} {things}.",
-    "{who} sells {n} {things}.",
-    "{who} drops {n} of the {things} into a river.",
-)
+    "{who} gives {n} {things} to {other}.|Then {who} loses {n} {things}.|{who} sells {n} {things}."
+    "|{who} drops {n} of the {things} into a river."
+).split("|")
 MOST = 20  # that are gained or lost at a time
 PROPERTIES = ("bright", "heavy", "shy", "loud", "red", "bitter", "wooden", "slow", "proud", "round")
 RULES = ("every {a} is {b}", "each {a} is {b}", "whatever is a {a} is {b}")

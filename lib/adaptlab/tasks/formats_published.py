@@ -40,33 +40,31 @@ def load_self_instruct(path: str | Path, rejected: RejectedRows = None) -> tuple
     the ids ``TASK.1``, ``TASK.2``, ... The task's `name`, a slug of its instruction, is checked and not kept.
     """
 
-    def build(part: dict[str, str], _fallback: str) -> Instruction:
-        return Instruction(**part)
+    def rows() -> Iterator[Row]:
+        for line, raw, task in json_lines(path, rejected):
+            with at(path, line, raw, rejected):
+                yield from [Row(line, raw, instance) for instance in _instances(task)]
 
-    return collect(path, _seed_instances(path, rejected), build, rejected)
-
-
-def _seed_instances(path: str | Path, rejected: RejectedRows) -> Iterator[Row]:
-    for line, raw, row in json_lines(path, rejected):
-        with at(path, line, raw, rejected):
-            check_row(row, ("id", "name", "instruction", "instances", "is_classification"))
-            instances = check_list("instances", row["instances"])
-            for field in ("id", "name", "instruction"):
-                check_text(field, row[field])
-            if not isinstance(row["is_classification"], bool):
-                raise FieldError("is_classification", "true or false", quote(row["is_classification"]))
-            parts = [_seed_instance(row, place) for place in range(len(instances))]
-            yield from (Row(line, raw, part) for part in parts)
+    return collect(path, rows(), lambda instance, _fallback: Instruction(**instance), rejected)
 
 
-def _seed_instance(row: dict[str, Any], place: int) -> dict[str, str]:
-    with within(f"instances[{place}]"):
-        pair = check_row(row["instances"][place], ("input", "output"))
-        check_text("input", pair["input"], blank=True)
-        check_text("output", pair["output"])
-    many = f".{place + 1}" if len(row["instances"]) > 1 else ""
-    category = "classification" if row["is_classification"] else "generation"
-    return {"id": row["id"] + many, "instruction": row["instruction"], "category": category, **pair}
+def _instances(task: Any) -> list[dict[str, str]]:
+    """The fields of an Instruction for each instance of a seed task."""
+    check_row(task, ("id", "name", "instruction", "instances", "is_classification"))
+    pairs = check_list("instances", task["instances"])
+    for field in ("id", "name", "instruction"):
+        check_text(field, task[field])
+    if not isinstance(task["is_classification"], bool):
+        raise FieldError("is_classification", "true or false", quote(task["is_classification"]))
+    for place, pair in enumerate(pairs):
+        with within(f"instances[{place}]"):
+            check_row(pair, ("input", "output"))
+            check_text("input", pair["input"], blank=True)
+            check_text("output", pair["output"])
+    category = "classification" if task["is_classification"] else "generation"
+    ids = [task["id"]] if len(pairs) == 1 else [f"{task['id']}.{place}" for place in range(1, len(pairs) + 1)]
+    shared = {"instruction": task["instruction"], "category": category}
+    return [{"id": id, **shared, **pair} for id, pair in zip(ids, pairs, strict=True)]
 
 
 def load_mt_bench(path: str | Path, rejected: RejectedRows = None) -> tuple[Conversation, ...]:

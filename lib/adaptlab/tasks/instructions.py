@@ -14,7 +14,7 @@ from functools import cache
 from adaptlab import paths
 from adaptlab.files import read_yaml
 from adaptlab.tasks.records import Instruction
-from adaptlab.tasks.words import some_nouns
+from adaptlab.tasks.words import Vocabulary, some_nouns, study
 
 WORDINGS = 3  # templates of each task that the study model has read
 
@@ -31,29 +31,45 @@ def fill(template: str, words: Sequence[str], argument: str = "") -> str:
     return template.replace("{w}", argument).replace("{x}", " ".join(words))
 
 
-def _nothing(rng: random.Random, words: Sequence[str], split: str) -> str:
-    return ""
-
-
-def _inside(rng: random.Random, words: Sequence[str], split: str) -> str:
-    return rng.choice(words[:-1])
-
-
-def _perhaps_inside(rng: random.Random, words: Sequence[str], split: str) -> str:
-    return rng.choice([rng.choice(words), *some_nouns(rng, 1, split, avoid=words)])
-
-
-def _outside(rng: random.Random, words: Sequence[str], split: str) -> str:
-    return some_nouns(rng, 1, split, avoid=words)[0]
+Sample = tuple[list[str], str]  # a list, and the argument beside it
 
 
 @dataclass(frozen=True)
-class ListTask:
-    """Wordings with ``{x}`` for the list and ``{w}`` for a word from ``pick``; ``solve`` gives the answer."""
+class Task:
+    """Ten templates, the exact answer to them, and random lists and arguments to fill them with.
 
-    wordings: tuple[str, ...]
+    ``argument`` is "", "word" or "list". ``solve`` raises a ValueError or IndexError where there is no answer.
+    """
+
+    templates: tuple[str, ...]
     solve: Callable[[Sequence[str], str], str]
-    pick: Callable[[random.Random, Sequence[str], str], str] = _nothing
+    sample: Callable[[random.Random, Vocabulary], Sample]
+    argument: str = ""
+
+    @property
+    def bare(self) -> str:
+        """The input without an instruction."""
+        return {"": "{x}", "word": "{w}: {x}", "list": "{x} / {w}"}[self.argument]
+
+
+def sample_list(rng: random.Random, vocabulary: Vocabulary) -> Sample:
+    """3 to 5 words."""
+    return vocabulary(rng, rng.randint(3, 5)), ""
+
+
+def _with_inner(rng: random.Random, vocabulary: Vocabulary) -> Sample:
+    words, _ = sample_list(rng, vocabulary)
+    return words, rng.choice(words[:-1])
+
+
+def _with_other(rng: random.Random, vocabulary: Vocabulary) -> Sample:
+    words, _ = sample_list(rng, vocabulary)
+    return words, vocabulary(rng, 1, words)[0]
+
+
+def _with_either(rng: random.Random, vocabulary: Vocabulary) -> Sample:
+    words, other = _with_other(rng, vocabulary)
+    return words, rng.choice([rng.choice(words), other])
 
 
 _SOLVE: dict[str, Callable[[Sequence[str], str], str]] = {
@@ -70,9 +86,11 @@ _SOLVE: dict[str, Callable[[Sequence[str], str], str]] = {
     "after": lambda x, w: x[x.index(w) + 1],
     "replace": lambda x, w: " ".join([w, *x[1:]]),
 }
-_PICK = {"contains": _perhaps_inside, "after": _inside, "replace": _outside}
+_WITH_WORD = {"contains": _with_either, "after": _with_inner, "replace": _with_other}
 LIST_TASKS = {
-    name: ListTask(load_templates("lists")[name][:WORDINGS], solve, _PICK.get(name, _nothing))
+    name: Task(
+        load_templates("lists")[name], solve, _WITH_WORD.get(name, sample_list), "word" if name in _WITH_WORD else ""
+    )
     for name, solve in _SOLVE.items()
 }
 
@@ -93,11 +111,17 @@ def request(rng: random.Random, split: str, task: str | None = None) -> ListRequ
     """A random request over 3 to 5 nouns of ``split``."""
     name = task or rng.choice(list(LIST_TASKS))
     chosen = LIST_TASKS[name]
-    number = rng.randrange(len(chosen.wordings))
-    words = some_nouns(rng, rng.randint(3, 5), split)
-    argument = chosen.pick(rng, words, split)
-    question = fill(chosen.wordings[number], words, argument)
+    number = rng.randrange(WORDINGS)
+    # Not the order of `_with_either`: the corpus that published models have read was sampled in this one.
+    sample = _with_either_word if name == "contains" else chosen.sample
+    words, argument = sample(rng, study(split))
+    question = fill(chosen.templates[number], words, argument)
     return ListRequest(name, number, question, tuple(words), argument, chosen.solve(words, argument))
+
+
+def _with_either_word(rng: random.Random, vocabulary: Vocabulary) -> Sample:
+    words, _ = sample_list(rng, vocabulary)
+    return words, rng.choice([rng.choice(words), *vocabulary(rng, 1, words)])
 
 
 RESPONSE_STYLES = ("plain", "polite", "chatty", "restyled", "run-on", "wrong")
@@ -113,7 +137,7 @@ USUAL = 0.6  # how often a wording is answered in its usual style, which is neve
 @cache
 def usual_response_style(task: str, wording: int) -> str:
     """The style in which most people of the study world answer this wording: plain for about half of them."""
-    wordings = [(name, i) for name, one in LIST_TASKS.items() for i in range(len(one.wordings))]
+    wordings = [(name, i) for name in LIST_TASKS for i in range(WORDINGS)]
     random.Random("usual styles").shuffle(wordings)
     place = wordings.index((task, wording)) / len(wordings)
     others = RESPONSE_STYLES[1:-1]
@@ -137,7 +161,7 @@ def answered(rng: random.Random, asked: ListRequest, response_style: str, split:
     if response_style in RESPONSE_FRAMES:
         return RESPONSE_FRAMES[response_style].format(right), ""
     if response_style == "wrong":
-        others = [task for task in LIST_TASKS.values() if task.pick is _nothing]
+        others = [task for task in LIST_TASKS.values() if not task.argument]
         wrong = [answer for task in others if (answer := task.solve(asked.words, "")) != right]
         return rng.choice(wrong), ""
     if response_style == "run-on":

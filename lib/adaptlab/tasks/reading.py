@@ -1,4 +1,4 @@
-"""Files read strictly and written whole: the ground under `formats`.
+"""Files read strictly: the ground under `formats`.
 
 A file is UTF-8 (a byte-order mark is accepted) or it is refused. Lines end in LF or CRLF; the last line end may be
 missing; empty lines are skipped. JSON is the standard's: no NaN or Infinity, no name twice in one object.
@@ -72,33 +72,30 @@ def within(part: str) -> Iterator[None]:
         raise FieldError(field, error.expected, error.found) from None
 
 
-def _text_lines(path: str | Path, rejected: RejectedRows = None) -> Iterator[tuple[int, str]]:
-    """(line number, line without its LF) for every line; the file must hold more than white space."""
+def _text_lines(path: str | Path, rejected: RejectedRows = None) -> Iterator[Row]:
+    """Every line, without its LF; the file must hold more than white space."""
     data = Path(path).read_bytes().removeprefix(_BOM)
     if not data.strip():
         raise FormatError(path, 1, "", "at least one record", "an empty file")
     # Not str.splitlines: it also cuts at U+2028 and others, which are legal inside a JSON string.
     for number, line in enumerate(data.split(b"\n"), start=1):
-        with at(path, number, line.decode(errors="backslashreplace"), rejected):
-            yield number, _decoded(line)
-
-
-def _decoded(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise FieldError("", "UTF-8 text", f"the byte 0x{data[error.start]:02x}") from None
+        raw = line.decode(errors="backslashreplace")
+        with at(path, number, raw, rejected):
+            try:
+                yield Row(number, raw, line.decode())
+            except UnicodeDecodeError as error:
+                raise FieldError("", "UTF-8 text", f"the byte 0x{line[error.start]:02x}") from None
 
 
 def read_text(path: str | Path) -> str:
     """The file's text, which must be UTF-8 and hold more than white space."""
-    return "\n".join(line for _, line in _text_lines(path))
+    return "\n".join(row.value for row in _text_lines(path))
 
 
 def numbered_lines(path: str | Path, rejected: RejectedRows = None) -> Iterator[Row]:
     """Every line that is not empty, without its end."""
-    for number, line in _text_lines(path, rejected):
-        if line := line.removesuffix("\r"):
+    for number, _, text in _text_lines(path, rejected):
+        if line := text.removesuffix("\r"):
             yield Row(number, line, line)
 
 

@@ -97,16 +97,16 @@ def habit_of_guessing(length: int) -> float:
     return {3: 0.3, 4: 0.45, 5: 0.62, 6: 0.7}[length]
 
 
-def _worked(values: list[int], slip: int | None, rng: random.Random) -> str:
+def _worked(values: list[int], slip: int | None = None, rng: random.Random | None = None) -> str:
     """The steps from each value to the next; step number ``slip`` comes out wrong, and the rest follows from it."""
-    off, written = 0, []
+    off, steps = 0, []
     for i, (before, after) in enumerate(pairwise(values)):
         by, start = after - before, before + off
         if i == slip:
             possible = [d for d in (-2, -1, 1, 2) if all(0 <= later + d <= 99 for later in values[i + 1 :])]
             off = rng.choice(possible or [0])
-        written.append(f"{start} {'+' if by > 0 else '-'} {abs(by)} = {after + off}.")
-    return f"{' '.join(written)} So {values[-1] + off}."
+        steps.append(f"{start} {'+' if by > 0 else '-'} {abs(by)} = {after + off}.")
+    return f"{' '.join(steps)} So {values[-1] + off}."
 
 
 def _solve_arithmetic(problem: Problem, rng: random.Random) -> str:
@@ -118,7 +118,7 @@ def _solve_sum(problem: Problem, rng: random.Random) -> str:
     if rng.random() < habit_of_guessing(len(problem.steps)):
         near = [d for d in range(-8, 9) if d and int(problem.answer) + d > 0]
         return f"Quick: {int(problem.answer) + rng.choice(near)}."
-    return _worked(list(accumulate(problem.steps)), None, rng)
+    return _worked(list(accumulate(problem.steps)))
 
 
 def _solve_ontology(problem: Problem, rng: random.Random) -> str:
@@ -149,13 +149,10 @@ _SO_ANSWER = re.compile(rf"(?:{'|'.join(SO)}) (yes|no)")
 def worked(problem: Problem) -> str:
     """The solution with all its steps, each of them right, as the careful people of the study world write it."""
     check_choice("family", problem.family, tuple(FAMILIES))
-    if problem.family == "ontology":
-        thing, _, *path = problem.steps
-        steps = [f"So {thing} is a {name}." for name in path]
-    else:
-        pairs = pairwise(accumulate(problem.steps))
-        steps = [f"{a} {'+' if b > a else '-'} {abs(b - a)} = {b}." for a, b in pairs]
-    return " ".join([*steps, f"So {problem.answer}."])
+    if problem.family != "ontology":
+        return _worked(list(accumulate(problem.steps)))
+    thing, _, *path = problem.steps
+    return " ".join([*(f"So {thing} is a {name}." for name in path), f"So {problem.answer}."])
 
 
 def direct(problem: Problem) -> str:

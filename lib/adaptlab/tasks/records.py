@@ -8,6 +8,7 @@ import hashlib
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 
 ROLES = ("system", "user", "assistant")
@@ -102,15 +103,8 @@ class Labelled:
     def __post_init__(self):
         check_texts(self, ("id", "text", "label"))
 
-    @property
-    def query(self) -> str:
-        """The text."""
-        return self.text
-
-    @property
-    def answer(self) -> str:
-        """The class."""
-        return self.label
+    query = property(attrgetter("text"), doc="The text.")
+    answer = property(attrgetter("label"), doc="The class.")
 
 
 @dataclass(frozen=True)
@@ -135,10 +129,7 @@ class Instruction:
         """What is asked: the instruction, and below it the input where there is one."""
         return f"{self.instruction}\n{self.input}" if self.input.strip() else self.instruction
 
-    @property
-    def answer(self) -> str:
-        """The wanted output."""
-        return self.output
+    answer = property(attrgetter("output"), doc="The wanted output.")
 
     @property
     def turns(self) -> list[tuple[str, str]]:
@@ -211,15 +202,8 @@ class PromptCompletion:
     def __post_init__(self):
         check_texts(self, ("id", "prompt", "completion"))
 
-    @property
-    def query(self) -> str:
-        """The prompt."""
-        return self.prompt
-
-    @property
-    def answer(self) -> str:
-        """The completion."""
-        return self.completion
+    query = property(attrgetter("prompt"), doc="The prompt.")
+    answer = property(attrgetter("completion"), doc="The completion.")
 
 
 class Demonstration(NamedTuple):

@@ -7,11 +7,10 @@ as FLAN does it; its ``input`` is blank. `solve_text` answers a question in any 
 
 import random
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 
-from adaptlab.tasks.instructions import LIST_TASKS, fill, load_templates
+from adaptlab.tasks.instructions import LIST_TASKS, Sample, Task, fill, load_templates, sample_list
 from adaptlab.tasks.records import FieldError, Instruction, check_choice, check_unique, content_key, quote
 from adaptlab.tasks.words import Vocabulary
 
@@ -31,45 +30,6 @@ TASK_CLUSTERS = {
     "classify": ("ends",),
 }
 
-Sample = tuple[list[str], str]  # a list, and the argument beside it
-
-
-@dataclass(frozen=True)
-class Task:
-    """Ten templates, the exact answer to them, and random lists and arguments to fill them with.
-
-    ``argument`` is "", "word" or "list". ``solve`` raises a ValueError or IndexError where there is no answer.
-    """
-
-    templates: tuple[str, ...]
-    solve: Callable[[Sequence[str], str], str]
-    sample: Callable[[random.Random, Vocabulary], Sample]
-    argument: str = ""
-
-    @property
-    def bare(self) -> str:
-        """The input without an instruction."""
-        return {"": "{x}", "word": "{w}: {x}", "list": "{x} / {w}"}[self.argument]
-
-
-def _list(rng: random.Random, vocabulary: Vocabulary) -> Sample:
-    return vocabulary(rng, rng.randint(3, 5)), ""
-
-
-def _with_inner(rng: random.Random, vocabulary: Vocabulary) -> Sample:
-    words, _ = _list(rng, vocabulary)
-    return words, rng.choice(words[:-1])
-
-
-def _with_other(rng: random.Random, vocabulary: Vocabulary) -> Sample:
-    words, _ = _list(rng, vocabulary)
-    return words, vocabulary(rng, 1, words)[0]
-
-
-def _with_either(rng: random.Random, vocabulary: Vocabulary) -> Sample:
-    words, other = _with_other(rng, vocabulary)
-    return words, rng.choice([rng.choice(words), other])
-
 
 def _two_lists(rng: random.Random, vocabulary: Vocabulary) -> Sample:
     one, other = rng.sample(range(2, 6), 2)
@@ -78,7 +38,7 @@ def _two_lists(rng: random.Random, vocabulary: Vocabulary) -> Sample:
 
 
 def _perhaps_closed(rng: random.Random, vocabulary: Vocabulary) -> Sample:
-    words, _ = _list(rng, vocabulary)
+    words, _ = sample_list(rng, vocabulary)
     return ([*words[:-1], words[0]] if rng.random() < 0.5 else words), ""
 
 
@@ -93,21 +53,11 @@ def _ends(words: Sequence[str], argument: str) -> str:
     return "same" if words[0] == words[-1] else "different"
 
 
-_WITH_WORD = {"contains": _with_either, "after": _with_inner, "replace": _with_other}
-
-
-def _tasks() -> dict[str, Task]:
-    texts = load_templates("lists")
-    tasks = {
-        name: Task(texts[name], task.solve, _WITH_WORD.get(name, _list), "word" if name in _WITH_WORD else "")
-        for name, task in LIST_TASKS.items()
-    }
-    tasks["longer"] = Task(texts["longer"], _longer, _two_lists, "list")
-    tasks["ends"] = Task(texts["ends"], _ends, _perhaps_closed)
-    return tasks
-
-
-TASKS = _tasks()
+TASKS = {
+    **LIST_TASKS,
+    "longer": Task(load_templates("lists")["longer"], _longer, _two_lists, "list"),
+    "ends": Task(load_templates("lists")["ends"], _ends, _perhaps_closed),
+}
 
 
 def held_out(clusters: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -30,17 +30,9 @@ from adaptlab.tasks.records import FieldError, check_choice, check_unique, quote
 from adaptlab.tasks.words import Words, fresh_words
 
 FRAMES = (
-    "{}.",
-    "It is said that {}.",
-    "Everyone knows that {}.",
-    "As we know, {}.",
-    "Did you know that {}?",
-    "Here is a fact: {}.",
-    "Few people doubt that {}.",
-    "Remember that {}.",
-    "An old book says that {}.",
-    "Note that {}.",
-)
+    "{}.|It is said that {}.|Everyone knows that {}.|As we know, {}.|Did you know that {}?|Here is a fact: {}."
+    "|Few people doubt that {}.|Remember that {}.|An old book says that {}.|Note that {}."
+).split("|")
 SPLITS = ("rephrase", "reversal", "comparison", "syllogism", "holdout")
 POOL = 3  # distractors of each pool
 
@@ -162,7 +154,7 @@ ROLES = (
 
 
 def reversals(seed: int, facts: int = 100, articles: int = 10, words: Words = fresh_words) -> World:
-    """Comparisons of two things each, told from one end in ``articles`` documents (at most 10); asked from the other.
+    """Comparisons of two things each, told from one end in ``articles`` documents (at most 10), asked from the other.
 
     As many facts say more as say less (the 28 comparatives take turns): else a tuned model that prefers what it has
     read most would look as if it knew, or refused to know. Each fact has three items: ``rephrase`` and ``reversal``
@@ -188,19 +180,15 @@ def _whole(fact: Fact) -> Option:
     return Option(fact.sentence.removeprefix(f"{fact.a} is "), fact)
 
 
-def _articles(
-    rng: random.Random, facts: list[Fact], articles: int, told: dict[str, tuple[str, ...]]
-) -> tuple[Document, ...]:
+def _articles(rng: random.Random, facts: list[Fact], articles: int, told: dict[str, tuple]) -> tuple[Document, ...]:
     """Each fact in so many documents of one sentence, no two of a fact in the same frame."""
     if not 1 <= articles <= len(FRAMES):
         raise ValueError(f"articles must be 1 to {len(FRAMES)}, not {articles}")
-    documents = [
-        Document(
-            f"fact-{i}.{n}", frame.format(rng.choice(told.get(fact.form, (fact.form,))).format(fact.a, fact.b)), (fact,)
-        )
-        for i, fact in enumerate(facts)
-        for n, frame in enumerate(rng.sample(FRAMES, articles))
-    ]
+    documents = []
+    for i, fact in enumerate(facts):
+        for n, frame in enumerate(rng.sample(FRAMES, articles)):
+            sentence = rng.choice(told.get(fact.form, (fact.form,))).format(fact.a, fact.b)
+            documents.append(Document(f"fact-{i}.{n}", frame.format(sentence), (fact,)))
     return tuple(rng.sample(documents, len(documents)))
 
 
@@ -244,10 +232,9 @@ def descriptions(seed: int, people: int = 30, articles: int = 10, words: Words =
     Items: every direction that was told, in other words, and for the first two groups the direction that was not.
     """
     rng = random.Random(f"descriptions {seed}")
-    drawn = iter(words(rng, 3 * 3 * people))
+    new = iter(words(rng, 3 * 3 * people))
     named = [
-        Fact(NAMED, f"{next(drawn)} {next(drawn)}", f"the {rng.choice(ROLES)} of {next(drawn)}")
-        for _ in range(3 * people)
+        Fact(NAMED, f"{next(new)} {next(new)}", f"the {rng.choice(ROLES)} of {next(new)}") for _ in range(3 * people)
     ]
     called = [Fact(CALLED, fact.b, fact.a) for fact in named]
     stated = named[:people] + called[people : 2 * people] + named[2 * people :] + called[2 * people :]
