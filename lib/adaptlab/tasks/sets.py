@@ -169,17 +169,7 @@ def load_open(name: str, words: str = "study", pool: int = 200, test: int = 200,
 
 # Tasks whose answer is a list, so that there is something to go on with.
 FIRST = ("copy", "double", "reverse", "swap", "rest", "replace")
-# Task whose solver gives the answer -> what is said.
-FOLLOW_UPS = {
-    "reverse": ("Now reverse your answer.", "Say what you just said with its words in the opposite order."),
-    "first": ("Now give only the first word of your answer.", "Which word does your answer begin with?"),
-    "last": ("Now give only the last word of your answer.", "Which word does your answer end with?"),
-    "second": ("Now give only the second word of your answer.", "Which word is number two in what you just said?"),
-    "rest": ("Now leave out the first word of your answer.", "Say that again without its first word."),
-    "swap": ("Now swap the first and the last word of your answer.", "Let the two ends of what you said trade places."),
-    "double": ("Now say each word of your answer twice.", "Say that again, with every word two times in a row."),
-    "count": ("How many words has your answer, in digits?", "Count the words you just said and give the number."),
-}
+FOLLOW_UPS = load_templates("follow_ups")  # task whose solver gives the answer -> what is said
 
 
 def conversation(
