@@ -112,8 +112,8 @@ def _rules(rng: random.Random, length: int, split: str, branches: int) -> Told:
     holds = rng.random() < 0.5
     end, opposite = (asked, NOT + asked) if holds else (NOT + asked, asked)
     needed = [*((a, f"a {b}") for a, b in pairwise(path)), (path[-1], end)]
-    aside = [rule for side in sides for rule in _branch(rng.choice(path), side, rng.choice(traits))]
-    told = [_rule(a, b, rng.choice(TEXTS["rules"])) for a, b in [*needed, *aside, *_branch(*strangers, opposite)]]
+    astray = [rule for side in sides for rule in _branch(rng.choice(path), side, rng.choice(traits))]
+    told = [_rule(a, b, rng.choice(TEXTS["rules"])) for a, b in [*needed, *astray, *_branch(*strangers, opposite)]]
     rng.shuffle(told)
     question = f"{' '.join(f'{rule.capitalize()}.' for rule in told)} {who} is a {path[0]}. Is {who} {asked}?"
     steps = [f"{who} is a {a}, and {_rule(a, b)}, so {who} is {b}." for a, b in needed]

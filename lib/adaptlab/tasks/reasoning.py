@@ -172,7 +172,15 @@ def steps_correct(problem: Problem, text: str) -> tuple[bool, ...]:
     *written, rest = (part.strip() for part in text.split("."))
     if rest:  # the last step has to be closed, like the others
         written.append(f"{rest} …")
-    return _memberships(problem, written) if problem.family == "ontology" else _sums(problem, written)
+    if problem.family == "ontology":
+        check, before, n = _membership, "", len(problem.steps) - 1
+    else:
+        check, before, n = _sum, problem.steps[0], len(problem.steps)
+    right = []
+    for place, step in enumerate(written + [""] * (n - len(written))):
+        is_right, before = check(problem, place, step, before)
+        right.append(is_right)
+    return tuple(right)
 
 
 def first_wrong_step(problem: Problem, text: str) -> int | None:
@@ -181,42 +189,29 @@ def first_wrong_step(problem: Problem, text: str) -> int | None:
     return found.index(False) if False in found else None
 
 
-def _sums(problem: Problem, written: list[str]) -> tuple[bool, ...]:
-    before, *told = problem.steps
-    right = []
-    for place, step in enumerate(_padded(written, len(told) + 1)):
-        if place == len(told):
-            match = _SO_NUMBER.fullmatch(step)
-            right.append(bool(match) and int(match[1]) == before)
-            continue
-        match = _STEP.fullmatch(step)
-        right.append(bool(match) and place < len(told) and _does(match, told[place], before))
-        before = int(match[4]) if match else None
-    return tuple(right)
-
-
-def _padded(written: list[str], n: int) -> list[str]:
-    """The steps, with blank ones in place of those that are missing."""
-    return written + [""] * (n - len(written))
-
-
-def _does(step: re.Match, by: int, before: int | None) -> bool:
-    """Whether the step changes the number before it by ``by`` and says what comes out."""
-    start, sign, size, end = step.groups()
+def _sum(problem: Problem, place: int, step: str, before: int | None) -> tuple[bool, int | None]:
+    """Whether a step is right after the number ``before``, and the number that it leaves."""
+    changes = problem.steps[1:]
+    if place == len(changes):
+        match = _SO_NUMBER.fullmatch(step)
+        return bool(match) and int(match[1]) == before, before
+    match = _STEP.fullmatch(step)
+    if not match:
+        return False, None
+    first, sign, size, end = match.groups()
     change = int(size) if sign == "+" else -int(size)
-    return int(start) == before and change == by and int(end) == int(start) + change
+    right = place < len(changes) and int(first) == before and change == changes[place]
+    return right and int(end) == int(first) + change, int(end)
 
 
-def _memberships(problem: Problem, written: list[str]) -> tuple[bool, ...]:
+def _membership(problem: Problem, place: int, step: str, before: str) -> tuple[bool, str]:
+    """Whether a step is right after the class ``before``, and the class that it leaves."""
     thing, _, *path = problem.steps
+    if place == len(path):
+        match = _SO_ANSWER.fullmatch(step)
+        return bool(match) and before == path[-1] and match[1] == problem.answer, before
+    match = _SO_IS_A.fullmatch(step)
+    if not match:
+        return False, "?"
     follows = {"": path[0], **dict(pairwise(path))}
-    before, right = "", []
-    for place, step in enumerate(_padded(written, len(path) + 1)):
-        if place == len(path):
-            match = _SO_ANSWER.fullmatch(step)
-            right.append(bool(match) and before == path[-1] and match[1] == problem.answer)
-            continue
-        match = _SO_IS_A.fullmatch(step)
-        right.append(bool(match) and place < len(path) and match[1] == thing and match[2] == follows.get(before))
-        before = match[2] if match else "?"
-    return tuple(right)
+    return place < len(path) and match[1] == thing and match[2] == follows.get(before), match[2]

@@ -193,7 +193,7 @@ class Conversation:
 
 @dataclass(frozen=True)
 class PromptCompletion:
-    """A prompt and the text that is to follow it, white space at the seam included."""
+    """A prompt and the text that is to follow it, white space between them included."""
 
     id: str
     prompt: str

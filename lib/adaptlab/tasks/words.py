@@ -25,7 +25,7 @@ def split_of(text: str) -> str:
 
 
 # First syllables end and second ones begin with consonants that do not meet inside the words of the study vocabulary:
-# so no token can straddle the seam.
+# so no token can span the two syllables.
 FIRST = (
     "bak beb bok dak deb dop fep fok fub gak gep gub jek jop jub kag keb kug lat lep lok lub mig mok "
     "mub nak nep nuk pab pek pok rak reb rup sab sek sok sug tak teb tup vab vek vog vut zab zek zop"

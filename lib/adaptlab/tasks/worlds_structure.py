@@ -53,8 +53,8 @@ def structure(
     """
     rng = random.Random(f"structure {seed}")
     each = max(16, categories // 4)  # even four generations of six leave some to differ in
-    drawn = words(rng, categories + 2 * each)
-    names, verbs, looks = drawn[:categories], drawn[categories : categories + each], drawn[categories + each :]
+    new = words(rng, categories + 2 * each)
+    names, verbs, looks = new[:categories], new[categories : categories + each], new[categories + each :]
     parent = _trees(rng, names)
     leaves = [name for name in names if name not in parent.values() and name in parent]
     held_out = set(rng.sample(leaves, max(1, round(HELD_OUT * categories))))
