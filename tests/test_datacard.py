@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptlab.tasks import formats
-from adaptlab.tasks.curate import Rejected, split
+from adaptlab.tasks.curate import Rejected
 from adaptlab.tasks.datacard import card_text, content_hash, data_card, sample_records, statistics
 from adaptlab.tasks.records import (
     Conversation,
@@ -19,7 +18,6 @@ from adaptlab.tasks.records import (
     PromptCompletion,
 )
 from adaptlab.tasks.similarity import rouge_l
-from format_files import PUBLIC, public
 
 RECORDS = [
     Instruction("a", "Name a river", "", "Rhine", "names"),
@@ -151,21 +149,3 @@ def test_a_card_without_splits_has_one():
     card = data_card("tasks", RECORDS, **STATED)
     assert list(card["splits"]) == ["all"] and card["contamination"]["records"] == {}
     assert "Contamination" not in card_text(card)
-
-
-@public
-@pytest.mark.parametrize(
-    ("name", "format"),
-    [
-        ("mt_bench_questions.jsonl", "mt-bench"),
-        ("self_instruct_seed_tasks.jsonl", "self-instruct"),
-        ("flan_cot_strategyqa_train.tsv", "flan-cot"),
-    ],
-)
-def test_public_sets_get_a_card(name, format):
-    records = formats.load(PUBLIC / name, format)
-    splits = split(records, {"demo": 0.5, "test": 0.5}, seed=0)
-    card = data_card(name, records, splits, **STATED)
-    assert sum(counts["records"] for counts in card["splits"].values()) == len(records)
-    assert 0 < card["statistics"]["nearest_rouge_l"] < 1
-    assert card_text(card).count("\n## ") == 6

@@ -3,11 +3,8 @@ and by a reasoner that only reads the text."""
 
 import hashlib
 import json
-import os
 import random
 import re
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given, settings
@@ -167,24 +164,6 @@ def test_a_stated_answer_is_no_inference():
         World("reversals", world.documents, (item,))
 
 
-@pytest.mark.parametrize("kind", MAKERS)
-def test_one_seed_is_one_world_in_any_process(kind):
-    make = MAKERS[kind]
-    assert make(7, **SMALL[kind]) == make(7, **SMALL[kind]) != make(8, **SMALL[kind])
-    code = f"from {make.__module__} import {kind}; print({kind}(7, **{SMALL[kind]}))"
-    printed = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "PYTHONHASHSEED": h},
-        ).stdout
-        for h in ("1", "2")
-    }
-    assert len(printed) == 1
-
-
 # A seed is quoted in results: it has to name the same world in every later version.
 DIGESTS = {
     "reversals": "76ac7dc8ed495bf5",
@@ -198,6 +177,7 @@ DIGESTS = {
 def test_a_seed_names_the_world_that_it_always_named(kind):
     text = text_of(MAKERS[kind](0, **SMALL[kind]))
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == DIGESTS[kind]
+    assert text_of(MAKERS[kind](1, **SMALL[kind])) != text
 
 
 @pytest.mark.parametrize("kind", MAKERS)
