@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from adaptlab.tasks import sets
+from adaptlab.tasks import instructions, sets
 from adaptlab.tasks.english_problems import deduction, word_problem
-from adaptlab.tasks.instructions import answers, right
+from adaptlab.tasks.instructions import answers, request, right, sample_response_style
 from adaptlab.tasks.records import Instruction
 from adaptlab.tasks.sets import (
     LABELLED,
@@ -98,6 +98,7 @@ DIGESTS = {
     "messages": "90b96298f816d024",
     "notes": "bad518baa4533930",
     "english problems": "ec0ffe19da6b1690",
+    "answered requests": "d6df2f34ad63e136",
 }
 
 
@@ -105,6 +106,10 @@ def sampled(name):
     rng = random.Random(4)
     if name == "conversations":
         return [answered(conversation(rng, english()), rng).turns for _ in range(20)]
+    if name == "answered requests":
+        requests = (request(rng, "train") for _ in range(60))
+        said = [(one, instructions.answered(rng, one, sample_response_style(rng, one), "train")) for one in requests]
+        return [(one.question, one.answer, *answer) for one, answer in said]
     if name == "english problems":
         return [make(rng, n).query for n in range(1, 9) for make in (word_problem, deduction)]
     if name in LABELLED:
