@@ -79,9 +79,3 @@ def changed(format: str, line: int, **fields) -> str:
     row = json.loads(lines[line - 1]) | fields
     lines[line - 1] = json.dumps({name: value for name, value in row.items() if value is not ...})
     return "\n".join(lines) + "\n"
-
-
-def urial_text(system: str, demonstrations: tuple[tuple[str, str], ...]) -> str:
-    """The canonical layout of a prompt file."""
-    blocks = (f"\n# Query:\n```\n{q}\n```\n\n# Answer:\n```\n{a}\n```\n" for q, a in demonstrations)
-    return f"{system}\n" + "".join(blocks)

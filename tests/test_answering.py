@@ -15,10 +15,10 @@ from adaptlab.methods.prompting import WorldPrompt, reordered
 from adaptlab.methods.selection import SELECTIONS, select
 from adaptlab.tasks.formats_published import load_urial
 from adaptlab.tasks.prompts import FORMATS
-from adaptlab.tasks.records import Conversation, Demonstration, Instruction, Labelled, LabelledSet, Message, PromptFile
-from adaptlab.tasks.sets import OpenSet
+from adaptlab.tasks.records import Conversation, Demonstration, Instruction, Labelled, Message, PromptFile
+from adaptlab.tasks.splits import LabelledSet, OpenSet
 from adaptlab.tasks.words import study
-from adaptlab.tasks.worlds_simple import reversals
+from adaptlab.tasks.worlds import reversals
 from conftest import tiny_lm
 
 DATA = al.load_open("requests", pool=60, test=12)

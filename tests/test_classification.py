@@ -5,10 +5,13 @@ from itertools import combinations
 
 import pytest
 
-from adaptlab.tasks.classification import TEXTS, labelled, options
-from adaptlab.tasks.records import FieldError, LabelledSet
-from adaptlab.tasks.sets import load_task
+from adaptlab.tasks.instructions import load_templates
+from adaptlab.tasks.records import FieldError
+from adaptlab.tasks.sets import as_instructions, label_options, load_task
 from adaptlab.tasks.similarity import rouge_l
+from adaptlab.tasks.splits import LabelledSet
+
+TEXTS = load_templates("labelled")
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -20,12 +23,11 @@ def test_templates_of_labelled_sets(name):
 
 
 @pytest.mark.parametrize("name", TEXTS)
-@pytest.mark.parametrize("with_options", [True, False])
-def test_a_labelled_set_keeps_its_items_and_splits(name, with_options):
+def test_a_labelled_set_keeps_its_items_and_splits(name):
     data = load_task(name)
-    suffix = options(data.labels)
+    suffix = label_options(data.labels)
     for split in ("pool", "test"):
-        items, records = getattr(data, split), labelled(data, split, 1, with_options=with_options)
+        items, records = getattr(data, split), as_instructions(data, split, 1)
         assert [r.id for r in records] == [item.id for item in items]
         turned = 0
         for item, record in zip(items, records, strict=True):
@@ -36,27 +38,27 @@ def test_a_labelled_set_keeps_its_items_and_splits(name, with_options):
             else:
                 assert record.output == item.label
                 assert item.text in record.instruction
-                assert record.instruction.endswith(suffix) is with_options
+                assert record.instruction.endswith(suffix)
         assert (0.1 < turned / len(records) < 0.3) if split == "pool" else turned == 0
-        assert records == labelled(data, split, 1, with_options=with_options)
+        assert records == as_instructions(data, split, 1)
 
 
 def test_options_by_hand():
-    assert options(("repair", "hire")) == "\n\nOPTIONS:\n- repair\n- hire"
+    assert label_options(("repair", "hire")) == "\n\nOPTIONS:\n- repair\n- hire"
 
 
 def test_the_first_templates_of_a_labelled_set():
     data = load_task("messages")
     for split in ("pool", "test"):
-        (prefix,) = {r.instruction.split("\n\n")[0] for r in labelled(data, split, templates=1)}
+        (prefix,) = {r.instruction.split("\n\n")[0] for r in as_instructions(data, split, templates=1)}
         assert prefix == "Which desk of the bicycle shop should get this message?"
 
 
 def test_labelled_refuses():
     data = load_task("messages")
     with pytest.raises(FieldError, match="field 'templates': expected 1 to 10, found 11"):
-        labelled(data, "pool", templates=11)
+        as_instructions(data, "pool", templates=11)
     with pytest.raises(FieldError, match="field 'split': expected one of 'pool', 'test', found 'train'"):
-        labelled(data, "train")
+        as_instructions(data, "train")
     with pytest.raises(FieldError, match=r"field 'data.name': expected one of 'messages', 'notes', found 'mine'"):
-        labelled(LabelledSet("mine", data.labels, data.pool, data.test), "pool")
+        as_instructions(LabelledSet("mine", data.labels, data.pool, data.test), "pool")

@@ -1,11 +1,9 @@
 """Curation loses nothing, splits stay apart and stay put, and every run gives the same."""
 
-import json
 import os
 import random
 import subprocess
 import sys
-import unicodedata
 from functools import partial
 from itertools import pairwise
 
@@ -14,32 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptlab.tasks import formats
-from adaptlab.tasks.curate import (
-    FILTERS,
-    Reject,
-    blank_output,
-    curate,
-    in_test,
-    load_setting_aside,
-    normalise,
-    not_novel,
-    odd_length,
-    shares_obtained,
-    split,
-    survival,
-    write_rejects,
-)
-from adaptlab.tasks.records import (
-    Conversation,
-    Demonstration,
-    FieldError,
-    Instruction,
-    Message,
-    PromptCompletion,
-    content_key,
-)
-from adaptlab.tasks.similarity import near_duplicates, text_of
-from format_files import PUBLIC, changed, public, put
+from adaptlab.tasks.curate import FILTERS, blank_output, contaminated, curate, split, survival
+from adaptlab.tasks.records import Demonstration, FieldError, Instruction, PromptCompletion, content_key
+from adaptlab.tasks.similarity import near_duplicates
+from format_files import PUBLIC, public
 
 SHARES = {"demo": 0.5, "race": 0.2, "confirm": 0.1, "test": 0.2}
 LONG = "take the first word of every line and write it down again in capital letters"
@@ -57,55 +33,14 @@ INSTRUCTIONS = st.builds(Instruction, SOME, SOME, SOME | st.just(""), SOME | st.
 MANY = [PromptCompletion(f"p{n}", f"question number {n}", " yes") for n in range(2000)]
 
 
-# ---------------------------------------------------------------- normalise
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("e\u0301te\u0301", "été"),
-        ("a\r\nb\rc\u2028d\x85e", "a\nb\nc\nd\ne"),
-        ("a \t\nb\u00a0", "a\nb"),
-        ("a\x00b\x1b[0m", "ab[0m"),
-        ("a\x0cb", "a\nb"),
-        ("e\x00\u0301", "é"),
-        ("\tkept\n\n  kept  too\n", "\tkept\n\n  kept  too\n"),
-        ("Case, ﬁ-ligature & “quotes” stay!", "Case, ﬁ-ligature & “quotes” stay!"),
-        ("", ""),
-        (" \r\n", "\n"),
-    ],
-)
-def test_normalise(text, expected):
-    assert normalise(text) == expected
-
-
-def test_normalise_empties_nothing_silently():
-    with pytest.raises(FieldError) as caught:
-        normalise("\x00\x01 ")
-    assert str(caught.value) == r"field 'text': expected more than control characters, found '\x00\x01 '"
-
-
-@given(st.text())
-def test_normalising_twice_changes_nothing_more(text):
-    try:
-        once = normalise(text)
-    except FieldError:
-        assert all(unicodedata.category(sign)[0] in "ZC" for sign in text)
-        return
-    assert normalise(once) == once == unicodedata.normalize("NFC", once)
-    assert "".join(once.split()) == "".join(
-        unicodedata.normalize("NFC", "".join(c for c in text if unicodedata.category(c) != "Cc")).split()
-    )
-
-
 # ---------------------------------------------------------------- filters
 
 
 def test_every_filter_says_why():
-    filters = FILTERS | {"contaminated": partial(in_test, test=TEST, n=8)}
+    filters = FILTERS | {"contaminated": partial(contaminated, test=TEST, n=8)}
     result = curate(RECORDS, filters)
     assert [record.id for record in result.kept] == ["s1", "s2"]
-    assert [(reject.row.id, reject.filter, reject.reason) for reject in result.rejects] == [
+    assert [(one.row.id, one.filter, one.reason) for one in result.rejected] == [
         ("s5", "blank output", "output is blank"),
         ("s3", "exact duplicate", "same content as s2"),
         ("s4", "near-duplicate", f"Jaccard {11 / 15:.2f} with s1"),
@@ -121,15 +56,8 @@ def test_every_filter_says_why():
 
 def test_clean_records_are_left_alone():
     records = [Instruction(f"s{n}", f"{text} {n}", "", "x") for n, text in enumerate(["Name a river", "Add up", "Say"])]
-    filters = FILTERS | {"contaminated": partial(in_test, test=TEST), "novel": not_novel}
+    filters = FILTERS | {"contaminated": partial(contaminated, test=TEST)}
     assert curate(records, filters) == (tuple(records), (), tuple(filters))
-
-
-def test_length_and_novelty():
-    texts = ["one two", "one two three four", "one two three four five", "a b c d e f g"]
-    assert odd_length(texts, least=3, most=5) == {0: "2 words, fewer than 3", 3: "7 words, more than 5"}
-    assert not_novel(texts) == {2: f"ROUGE-L {8 / 9:.2f} with 'one two three four'"}
-    assert not_novel(texts, threshold=8 / 9) == {}
 
 
 def test_what_no_eye_sees_is_blank():
@@ -139,50 +67,20 @@ def test_what_no_eye_sees_is_blank():
 
 @given(st.lists(INSTRUCTIONS, max_size=12), st.lists(INSTRUCTIONS, max_size=3))
 def test_nothing_is_lost(records, test):
-    loaded = [Reject("{", "format", "bad", 3)]
-    filters = FILTERS | {"length": partial(odd_length, least=2), "contaminated": partial(in_test, test=test, n=3)}
-    result = curate(records, filters | {"novel": not_novel}, loaded)
-    assert len(result.kept) + len(result.rejects) == len(records) + 1
-    rows = [*result.kept, *(reject.row for reject in result.rejects[1:])]
+    filters = FILTERS | {"contaminated": partial(contaminated, test=test, n=3)}
+    result = curate(records, filters)
+    rows = [*result.kept, *(one.row for one in result.rejected)]
     assert sorted(map(repr, rows)) == sorted(map(repr, records))
     rest = iter(records)
     assert all(any(record is kept for record in rest) for kept in result.kept)  # in their order
     table = survival(result)
-    assert [row["filter"] for row in table] == ["format", *filters, "novel"]
-    assert (table[0]["in"], table[-1]["out"]) == (len(records) + 1, len(result.kept))
+    assert [row["filter"] for row in table] == list(filters)
+    assert (table[0]["in"], table[-1]["out"]) == (len(records), len(result.kept))
     assert all(a["out"] == b["in"] for a, b in pairwise(table))
 
 
 def test_survival_of_nothing_has_no_share():
     assert survival(curate([]))[0] == {"filter": "blank output", "in": 0, "out": 0, "share": None}
-
-
-# ---------------------------------------------------------------- rejects
-
-
-def test_rejects_are_written_whole(tmp_path):
-    talk = Conversation("c", (Message("user", "Où ?"),))
-    write_rejects(tmp_path / "r.jsonl", [Reject("{bad", "format", "why", 7), Reject(talk, "same", "as x")])
-    first, second = map(json.loads, (tmp_path / "r.jsonl").read_text(encoding="utf-8").splitlines())
-    assert first == {"filter": "format", "reason": "why", "line": 7, "row": "{bad"}
-    assert second["row"]["messages"] == [{"role": "user", "content": "Où ?"}]
-    assert "line" not in second
-    write_rejects(tmp_path / "r.jsonl", [])
-    assert (tmp_path / "r.jsonl").read_bytes() == b""
-
-
-def test_loading_and_curating_are_one_road(tmp_path):
-    path = put(tmp_path, changed("completions", 2, completion="") + '{"prompt": "q:", "completion": "1"}\n')
-    records, rejects = load_setting_aside(path, "completions")
-    result = curate(records, rejects=rejects)
-    assert [(r.line, r.filter) for r in result.rejects] == [
-        (2, "format"),
-        (0, "exact duplicate"),
-        (0, "exact duplicate"),
-    ]
-    assert [row["out"] for row in survival(result)] == [3, 3, 1, 1]
-    write_rejects(tmp_path / "r.jsonl", result.rejects)
-    assert len((tmp_path / "r.jsonl").read_text(encoding="utf-8").splitlines()) == 3
 
 
 # ---------------------------------------------------------------- splits
@@ -193,7 +91,7 @@ def test_splits_are_whole_and_disjoint_by_content(records, seed, shares):
     splits = split(records, shares, seed)
     assert list(splits) == list(shares)
     assert sorted(map(repr, records)) == sorted(repr(r) for members in splits.values() for r in members)
-    homes = [(content_key(text_of(r)), name) for name, members in splits.items() for r in members]
+    homes = [(content_key(r.query), name) for name, members in splits.items() for r in members]
     assert len(set(homes)) == len({key for key, _ in homes})
 
 
@@ -212,16 +110,10 @@ def test_members_keep_their_order_and_the_seed_matters():
     assert splits == split(MANY, SHARES, 3) != split(MANY, SHARES, 4)
 
 
-def test_shares_are_met_on_average_in_every_stratum():
-    def parity(record):
-        return "even" if int(record.id[1:]) % 2 == 0 else "odd"
-
-    rows = shares_obtained(split(MANY, SHARES, 0), parity)
-    assert [(row["stratum"], row["n"]) for row in rows] == [("even", 1000), ("odd", 1000)]
-    for row in rows:
-        for name, share in SHARES.items():
-            assert row[name] == pytest.approx(share, abs=4 * (share * (1 - share) / row["n"]) ** 0.5)
-        assert sum(row[name] for name in SHARES) == pytest.approx(1)
+def test_shares_are_met_on_average():
+    for name, members in split(MANY, SHARES, 0).items():
+        share = SHARES[name]
+        assert len(members) / len(MANY) == pytest.approx(share, abs=4 * (share * (1 - share) / len(MANY)) ** 0.5)
 
 
 @pytest.mark.parametrize(
@@ -252,10 +144,10 @@ from adaptlab.tasks.records import Instruction
 rng = random.Random(0)
 texts = [" ".join(rng.choices("the cat sat on a mat by two".split(), k=rng.randint(2, 9))) for _ in range(150)]
 records = [Instruction(f"s{n}", text, "", str(n), rng.choice("xy")) for n, text in enumerate(texts)]
-done = curate(records, FILTERS | {"novel": not_novel})
+done = curate(records)
 splits = split(done.kept, {"demo": 0.5, "test": 0.5}, 1)
-card = data_card("n", done.kept, splits, description="d", licence="l", source="s", rejects=done.rejects, n=3)
-print(done, splits, shares_obtained(splits, lambda record: record.category), card)
+card = data_card("n", done.kept, splits, description="d", licence="l", source="s", rejected=done.rejected, n=3)
+print(done, splits, card)
 """
 
 
@@ -275,7 +167,7 @@ def test_other_processes_give_the_same():
 @public
 def test_a_planted_copy_of_a_public_task_is_turned_down():
     tasks = list(formats.load(PUBLIC / "self_instruct_seed_tasks.jsonl", "self-instruct"))
-    assert curate(tasks).rejects == ()
+    assert curate(tasks).rejected == ()
     rng = random.Random(0)
     copies = [
         Instruction(f"copy of {task.id}", task.instruction.upper(), task.input, task.output)
@@ -283,5 +175,5 @@ def test_a_planted_copy_of_a_public_task_is_turned_down():
     ]
     result = curate(tasks + copies)
     assert result.kept == tuple(tasks)
-    assert [r.reason for r in result.rejects] == [f"same content as {c.id.removeprefix('copy of ')}" for c in copies]
+    assert [r.reason for r in result.rejected] == [f"same content as {c.id.removeprefix('copy of ')}" for c in copies]
     assert near_duplicates(tasks) == []

@@ -1,15 +1,13 @@
 """A card counts what is there, says where it comes from, and reads the same in JSON and in Markdown."""
 
 import json
-import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptlab.tasks import formats
-from adaptlab.tasks.curate import Reject, split
-from adaptlab.tasks.datacard import card_text, content_hash, data_card, drawn, statistics, write_card
+from adaptlab.tasks.curate import Rejected
+from adaptlab.tasks.datacard import card_text, content_hash, data_card, sample_records, statistics
 from adaptlab.tasks.records import (
     Conversation,
     Demonstration,
@@ -20,7 +18,6 @@ from adaptlab.tasks.records import (
     PromptCompletion,
 )
 from adaptlab.tasks.similarity import rouge_l
-from format_files import PUBLIC, public
 
 RECORDS = [
     Instruction("a", "Name a river", "", "Rhine", "names"),
@@ -72,7 +69,7 @@ def test_sets_are_compared_on_equal_numbers():
 @given(st.lists(st.integers(), min_size=1), st.data())
 def test_a_sample_keeps_order_and_takes_each_once(items, data):
     size = data.draw(st.integers(1, len(items)))
-    places = drawn(range(len(items)), size, seed=data.draw(st.integers()))
+    places = sample_records(range(len(items)), size, seed=data.draw(st.integers()))
     assert len(places) == size and places == sorted(set(places))
 
 
@@ -92,14 +89,14 @@ def test_the_content_hash_stays_what_it_is():
 
 
 def test_a_card_counts_what_is_there():
-    rejects = [Reject("{", "format", "bad", 2), Reject("x", "format", "bad", 3), Reject("y", "near-duplicate", "why")]
-    card = data_card("tasks", RECORDS, SPLITS, **STATED, generator="tests", seed=5, rejects=rejects, n=1)
+    rejected = [Rejected(row, name, "bad") for row, name in [("{", "format"), ("x", "format"), ("y", "near-duplicate")]]
+    card = data_card("tasks", RECORDS, SPLITS, **STATED, generator="tests", seed=5, rejected=rejected, n=1)
     assert json.loads(json.dumps(card, allow_nan=False)) == card
     assert card["splits"]["demo"]["categories"] == {"names": 2}
     assert card["splits"]["test"]["categories"] == {"": 1, "sums": 1}
     assert card["splits"]["test"]["content_hash"] == content_hash(RECORDS[2:])
     assert card["contamination"] == {"words": 1, "records": {"demo / test": 0}}
-    assert card["rejects"] == {"format": 2, "near-duplicate": 1}
+    assert card["rejected"] == {"format": 2, "near-duplicate": 1}
     assert (card["content_hash"], card["seed"]) == (content_hash(RECORDS), 5)
     assert card["statistics"] == statistics(RECORDS)
 
@@ -152,38 +149,3 @@ def test_a_card_without_splits_has_one():
     card = data_card("tasks", RECORDS, **STATED)
     assert list(card["splits"]) == ["all"] and card["contamination"]["records"] == {}
     assert "Contamination" not in card_text(card)
-
-
-def test_a_card_is_written_twice_and_agrees(tmp_path):
-    card = data_card("Où", RECORDS, SPLITS, **STATED)
-    write_card(tmp_path / "new" / "set", card)
-    folder = tmp_path / "new" / "set"
-    assert sorted(os.listdir(folder)) == ["README.md", "card.json"]
-    assert json.loads((folder / "card.json").read_text(encoding="utf-8")) == card
-    assert (folder / "README.md").read_text(encoding="utf-8") == card_text(card)
-
-
-def test_a_card_that_is_no_json_leaves_the_old_one(tmp_path):
-    write_card(tmp_path, data_card("tasks", RECORDS, **STATED))
-    old = (tmp_path / "card.json").read_bytes()
-    with pytest.raises(ValueError, match="JSON"):
-        write_card(tmp_path, data_card("tasks", RECORDS, **STATED) | {"seed": float("nan")})
-    assert (tmp_path / "card.json").read_bytes() == old
-
-
-@public
-@pytest.mark.parametrize(
-    ("name", "format"),
-    [
-        ("mt_bench_questions.jsonl", "mt-bench"),
-        ("self_instruct_seed_tasks.jsonl", "self-instruct"),
-        ("flan_cot_strategyqa_train.tsv", "flan-cot"),
-    ],
-)
-def test_public_sets_get_a_card(name, format):
-    records = formats.load(PUBLIC / name, format)
-    splits = split(records, {"demo": 0.5, "test": 0.5}, seed=0)
-    card = data_card(name, records, splits, **STATED)
-    assert sum(counts["records"] for counts in card["splits"].values()) == len(records)
-    assert 0 < card["statistics"]["nearest_rouge_l"] < 1
-    assert card_text(card).count("\n## ") == 6

@@ -10,7 +10,7 @@ from adaptlab.methods.prompting import WorldPrompt
 from adaptlab.methods.self_instruct import self_instruct
 from adaptlab.studies import dataset_construction as datasets
 from adaptlab.tasks.records import Instruction
-from adaptlab.tasks.worlds_simple import reversals
+from adaptlab.tasks.worlds import reversals
 from adaptlab.tasks.worlds_structure import structure
 
 SEED = al.load_seed()

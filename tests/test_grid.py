@@ -15,7 +15,8 @@ from adaptlab.evidence import record
 from adaptlab.evidence.evaluate import TOKENS, align_items, evaluate, evaluate_turns, grid
 from adaptlab.methods.answering import OptionScores, in_context, shown
 from adaptlab.methods.prompting import LABEL_MAPPINGS
-from adaptlab.tasks.records import Conversation, Labelled, LabelledSet, Message
+from adaptlab.tasks.records import Conversation, Labelled, Message
+from adaptlab.tasks.splits import LabelledSet
 
 LABELS = ("hot", "cold")
 WEATHER = [("sunny", "hot"), ("icy", "cold")]

@@ -14,15 +14,14 @@ from adaptlab.tasks.records import (
     FieldError,
     Instruction,
     Labelled,
-    LabelledSet,
     Message,
     PromptCompletion,
     PromptFile,
     check_unique,
     content_key,
-    leaked,
-    shown,
+    quote,
 )
+from adaptlab.tasks.splits import LabelledSet, OpenSet, balanced_sample, leaked
 
 ITEM = Labelled("a", "Where is my parcel?", "delivery")
 OTHER = Labelled("b", "My brakes squeal.", "repair")
@@ -45,6 +44,32 @@ def test_records_are_frozen_and_compare_by_value(record):
     assert hash(record) == hash(dataclasses.replace(record))
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(record, dataclasses.fields(record)[0].name, "other")
+
+
+@pytest.mark.parametrize(
+    ("record", "query", "answer"),
+    [
+        (ITEM, "Where is my parcel?", "delivery"),
+        (Instruction("a", "Add.", "1 2", "3"), "Add.\n1 2", "3"),
+        (Instruction("a", "Say yes.", " ", "yes"), "Say yes.", "yes"),
+        (PromptCompletion("a", "Q:", " 1"), "Q:", " 1"),
+        (Demonstration("q", "a"), "q", "a"),
+        (Conversation("c", (Message("system", "S"), USER, Message("assistant", "A"))), "S\nHello", "A"),
+    ],
+)
+def test_a_record_has_a_query_and_an_answer(record, query, answer):
+    assert (record.query, record.answer) == (query, answer)
+
+
+def test_turns():
+    said = Message("assistant", "Hi.")
+    assert Instruction("a", "Add.", "1 2", "3").turns == [("Add.\n1 2", "3")]
+    assert Conversation("c", (USER, said, USER, said)).turns == [("Hello", "Hi.")] * 2
+    for messages in [(USER,), (said, USER), (USER, said, USER), (Message("system", "S"), USER, said)]:
+        with pytest.raises(
+            FieldError, match=r"field 'messages': expected user and assistant in turns \(conversation c"
+        ):
+            _ = Conversation("c", messages).turns
 
 
 @pytest.mark.parametrize(
@@ -148,6 +173,36 @@ def test_leaked_finds_the_test_items_only():
     assert leaked((ITEM,), (OTHER, twin)) == (twin,)
 
 
+ITEMS = tuple(Labelled(str(n), f"number {n}", "abb"[n % 3]) for n in range(30))
+TASKS = tuple(Instruction(str(n), f"Say {n}", "", str(n)) for n in range(30))
+
+
+@pytest.mark.parametrize(
+    "data", [LabelledSet("l", ("a", "b"), ITEMS[:21], ITEMS[21:]), OpenSet("o", TASKS[:21], TASKS[21:])]
+)
+def test_samples_are_nested_and_items_are_the_same_every_time(data):
+    whole = data.sample(12, seed=1)
+    assert len(set(whole)) == 12 and set(whole) <= set(data.pool)
+    assert all(data.sample(k, seed=1) == whole[:k] for k in range(12))
+    assert data.sample(12, seed=2) != whole
+    assert data.items() == data.items(0) == list(data.test) and data.items(4) == data.items(6)[:4]
+    for n in (10, -1):
+        with pytest.raises(
+            ValueError, match=f"^items must be at most 9, the number of test items, or 0 for all; found {n}$"
+        ):
+            data.items(n)
+    with pytest.raises(
+        ValueError, match=r"cannot draw 22 balanced .* holds 7 of its rarest|between 0 and 21, .* found 22"
+    ):
+        data.sample(22, seed=0)
+
+
+def test_a_sample_of_labelled_items_is_balanced_in_every_round():
+    sample = balanced_sample(ITEMS, 20, seed=3)
+    assert all({one.label, other.label} == {"a", "b"} for one, other in zip(sample[::2], sample[1::2], strict=True))
+    assert len({tuple(item.label for item in sample[place : place + 2]) for place in range(0, 20, 2)}) == 2
+
+
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [
@@ -192,6 +247,6 @@ def test_check_unique_agrees_with_a_set(values):
 
 
 def test_errors_survive_pickling_and_long_values_are_cut():
-    error = pickle.loads(pickle.dumps(FieldError("text", "text", shown("x" * 500))))
+    error = pickle.loads(pickle.dumps(FieldError("text", "text", quote("x" * 500))))
     assert error.field == "text"
     assert len(str(error)) < 120 and "…" in str(error)

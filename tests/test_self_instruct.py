@@ -17,7 +17,7 @@ from adaptlab.engine.models import load
 from adaptlab.methods import generation_recipes
 from adaptlab.methods.generation_recipes import ALPACA, GENERATION_RECIPES, PAGES, SELF_INSTRUCT, Draft, instances
 from adaptlab.methods.self_instruct import ANSWERED, ASKED, NOVEL, Made, _fault, self_instruct
-from adaptlab.tasks import checking, formats, templates, words
+from adaptlab.tasks import formats, templates, words
 from adaptlab.tasks.instructions import LIST_TASKS
 from adaptlab.tasks.reading import FormatError
 from adaptlab.tasks.records import Instruction
@@ -55,7 +55,7 @@ def test_what_is_kept_is_novel_to_seeds_and_to_each_other(tmp_path):
 
 def test_the_study_model_writes_requests_that_a_program_understands(tmp_path):
     made = run(tmp_path / "log", rounds=4, prompts=8)
-    answers = [(one.output, checking.solve_text(one.instruction)) for one in made.kept]
+    answers = [(one.output, templates.solve_text(one.instruction)) for one in made.kept]
     known = [(given, right) for given, right in answers if right is not None]
     assert len(known) > 0.8 * len(answers)
     assert sum(given == right for given, right in known) > 0.6 * len(known)

@@ -7,34 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptlab.tasks import formats
-from adaptlab.tasks.records import (
-    Conversation,
-    Demonstration,
-    FieldError,
-    Instruction,
-    Labelled,
-    Message,
-    PromptCompletion,
-    content_key,
-)
+from adaptlab.tasks.records import Demonstration, FieldError, Instruction, Labelled, content_key
 from adaptlab.tasks.similarity import (
-    answer_of,
-    contaminated,
     exact_duplicates,
     jaccard,
     most_similar,
     near_duplicates,
     nearest_rouge_l,
     ngrams,
+    query_of,
     rouge_l,
-    rouge_l_duplicates,
-    text_of,
+    shared_runs,
     words,
 )
 from format_files import PUBLIC, public
 
 VOCABULARY = [a + b for a in "bdfgklmnprst" for b in ("al", "en", "io", "ur", "esta", "omo")]
-TALK = Conversation("c", tuple(Message(r, t) for r, t in [("system", "S"), ("user", "U"), ("assistant", "A")]))
 SOME_TEXT = st.lists(st.sampled_from(["the", "cat", "sat", "on", "a", "mat", "2", "+", "Ünal"]), max_size=9).map(
     " ".join
 )
@@ -51,26 +39,12 @@ def with_one_word_changed(text, place=10):
     return " ".join([*row[:place], "changed", *row[place + 1 :]])
 
 
-@pytest.mark.parametrize(
-    ("record", "text", "answer"),
-    [
-        ("plain", "plain", ""),
-        (Labelled("a", "text", "x"), "text", "x"),
-        (Instruction("a", "Add.", "1 2", "3"), "Add.\n1 2", "3"),
-        (Instruction("a", "Say yes.", " ", "yes"), "Say yes.", "yes"),
-        (PromptCompletion("a", "Q:", " 1"), "Q:", " 1"),
-        (Demonstration("q", "a"), "q", "a"),
-        (TALK, "S\nU", "A"),
-    ],
-)
-def test_a_record_has_a_content_and_an_answer(record, text, answer):
-    assert (text_of(record), answer_of(record)) == (text, answer)
-
-
-def test_what_is_no_record_has_neither():
-    for view in (text_of, answer_of):
-        with pytest.raises(FieldError, match="record"):
-            view(3)
+def test_a_record_is_compared_by_its_query_and_a_text_by_itself():
+    assert [query_of(one) for one in ("plain", Demonstration("q", "a"), Labelled("a", "text", "x"))] == [
+        "plain",
+        "q",
+        "text",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -150,36 +124,36 @@ def test_a_threshold_is_a_share(threshold):
 
 def test_planted_contamination_is_found_with_what_is_shared():
     train, test = sentences(50, seed=1), sentences(50, seed=2)
-    assert contaminated(train, test) == []
+    assert shared_runs(train, test) == []
     stolen = " ".join(test[7].split()[4:12])
     train[3] = f"please {stolen.upper()}, thanks"
-    (match,) = contaminated(train, test)
+    (match,) = shared_runs(train, test)
     assert (match.place, match.other, match.value) == (3, test[7], stolen)
-    assert [(m.place, m.other, m.value) for m in contaminated(test, train)] == [(7, train[3], stolen)]
-    assert contaminated(train, test, n=9) == []
+    assert [(m.place, m.other, m.value) for m in shared_runs(test, train)] == [(7, train[3], stolen)]
+    assert shared_runs(train, test, n=9) == []
 
 
 def test_a_short_text_is_compared_whole():
     test = ["What is two and two?"]
-    assert [m.place for m in contaminated(["what is TWO and two", "Say what is two and two"], test)] == [0]
-    assert contaminated(["yes"], ["yes it is as it was and ever will be"]) == []
+    assert [m.place for m in shared_runs(["what is TWO and two", "Say what is two and two"], test)] == [0]
+    assert shared_runs(["yes"], ["yes it is as it was and ever will be"]) == []
 
 
 def test_the_training_side_may_be_read_with_its_answers():
     text = "one two three four five six seven eight"
     train = [Instruction("a", "Say it.", "", text)]
-    assert contaminated(train, [text]) == []
-    assert len(contaminated(train, [text], key=answer_of, test_key=text_of)) == 1
+    assert shared_runs(train, [text]) == []
+    assert len(shared_runs(train, [text], key=lambda record: record.answer)) == 1
 
 
 @given(st.lists(SOME_TEXT, max_size=6), st.lists(SOME_TEXT, max_size=6), st.integers(1, 4))
 def test_contamination_is_seen_from_both_sides(train, test, n):
-    found = contaminated(train, test, n)
+    found = shared_runs(train, test, n)
     for match in found:
         assert match.value in ngrams(train[match.place], n)
         assert match.other == next(other for other in test if match.value in ngrams(other, n))
     hit = {train[m.place] for m in found}
-    assert bool(hit) is bool(contaminated(test, train, n))
+    assert bool(hit) is bool(shared_runs(test, train, n))
     assert hit == {text for text in train if set(ngrams(text, n)) & {g for other in test for g in ngrams(other, n)}}
 
 
@@ -227,19 +201,6 @@ def test_the_nearest_is_never_the_text_itself(texts):
     for place, value in enumerate(nearest_rouge_l(texts, range(len(texts)))):
         others = texts[:place] + texts[place + 1 :]
         assert value == pytest.approx(max(rouge_l(texts[place], other) for other in others))
-
-
-@given(st.lists(SOME_TEXT, max_size=10), st.sampled_from([0.5, 2 / 3, 0.7, 0.8]))
-def test_what_stays_is_novel_and_what_goes_is_not(texts, threshold):
-    gone = {m.place: m for m in rouge_l_duplicates(texts, threshold)}
-    stay = []
-    for place, text in enumerate(texts):
-        best = max((rouge_l(text, other) for other in stay), default=0.0)
-        assert (best > threshold) is (place in gone)
-        if place in gone:
-            assert gone[place].value == best
-        else:
-            stay.append(text)
 
 
 @public

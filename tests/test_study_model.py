@@ -268,7 +268,7 @@ def candidates(rng: random.Random, n: int, plain: bool) -> list[str]:
     pages = []
     for _ in range(n):
         one = instructions.request(rng, "probe")
-        style = "plain" if plain else instructions.style_of(rng, one)
+        style = "plain" if plain else instructions.sample_response_style(rng, one)
         answer, _ = instructions.answered(rng, one, style, "probe")
         pages.append(f"{LAYOUT.turn.replace('{query}', one.question)} {answer}\n\n")
     return pages
@@ -311,12 +311,12 @@ def test_zero_shot_answers_in_the_usual_style():
     prompts = [LAYOUT.asked(one.question) for one in asked]
     usual: dict[str, list[bool]] = defaultdict(list)
     for one, w in zip(asked, generate(lm("study"), prompts, Decoding(max_new_tokens=60)).completions, strict=True):
-        style = instructions.usual_style(one.cluster, one.wording)
+        style = instructions.usual_response_style(one.task, one.wording)
         answer, _ = instructions.answered(rng, one, style, "test")
         completions = w.text.strip()
         usual[style].append(
             completions.startswith(f"{answer} and then") if style == "run-on" else completions == answer
         )
-    assert set(usual) == {*instructions.STYLES} - {"wrong"}
+    assert set(usual) == {*instructions.RESPONSE_STYLES} - {"wrong"}
     assert np.mean(usual["plain"]) > 0.8
     assert np.mean([np.mean(of) for of in usual.values()]) > 0.8, {style: np.mean(of) for style, of in usual.items()}

@@ -164,32 +164,10 @@ def test_requests_hold_what_their_answers_need(rng, split, cluster):
     assert set(asked.answer.split()) <= known
 
 
-def test_answers_by_hand():
-    words = ("a", "b", "c")
-    right = {
-        name: kind.solve(words, "b" if name in ("contains", "after") else "z")
-        for name, kind in instructions.LIST_TASKS.items()
-    }
-    assert right == {
-        "copy": "a b c",
-        "reverse": "c b a",
-        "first": "a",
-        "last": "c",
-        "second": "b",
-        "rest": "b c",
-        "swap": "c b a",
-        "double": "a a b b c c",
-        "count": "3",
-        "contains": "yes",
-        "after": "c",
-        "replace": "z b c",
-    }
-
-
 @given(seeds)
 def test_styles_say_what_they_are(rng):
     asked = instructions.request(rng, "train")
-    for style in instructions.STYLES:
+    for style in instructions.RESPONSE_STYLES:
         answer, more = instructions.answered(rng, asked, style, "train")
         assert (answer == asked.answer) == (style in ("plain", "run-on"))
         assert bool(more) == (style == "run-on")
@@ -198,12 +176,12 @@ def test_styles_say_what_they_are(rng):
 
 def test_about_half_of_the_wordings_are_usually_answered_plainly():
     usual = [
-        instructions.usual_style(name, i)
-        for name, kind in instructions.LIST_TASKS.items()
-        for i in range(len(kind.wordings))
+        instructions.usual_response_style(name, i)
+        for name in instructions.LIST_TASKS
+        for i in range(instructions.WORDINGS)
     ]
     assert 0.4 < usual.count("plain") / len(usual) < 0.5
-    assert set(usual) == set(instructions.STYLES) - {"wrong"}
+    assert set(usual) == set(instructions.RESPONSE_STYLES) - {"wrong"}
 
 
 # --- reasoning

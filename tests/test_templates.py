@@ -1,10 +1,7 @@
 """Tasks as instruction data: templates, formats, data sets."""
 
-import os
 import random
 import re
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
 from itertools import combinations
@@ -13,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptlab.tasks import instructions, words
+from adaptlab.tasks import templates
+from adaptlab.tasks.instructions import fill
 from adaptlab.tasks.records import FieldError
 from adaptlab.tasks.similarity import rouge_l
-from adaptlab.tasks.templates import FORMATS, TASK_CLUSTERS, TASKS, dataset, example, fill, held_out
+from adaptlab.tasks.templates import FORMATS, TASK_CLUSTERS, TASKS, dataset, example, held_out, solve_text
 from adaptlab.tasks.words import SPLITS, english, english_words, nouns, of_words, study
 
 seeds = st.integers(0, 10**6).map(random.Random)
@@ -33,11 +31,9 @@ def _words_only(template: str) -> str:
     return fill(template, ()).strip()
 
 
-def test_ten_templates_each_and_the_first_three_are_those_of_the_cluster():
-    for name, task in TASKS.items():
+def test_ten_templates_each_with_their_places():
+    for task in TASKS.values():
         assert len(task.templates) == 10
-        if name in instructions.LIST_TASKS:
-            assert task.templates[:3] == instructions.LIST_TASKS[name].wordings
         for text in task.templates:
             assert text.count("{x}") == 1 and text.count("{w}") == bool(task.argument)
 
@@ -109,9 +105,9 @@ def test_held_out_by_kind():
 
 
 def test_held_out_refuses():
-    with pytest.raises(FieldError, match=r"field 'names': expected one of 'copy', 'order', .*, found 'sort'"):
+    with pytest.raises(FieldError, match=r"field 'clusters': expected one of 'copy', 'order', .*, found 'sort'"):
         held_out(["copy", "sort"])
-    with pytest.raises(FieldError, match="at least one kind left"):
+    with pytest.raises(FieldError, match="at least one cluster left"):
         held_out(list(TASK_CLUSTERS))
 
 
@@ -121,19 +117,13 @@ def test_held_out_refuses():
 def test_the_three_formats_by_hand():
     draw = of_words(("owl", "bee", "ant", "cow", "pig", "fox"))
     asked = {f: example(random.Random(3), "after", draw, f, 3) for f in FORMATS}
-    bare = asked["none"].instruction
+    bare = asked["no template"].instruction
     word, words = bare.split(": ")
     assert asked["name"].instruction == f"[after] {bare}"
     assert asked["instruction"].instruction == f"List: {words}\nWhich word stands directly behind {word}?"
     assert {a.output for a in asked.values()} == {words.split()[words.split().index(word) + 1]}
     assert {(a.input, a.category) for a in asked.values()} == {("", "after")}
     assert len({a.id for a in asked.values()}) == 3
-
-
-@given(st.integers(0, 10**6), list_tasks, drawers, st.sampled_from(FORMATS), numbers)
-def test_the_same_seed_gives_the_same_record(seed, cluster, draw, format, template):
-    one, other = (example(random.Random(seed), cluster, draw, format, template) for _ in range(2))
-    assert one == other
 
 
 @given(seeds, list_tasks, st.sampled_from(SPLITS), numbers)
@@ -147,10 +137,10 @@ def test_every_word_is_of_the_vocabulary_or_of_the_template(rng, cluster, split,
 def test_example_refuses():
     rng, draw = random.Random(0), english()
     for wrong, message in (
-        ({"cluster": "sort"}, "field 'cluster': expected one of 'copy'"),
-        ({"cluster": "copy", "format": "chat"}, "field 'format': expected one of 'none', 'name', 'instruction'"),
-        ({"cluster": "copy", "template": 10}, "field 'template': expected 0 to 9, found 10"),
-        ({"cluster": "copy", "template": -1}, "field 'template': expected 0 to 9, found -1"),
+        ({"task": "sort"}, "field 'task': expected one of 'copy'"),
+        ({"task": "copy", "format": "chat"}, "field 'format': expected one of 'no template', 'name', 'instruction'"),
+        ({"task": "copy", "template": 10}, "field 'template': expected 0 to 9, found 10"),
+        ({"task": "copy", "template": -1}, "field 'template': expected 0 to 9, found -1"),
     ):
         with pytest.raises(FieldError, match=message):
             example(rng, vocabulary=draw, **wrong)
@@ -176,7 +166,7 @@ def test_formats_and_numbers_of_templates_share_their_lists():
     sets = [dataset(5, 60, names, english(), f) for f in FORMATS]
     sets += [dataset(5, 60, names, english(), templates=k) for k in (1, 2, 4, 7, [8])]
     assert len({tuple((r.category, r.output) for r in records) for records in sets}) == 1
-    assert dataset(6, 60, names, english(), "none") != sets[0]
+    assert dataset(6, 60, names, english(), "no template") != sets[0]
 
 
 @pytest.mark.parametrize("k", [1, 2, 4, 7, 10, [5], [9, 0, 3]])
@@ -194,9 +184,9 @@ def test_the_first_k_templates_or_those_named_are_used_and_all_of_them(k):
 
 def test_too_many_examples_are_refused(monkeypatch):
     draw = of_words(("owl", "bee", "ant"))  # six lists of three words
-    monkeypatch.setitem(TASKS, "copy", replace(TASKS["copy"], draw=lambda rng, vocabulary: (vocabulary(rng, 3), "")))
+    monkeypatch.setitem(TASKS, "copy", replace(TASKS["copy"], sample=lambda rng, vocabulary: (vocabulary(rng, 3), "")))
     assert len(dataset(0, 6, ["copy"], draw)) == 6
-    with pytest.raises(FieldError, match=r"field 'n': .*found 7; 6 were drawn, then nothing new of 'copy' in 1000"):
+    with pytest.raises(FieldError, match=r"field 'n': .*found 7; 6 were sampled, then nothing new of 'copy' in 1000"):
         dataset(0, 7, ["copy"], draw)
 
 
@@ -204,10 +194,10 @@ def test_too_many_examples_are_refused(monkeypatch):
     ("wrong", "message"),
     [
         ({"n": 0}, "field 'n': expected 1 or more, found 0"),
-        ({"clusters": []}, "field 'clusters': expected a list of clusters, not empty"),
-        ({"clusters": "copy"}, "field 'clusters': expected a list of clusters, not empty, found 'copy'"),
-        ({"clusters": ["copy", "copy"]}, "found 'copy' twice"),
-        ({"clusters": ["sort"]}, "found 'sort'"),
+        ({"list_tasks": []}, "field 'list_tasks': expected a list of tasks, not empty"),
+        ({"list_tasks": "copy"}, "field 'list_tasks': expected a list of tasks, not empty, found 'copy'"),
+        ({"list_tasks": ["copy", "copy"]}, "found 'copy' twice"),
+        ({"list_tasks": ["sort"]}, "found 'sort'"),
         ({"templates": 0}, "field 'templates': expected 1 to 10, found 0"),
         ({"templates": 11}, "field 'templates': expected 1 to 10, found 11"),
         ({"templates": []}, r"field 'templates': expected numbers from 0 to 9, found \[\]"),
@@ -216,24 +206,75 @@ def test_too_many_examples_are_refused(monkeypatch):
     ],
 )
 def test_dataset_refuses(wrong, message):
-    good = {"seed": 0, "n": 4, "clusters": ["copy", "count"], "vocabulary": english()}
+    good = {"seed": 0, "n": 4, "list_tasks": ["copy", "count"], "vocabulary": english()}
     assert len(dataset(**good)) == 4
     with pytest.raises(FieldError, match=message):
         dataset(**good | wrong)
 
 
-def test_another_process_draws_the_same():
-    code = (
-        "from adaptlab.tasks import templates as t, vocabularies as v;"
-        "print([r.id for r in t.dataset(3, 20, list(t.TASKS), v.english())])"
-    )
-    here = str([r.id for r in dataset(3, 20, list(TASKS), words.english())])
-    for hash_seed in ("1", "2"):
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
-        )
-        assert done.stdout.strip() == here
+# --- reading a question back
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("make", [study, english])
+def test_every_template_reads_back_to_its_answer(name, make):
+    rng = random.Random(name)
+    for split in SPLITS:
+        for number in range(10):
+            for _ in range(5):
+                record = example(rng, name, make(split), template=number)
+                assert solve_text(record.instruction) == record.output
+                assert solve_text(f" {record.instruction}\n") == record.output
+            named = example(rng, name, make(split), "name")
+            assert solve_text(named.instruction) == named.output
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "",
+        "Sort this list: owl bee ant",
+        "Copy this list:",
+        "Copy this list: owl",
+        "Copy this list: owl, bee, ant",
+        "Copy this list: Owl bee",
+        "Copy this list: owl  bee",
+        "Copy this list: owl bee ant\nReverse this list: owl bee ant",
+        "Repeat the words in this list",
+        "Repeat the words owl bee in the opposite order",
+        "Copy this list: {x}",
+        "Is owl bee in this list: ant cow",
+        "Say what follows cow: owl bee ant",
+        "Say what follows ant: owl bee ant",
+        "Say what follows owl: owl bee owl ant",
+        "[longer] owl bee / ant cow",
+        "[sort] owl bee",
+        "owl bee ant",
+    ],
+)
+def test_a_question_without_one_sure_answer_has_none(question):
+    assert solve_text(question) is None
+
+
+def test_answers_are_worked_out_from_the_text():
+    assert solve_text("Reverse this list: spam ham eggs") == "eggs ham spam"
+    assert solve_text("[after] ham: spam ham eggs") == "eggs"
+    assert solve_text("Which list has more words, the first or the second? First: spam ham. Second: eggs.") is None
+
+
+@pytest.mark.parametrize(("answer", "known"), [("owl", "owl"), ("bee", None)])
+def test_two_readings_with_different_answers_are_no_answer(monkeypatch, answer, known):
+    """A task of the same wordings as another: only where both come to the same answer is it one."""
+    twin = replace(TASKS["first"], solve=lambda words, argument: answer)
+    monkeypatch.setitem(TASKS, "twin", twin)
+    templates._patterns.cache_clear()
+    try:
+        assert solve_text("With which word does it begin?") is None
+        assert solve_text("List: owl bee\nWith which word does it begin?") == known
+    finally:
+        templates._patterns.cache_clear()
+
+
+@given(st.text())
+def test_any_other_text_has_no_answer(text):
+    assert solve_text(text) is None

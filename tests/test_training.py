@@ -15,9 +15,9 @@ import pytest
 import torch
 from filelock import FileLock
 
-from adaptlab.engine.checkpoints import CannotResume
+from adaptlab.engine.checkpoints import LOG, STATE, CannotResume
 from adaptlab.engine.packing import TrainingExample, losses
-from adaptlab.engine.training import LOG, STATE, Diverged, Trained, TrainingConfig, train
+from adaptlab.engine.training import Diverged, Trained, TrainingConfig, train
 from conftest import tiny_lm
 from test_cache import DAMAGE
 

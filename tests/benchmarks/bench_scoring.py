@@ -25,8 +25,7 @@ from adaptlab.engine import cache
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
 from adaptlab.engine.scoring import Request, score
-from adaptlab.methods.prompting import Chooser, demonstrate, draw, names
-from adaptlab.studies.icl_scaling import balanced
+from adaptlab.methods.answering import in_context
 from adaptlab.tasks.sets import load_messages
 
 WORDS = "red blue green house tree river stone apple bread cloud mountain bicycle window paper garden table".split()
@@ -66,7 +65,7 @@ def timed(function, *arguments, **settings):
 
 
 def bench_speed(lm: LM, args: argparse.Namespace) -> None:
-    questions = long_prefix_questions(lm, args.prefix_cache, args.questions)
+    questions = long_prefix_questions(lm, args.prefix, args.questions)
     score(lm, long_prefix_questions(lm, 50, 2))  # warm-up
     ours, seconds = timed(score, lm, questions)
     unique = ours.cost.prefilled + ours.cost.scored
@@ -94,12 +93,9 @@ def bench_speed(lm: LM, args: argparse.Namespace) -> None:
 def bench_agreement(lm: LM, items: int, shots: int) -> None:
     """One k-shot task through lm-eval's own task machinery and through ours."""
     data = load_messages()
-    test = balanced(data.test, items)
-    called = names(data.labels, "words", 0)
-    method = Chooser(
-        lm, "Each message goes to one desk.", demonstrate(draw(data.pool, shots, 0), called, "words", 0), called
-    )
-    answers = method.answer(test)
+    test = data.items(items)
+    chooser = in_context(lm, data, data.sample(shots, seed=0), "words")
+    answers = chooser.answer(test)
     ours = [
         max(o, key=lambda label, o=o: o[label].logprob) == i.label for o, i in zip(answers.options, test, strict=True)
     ]
@@ -107,7 +103,7 @@ def bench_agreement(lm: LM, items: int, shots: int) -> None:
         path = Path(folder) / "docs.jsonl"
         with path.open("w") as file:
             for item in test:
-                q = method.question(item.text)
+                q = chooser.request(item)
                 doc = {
                     "context": q.context,
                     "choices": [o.strip() for o in q.options],

@@ -13,8 +13,8 @@ from adaptlab.engine.generation import Completion
 from adaptlab.engine.scoring import OptionScore
 from adaptlab.methods.answering import Generations, Generator, OptionScores
 from adaptlab.methods.urial import converse
+from adaptlab.tasks.instructions import answers, right
 from adaptlab.tasks.records import Conversation, Instruction, Labelled
-from adaptlab.tasks.sets import answers, right
 
 Frame = pd.DataFrame
 TOKENS = ("prefilled", "cached", "scored", "decoded", "trained", "naive")  # the cost columns, and `seconds`

@@ -27,7 +27,7 @@ from typing import Any
 import httpx
 
 from adaptlab.files import write_text
-from adaptlab.tasks.records import FieldError, check_text, shown
+from adaptlab.tasks.records import FieldError, check_text, quote
 
 CUT = "[the reply was cut off here, at the limit of tokens]"
 LONGEST_WAIT = 60.0  # seconds before another try, whatever a server asks for
@@ -98,7 +98,7 @@ class Judge:
                 or value < (field == "max_tokens")
             ):
                 number = "a whole number" if kind is int else "a number"
-                raise FieldError(field, f"{number} from {int(field == 'max_tokens')}", shown(value))
+                raise FieldError(field, f"{number} from {int(field == 'max_tokens')}", quote(value))
 
     @property
     def address(self) -> str:
@@ -158,7 +158,7 @@ class Judge:
         if status in (401, 403):  # what servers say to this may quote parts of the key
             fault = "a key that was refused" if self._key() else "no key"
             raise JudgeError(f"{said}: the environment variable {self.key_name!r} holds {fault}")
-        body = shown(self._hidden(response.text), 200)
+        body = quote(self._hidden(response.text), 200)
         if status == 429 or status >= 500:
             pause = response.headers.get("retry-after", "")
             raise _Passing(f"{said}: {body}", float(pause) if pause.isdigit() else None)
@@ -193,7 +193,7 @@ def _check_url(url: object) -> None:
     except httpx.InvalidURL:
         parts = httpx.URL("")
     if secret or parts.scheme not in ("http", "https") or not parts.host:
-        found = "one with these, kept from view" if secret else shown(url)
+        found = "one with these, kept from view" if secret else quote(url)
         raise FieldError("url", "an address such as 'https://host/v1', without @, ? and #", found)
 
 

@@ -24,7 +24,7 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from adaptlab.evidence.judge import Judge, combined, parse, write_prompt
 from adaptlab.evidence.stats import Interval, paired_bootstrap, proportion_interval
 from adaptlab.tasks.reading import within
-from adaptlab.tasks.records import Conversation, FieldError, check_choice, check_text, check_unique, shown
+from adaptlab.tasks.records import Conversation, FieldError, check_choice, check_text, check_unique, quote
 
 READABLE = ("A", "B", "tie")
 VERDICTS = (*READABLE, "unreadable")
@@ -54,7 +54,7 @@ def compare(
     check_unique("items", (item.id for item in items))
     for side, answers in (("a", a), ("b", b)):
         if odd := answers.keys() ^ {item.id for item in items}:
-            found = f"{'one' if min(odd) in answers else 'none'} to {shown(min(odd))}"
+            found = f"{'one' if min(odd) in answers else 'none'} to {quote(min(odd))}"
             raise FieldError(side, "an answer to every item, and to no other", found)
     rows = [row for item in items for row in _asked(item, a[item.id], b[item.id])]
     if not rows:
@@ -73,7 +73,7 @@ def _asked(item: Conversation, a: Sequence[str], b: Sequence[str]) -> list[dict[
         turns = [message.content for message in item.messages]
         for side, answers in (("a", a), ("b", b)):
             if not isinstance(answers, list | tuple) or len(answers) != len(turns):
-                raise FieldError(side, f"a list of answers, one a turn, that is {len(turns)}", shown(answers))
+                raise FieldError(side, f"a list of answers, one a turn, that is {len(turns)}", quote(answers))
             for n, answer in enumerate(answers):
                 check_text(f"{side}[{n}]", answer, blank=True)
     return [

@@ -25,7 +25,7 @@ from PIL import Image
 from adaptlab import files
 from adaptlab.engine.lm import LM
 from adaptlab.evidence.evaluate import TOKENS
-from adaptlab.tasks.records import LabelledSet
+from adaptlab.tasks.splits import LabelledSet
 
 RECORD_MIME = "application/vnd.adaptlab+json"
 

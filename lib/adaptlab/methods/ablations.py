@@ -29,12 +29,12 @@ def shifted(layout: PromptFormat, records: Records, pool: Records, seed: int) ->
 
 
 def same_task(layout: PromptFormat, records: Records, pool: Records, seed: int) -> str:
-    """Answers that belong to other questions of the same cluster."""
+    """Answers that belong to other questions of the same category."""
     return _answered(layout, records, _others(records, pool, seed, lambda a, b: a == b))
 
 
 def other_task(layout: PromptFormat, records: Records, pool: Records, seed: int) -> str:
-    """Answers that belong to questions of other clusters."""
+    """Answers that belong to questions of other categories."""
     return _answered(layout, records, _others(records, pool, seed, lambda a, b: a != b))
 
 
@@ -60,7 +60,7 @@ ABLATIONS: dict[str, Callable[[PromptFormat, Records, Records, int], str]] = {
 
 
 def mixed(layout: PromptFormat, records: Records, pool: Records, seed: int, wrong: float = 1 / 3) -> str:
-    """Demonstrations of mixed quality: each is wrong with a chance of ``wrong``, with an answer of its own cluster's.
+    """Demonstrations of mixed quality: each is wrong with a chance of ``wrong``, with an answer of its own category's.
 
     Nested: what is shown for fewer records is the beginning of what is shown for more.
     """

@@ -10,7 +10,8 @@ from adaptlab.engine.scoring import Cost, OptionScore, Request, score
 from adaptlab.engine.training import Trained
 from adaptlab.methods.prompting import CHAT, check_format, class_prompt
 from adaptlab.tasks.prompts import FORMATS
-from adaptlab.tasks.records import Conversation, Instruction, Labelled, LabelledSet
+from adaptlab.tasks.records import Conversation, Instruction, Labelled
+from adaptlab.tasks.splits import LabelledSet
 from adaptlab.tasks.worlds import Item
 
 MAX_NEW_TOKENS = 32  # of an answer

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from adaptlab.tasks.prompts import FORMATS
-from adaptlab.tasks.records import Demonstration, FieldError, Labelled, LabelledSet, check_choice
+from adaptlab.tasks.records import Demonstration, FieldError, Labelled, check_choice
+from adaptlab.tasks.splits import LabelledSet
 from adaptlab.tasks.worlds import Document, Item
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -19,8 +19,9 @@ import numpy as np
 
 from adaptlab.engine.embedding import embed
 from adaptlab.engine.lm import LM
-from adaptlab.tasks.records import FieldError, Labelled, LabelledSet, check_choice, check_text, content_key, shown
+from adaptlab.tasks.records import FieldError, Labelled, check_choice, check_text, content_key, quote
 from adaptlab.tasks.similarity import words
+from adaptlab.tasks.splits import LabelledSet
 
 K1, B = 1.5, 0.75
 
@@ -137,7 +138,7 @@ def _own(pool: Sequence[str], queries: Sequence[str]) -> list[Collection[int]]:
     """For every query, the places of the pool that have its content."""
     for field, texts in (("pool", pool), ("queries", queries)):
         if isinstance(texts, str):
-            raise FieldError(field, "a sequence of texts", shown(texts))
+            raise FieldError(field, "a sequence of texts", quote(texts))
         for place, text in enumerate(texts):
             check_text(f"{field}[{place}]", text)
     places: dict[str, set[int]] = {}
@@ -148,7 +149,7 @@ def _own(pool: Sequence[str], queries: Sequence[str]) -> list[Collection[int]]:
 
 def _check(k: int, left: int) -> None:
     if not 0 <= k <= left:
-        raise FieldError("k", f"0 to {left}, as many texts as the pool has beside a query's own", shown(k))
+        raise FieldError("k", f"0 to {left}, as many texts as the pool has beside a query's own", quote(k))
 
 
 def _nearest(similarity: np.ndarray, own: Sequence[Collection[int]], k: int) -> list[list[int]]:

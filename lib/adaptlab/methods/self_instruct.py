@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 from adaptlab.engine.lm import LM
 from adaptlab.files import write_text
 from adaptlab.methods.generation_recipes import Draft, GenerationRecipe, instances
-from adaptlab.tasks.curate import Curated, Reject, survival
+from adaptlab.tasks.curate import Curated, Rejected, survival
 from adaptlab.tasks.datacard import content_hash
 from adaptlab.tasks.reading import FormatError, json_lines
-from adaptlab.tasks.records import Instruction, shown
+from adaptlab.tasks.records import Instruction, quote
 from adaptlab.tasks.similarity import most_similar
 
 NOVEL = 0.7  # ROUGE-L
@@ -64,7 +64,7 @@ class Made(NamedTuple):
     many rounds it took."""
 
     kept: tuple[Instruction, ...]
-    rejects: tuple[Reject, ...]
+    rejects: tuple[Rejected, ...]
     rounds: int
 
     @property
@@ -108,7 +108,7 @@ def self_instruct(
         lines.append(_round(lm, [*seeds], kept, recipe, prompts, rng))
         kept += _records(lines[-1], recipe, len(kept))
         write_text(Path(path), "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in [head, *lines]))
-    rejects = [Reject(_draft(row), row["filter"], row["reason"]) for line in lines for row in line if row["filter"]]
+    rejects = [Rejected(_draft(row), row["filter"], row["reason"]) for line in lines for row in line if row["filter"]]
     return Made(tuple(kept), tuple(rejects), len(lines))
 
 
@@ -119,7 +119,7 @@ def _begun(path: Path, head: dict[str, Any]) -> list[list[Row]]:
     found, *lines = [row.value for row in json_lines(path)]
     for field, value in head.items():
         if not isinstance(found, dict) or found.get(field) != value:
-            raise FormatError(path, 1, field, f"{shown(value)}, as in this run", shown(found))
+            raise FormatError(path, 1, field, f"{quote(value)}, as in this run", quote(found))
     return lines
 
 

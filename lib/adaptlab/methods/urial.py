@@ -13,15 +13,15 @@ from dataclasses import replace
 from adaptlab.engine.generation import Completion, generate
 from adaptlab.engine.lm import LM
 from adaptlab.methods.answering import Generator
-from adaptlab.tasks.instructions import FRAMES
+from adaptlab.tasks.instructions import RESPONSE_FRAMES
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, Demonstration, Instruction, PromptFile, check_choice
-from adaptlab.tasks.sets import OpenSet
+from adaptlab.tasks.splits import OpenSet
 
 URIAL = "urial"
 SYSTEM = "Answer each request."
 SHOTS = (0, 1, 3, 8)  # K of the published prompt files
-RESPONSE_STYLES = ("plain", *FRAMES)
+RESPONSE_STYLES = ("plain", *RESPONSE_FRAMES)
 
 
 def demonstrations(data: OpenSet, k: int, response_style: str, seed: int) -> PromptFile:
@@ -44,12 +44,12 @@ def demonstrations(data: OpenSet, k: int, response_style: str, seed: int) -> Pro
 
 def apply_style(record: Instruction, response_style: str) -> str:
     """A record's answer in a response style."""
-    return FRAMES[response_style].format(record.output) if response_style in FRAMES else record.output
+    return RESPONSE_FRAMES[response_style].format(record.output) if response_style in RESPONSE_FRAMES else record.output
 
 
 def has_style(text: str, response_style: str) -> bool:
     """Whether a text is an answer in this response style, right or wrong."""
-    frame = FRAMES[check_choice("response_style", response_style, tuple(FRAMES))]
+    frame = RESPONSE_FRAMES[check_choice("response_style", response_style, tuple(RESPONSE_FRAMES))]
     return bool(re.fullmatch(".+".join(map(re.escape, frame.split("{0}"))), text.strip(), re.DOTALL))
 
 

@@ -11,13 +11,11 @@ from matplotlib.figure import Figure
 
 from adaptlab.evidence.stats import proportion_interval
 from adaptlab.methods.self_instruct import Made
-from adaptlab.tasks.checking import solve_text
-from adaptlab.tasks.datacard import drawn, statistics
-from adaptlab.tasks.instructions import LIST_TASKS
+from adaptlab.tasks.datacard import sample_records, statistics
+from adaptlab.tasks.instructions import LIST_TASKS, list_answer
 from adaptlab.tasks.knowledge import ALL, Fact
 from adaptlab.tasks.records import Instruction
-from adaptlab.tasks.sets import list_answer
-from adaptlab.tasks.templates import dataset
+from adaptlab.tasks.templates import dataset, solve_text
 from adaptlab.tasks.words import VOCABULARIES, Words, fresh_words
 from adaptlab.tasks.worlds import World
 from adaptlab.tasks.worlds_structure import ancestors
@@ -54,7 +52,11 @@ def compare(sources: Mapping[str, Sequence[Instruction]], seed: int = 0) -> pd.D
     rows = {}
     for name, records in sources.items():
         told = statistics(records, sample=n, seed=seed)
-        answers = [(one.output, answer) for one in drawn(records, n, seed) if (answer := known_answer(one)) is not None]
+        answers = [
+            (one.output, answer)
+            for one in sample_records(records, n, seed)
+            if (answer := known_answer(one)) is not None
+        ]
         rows[name] = {
             "records": n,
             "words asked": told["words"]["instruction"]["mean"],

@@ -98,7 +98,7 @@ def sample_conversations(words: str, split: str, n: int, seed: int, first: str |
     """
     rng = random.Random(f"talks {split} {seed}")
     asked = [conversation(rng, VOCABULARIES[words](split), first=first, templates=3) for _ in range(n)]
-    return [answered(one, "plain", rng) for one in asked]
+    return [answered(one, rng) for one in asked]
 
 
 def distance(adapted: Generator, base: Generator, items: Sequence[Instruction]) -> pd.DataFrame:

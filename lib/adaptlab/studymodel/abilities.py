@@ -51,7 +51,7 @@ def measure(lm: LM, n: int = 500) -> list[Ability]:
     """Every ability on the test nouns and problems, ``n`` items each (tens of thousands of answers: minutes)."""
     measured = [choices(lm, name, "test", n) for name in CHOICES]
     measured += [instruction(lm, shots, "test", n) for shots in (0, 1, 3)]
-    measured += [instruction(lm, s, "test", n, cluster=c) for c in instructions.LIST_TASKS for s in (0, 3)]
+    measured += [instruction(lm, s, "test", n, task=c) for c in instructions.LIST_TASKS for s in (0, 3)]
     for family in reasoning.FAMILIES:
         attempts = solve(lm, family, "test", n)
         measured += [*grade(attempts), *grade_chosen(attempts, most_probable(lm, attempts))]
@@ -165,23 +165,23 @@ def finished(lm: LM, prompts: Sequence[str], decoding: Decoding, seed: int = 0) 
     return [one.text if one.stopped else "" for one in generate(lm, prompts, decoding, seed=seed).completions]
 
 
-def instruction(lm: LM, shots: int, split: str, n: int, seed: int = 0, cluster: str | None = None) -> Ability:
+def instruction(lm: LM, shots: int, split: str, n: int, seed: int = 0, task: str | None = None) -> Ability:
     """How often a request is answered exactly, and the answer ended, after plain answers to ``shots`` requests of
-    other clusters."""
+    other tasks."""
     rng, others = random.Random(f"requests {split} {seed}"), random.Random(f"demonstrations {split} {seed}")
-    requests = [instructions.request(rng, split, cluster) for _ in range(n)]
+    requests = [instructions.request(rng, split, task) for _ in range(n)]
     prompts = []
     for request in requests:
-        demonstrations = [_other_cluster(request, others, split) for _ in range(shots)]
+        demonstrations = [_other_task(request, others, split) for _ in range(shots)]
         prompts.append(LAYOUT.prompt("", [(one.question, one.answer) for one in demonstrations], request.question))
     answers = finished(lm, prompts, Decoding(max_new_tokens=40))
     correctness = tuple(text.strip() == one.answer for text, one in zip(answers, requests, strict=True))
-    return Ability(f"instruction, {shots} shots" + (f", {cluster}" if cluster else ""), correctness)
+    return Ability(f"instruction, {shots} shots" + (f", {task}" if task else ""), correctness)
 
 
-def _other_cluster(request: instructions.ListRequest, rng: random.Random, split: str) -> instructions.ListRequest:
-    """A request of another cluster: its answer shows the response style, not how ``request`` is solved."""
-    while (other := instructions.request(rng, split)).cluster == request.cluster:
+def _other_task(request: instructions.ListRequest, rng: random.Random, split: str) -> instructions.ListRequest:
+    """A request of another task: its answer shows the response style, not how ``request`` is solved."""
+    while (other := instructions.request(rng, split)).task == request.task:
         pass
     return other
 

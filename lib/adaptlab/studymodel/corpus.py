@@ -198,7 +198,7 @@ def instruction(rng: random.Random, budget: int) -> Document:
     layout = rng.choices((FORMATS["question"], DIALOGUE, FORMATS["urial"], FORMATS["plain"]), (0.5, 0.3, 0.1, 0.1))[0]
     turns = max(1, min(rng.choice((1, 1, 2, 3, 4, 6)), budget // 26))
     requests = [instructions.request(rng, SPLIT) for _ in range(turns)]
-    style = instructions.style_of(rng, requests[0])
+    style = instructions.sample_response_style(rng, requests[0])
     if "{instruction}" in layout.head and rng.random() < 0.5:
         doc.add_open(layout.header("Answer each request."))
     for request in requests:

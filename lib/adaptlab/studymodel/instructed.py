@@ -45,7 +45,7 @@ def texts(tuning: Tuning, split: str) -> list[Turns]:
     requests = dataset(tuning.training.seed, tuning.requests, list(LIST_TASKS), words)
     found = [[(one.instruction, one.output)] for one in requests]
     for _ in range(tuning.conversations):
-        messages = [one.content for one in answered(conversation(rng, words), "plain", rng).messages]
+        messages = [one.content for one in answered(conversation(rng, words), rng).messages]
         found.append(list(zip(messages[::2], messages[1::2], strict=True)))
     for _ in range(tuning.problems):
         problem = FAMILIES[rng.choice(list(FAMILIES))](rng, split)

@@ -1,7 +1,7 @@
 """What is in a data set, said in numbers, and the card that travels with it.
 
-A card is one dict: `write_card` stores it as ``card.json`` and its rendering as ``README.md``, so the two agree.
-In short, after the data statements of Bender & Friedman 2018 and the datasheets of Gebru et al. (1803.09010).
+A card is one dict, which is JSON; `card_text` renders it. In short, after the data statements of Bender & Friedman
+2018 and the datasheets of Gebru et al. (1803.09010).
 """
 
 import hashlib
@@ -10,15 +10,15 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 
-from adaptlab.files import write_text
-from adaptlab.tasks.curate import Reject, plain
-from adaptlab.tasks.records import FieldError, Instruction, check_text, shown
-from adaptlab.tasks.similarity import answer_of, contaminated, exact_duplicates, nearest_rouge_l, text_of, words
+from adaptlab import paths
+from adaptlab.tasks.curate import Rejected, plain
+from adaptlab.tasks.records import FieldError, Instruction, check_text, quote
+from adaptlab.tasks.similarity import exact_duplicates, nearest_rouge_l, query_of, shared_runs, words
 
 PROBES = 200  # records whose nearest neighbour is looked for
 
@@ -35,31 +35,31 @@ def content_hash(records: Iterable[Any]) -> str:
     return digest.hexdigest()
 
 
-def drawn(records: Sequence[Any], sample: int, seed: int = 0) -> list[Any]:
-    """`sample` different records at random, in their order."""
-    if not 0 < sample <= len(records):
-        raise FieldError("sample", f"a number from 1 to {len(records)}, that of the records", shown(sample))
-    return [records[place] for place in sorted(random.Random(f"sample {seed}").sample(range(len(records)), sample))]
+def sample_records(records: Sequence[Any], n: int, seed: int = 0) -> list[Any]:
+    """``n`` different records at random, in their order."""
+    if not 0 < n <= len(records):
+        raise FieldError("sample", f"a number from 1 to {len(records)}, that of the records", quote(n))
+    return [records[place] for place in sorted(random.Random(f"sample {seed}").sample(range(len(records)), n))]
 
 
 def statistics(records: Sequence[Any], sample: int | None = None, seed: int = 0) -> dict[str, Any]:
-    """Size, lengths in words, and how diverse the contents (`text_of`) are.
+    """Size, lengths in words, and how diverse the contents (`query_of`) are.
 
     - ``words``: of each part, {n, mean, median, p5, p95} over the records where it is not blank
     - ``distinct_1``, ``distinct_2``: different word n-grams over all n-grams (Li et al. 2016, 1510.03055)
     - ``first_words``: different first words over records; of an instruction it is most often the verb
-    - ``nearest_rouge_l``: mean ROUGE-L with the nearest other record, over at most 200 records drawn by `seed`
+    - ``nearest_rouge_l``: mean ROUGE-L with the nearest other record, over at most 200 records sampled by `seed`
     - ``exact_duplicates``: share of records whose content stood before
 
     A share that nothing can be counted for is None. The last five depend on the number of records: the more there
-    are, the fewer n-grams are new and the nearer is the nearest. Compare two sets on equal numbers: `sample` draws
-    that many records by `seed` first.
+    are, the fewer n-grams are new and the nearer is the nearest. Compare two sets on equal numbers: that many
+    records are sampled by `seed` first, if ``sample`` is given.
     """
     if not records:
         raise FieldError("records", "at least one record", "none")
     if sample is not None:
-        records = drawn(records, sample, seed)
-    texts = [text_of(record) for record in records]
+        records = sample_records(records, sample, seed)
+    texts = [query_of(record) for record in records]
     rows = [words(text) for text in texts]
     return {
         "records": len(records),
@@ -75,7 +75,7 @@ def statistics(records: Sequence[Any], sample: int | None = None, seed: int = 0)
 def _parts(record: Any) -> dict[str, str]:
     if isinstance(record, Instruction):
         return {"instruction": record.instruction, "input": record.input, "output": record.output}
-    return {"text": text_of(record), "answer": answer_of(record)}
+    return {"text": query_of(record), "answer": "" if isinstance(record, str) else record.answer}
 
 
 def _lengths(records: Sequence[Any]) -> dict[str, dict[str, float]]:
@@ -101,7 +101,7 @@ def _distinct(rows: Sequence[Sequence[str]], n: int) -> float | None:
 def _nearest(texts: Sequence[str], seed: int) -> float | None:
     if len(texts) < 2:
         return None
-    places = drawn(range(len(texts)), min(PROBES, len(texts)), seed)
+    places = sample_records(range(len(texts)), min(PROBES, len(texts)), seed)
     return float(np.mean(nearest_rouge_l(texts, places)))
 
 
@@ -120,7 +120,7 @@ def data_card(
     source: str,
     generator: str = "",
     seed: int | None = None,
-    rejects: Iterable[Reject] = (),
+    rejected: Iterable[Rejected] = (),
     n: int = 8,
     category: Callable[[Any], str] = category_of,
 ) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def data_card(
     splits = {"all": records} if splits is None else splits
     if Counter(r for members in splits.values() for r in members) != Counter(records):
         raise FieldError("splits", "every record once, and no other", f"{sum(map(len, splits.values()))} records")
-    pairs = {f"{a} / {b}": len(contaminated(splits[a], splits[b], n)) for a, b in combinations(splits, 2)}
+    pairs = {f"{a} / {b}": len(shared_runs(splits[a], splits[b], n)) for a, b in combinations(splits, 2)}
     return stated | {
         "generator": check_text("generator", generator, blank=True),
         "seed": seed,
@@ -144,7 +144,7 @@ def data_card(
         "splits": {split: _counted(members, category) for split, members in splits.items()},
         "statistics": statistics(records),
         "contamination": {"words": n, "records": pairs},
-        "rejects": dict(Counter(reject.filter for reject in rejects)),
+        "rejected": dict(Counter(one.filter for one in rejected)),
     }
 
 
@@ -154,51 +154,24 @@ def _counted(members: Sequence[Any], category: Callable[[Any], str]) -> dict[str
 
 
 def card_text(card: Mapping[str, Any]) -> str:
-    """The card in Markdown."""
-    stats = card["statistics"]
-    made = [("Source", card["source"]), ("Generator", card["generator"]), ("Seed", card["seed"])]
-    lines = [f"# {card['name']}", "", card["description"], "", "## Origin", ""]
-    lines += [f"- {title}: {value}" for title, value in made if value not in ("", None)]
-    lines += [f"- Licence: {card['licence']}", f"- Content hash (sha256): `{card['content_hash']}`", ""]
-    lines += ["## Records", "", *_split_table(card["splits"]), ""]
-    lengths = [[part, *numbers.values()] for part, numbers in stats["words"].items()]
-    lines += ["## Words", "", *_table(["part", "n", "mean", "median", "5 %", "95 %"], lengths), ""]
-    measures = [[title, stats[title]] for title in stats if title not in ("records", "words")]
-    lines += ["## Diversity", "", *_table(["measure", "value"], measures), ""]
-    lines += ["These depend on the number of records: compare sets on equal numbers.", ""]
-    if pairs := card["contamination"]["records"]:
-        title = f"share {card['contamination']['words']} words in a row"
-        lines += ["## Contamination", "", *_table(["records of / with", title], list(pairs.items())), ""]
-    rejects = list(card["rejects"].items()) or [["none", 0]]
-    lines += ["## Rejects", "", *_table(["filter", "records"], rejects)]
-    return "\n".join(lines) + "\n"
-
-
-def _split_table(splits: Mapping[str, Any]) -> list[str]:
-    categories = sorted({name for counts in splits.values() for name in counts["categories"]})
-    rows = [[c or "(none)", *(counts["categories"].get(c, 0) for counts in splits.values())] for c in categories]
-    return _table(["category", *splits], [*rows, ["all", *(counts["records"] for counts in splits.values())]])
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    """A Markdown table; the first column is text, the others are numbers."""
-    rule = "| --- |" + " ---: |" * (len(head) - 1)
-    return [_line(head), rule, *map(_line, rows)]
-
-
-def _line(cells: Sequence[Any]) -> str:
-    return "| " + " | ".join(map(_cell, cells)) + " |"
+    """The card in Markdown, by ``data/templates/datacard.md.j2``."""
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters["cell"] = _cell
+    template = environment.from_string((paths.DATA / "templates" / "datacard.md.j2").read_text(encoding="utf-8"))
+    splits, numbers = card["splits"].values(), card["statistics"]
+    names = sorted({name for counts in splits for name in counts["categories"]})
+    return template.render(
+        card,
+        categories=[
+            *([name or "(none)", *(counts["categories"].get(name, 0) for counts in splits)] for name in names),
+            ["all", *(counts["records"] for counts in splits)],
+        ],
+        lengths=[[part, *of.values()] for part, of in numbers["words"].items()],
+        diversity=[(title, value) for title, value in numbers.items() if title not in ("records", "words")],
+    )
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     return "" if value is None else " ".join(str(value).replace("|", "\\|").split())
-
-
-def write_card(folder: str | Path, card: Mapping[str, Any]) -> None:
-    """Write ``card.json`` and ``README.md`` into the folder, which is made if need be."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "card.json", json.dumps(card, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
-    write_text(folder / "README.md", card_text(card))

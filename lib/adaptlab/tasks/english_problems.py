@@ -9,26 +9,12 @@ import re
 from collections.abc import Callable
 from itertools import pairwise
 
+from adaptlab.tasks.instructions import load_templates
 from adaptlab.tasks.records import FieldError, Instruction, check_choice, content_key
 from adaptlab.tasks.words import SPLITS, some_nouns, split_of
 
-NAMES = ("Mia", "Tom", "Ada", "Ben", "Ines", "Omar", "Lena", "Paul", "Rosa", "Emil", "Nora", "Theo", "Yara", "Finn")
-THINGS = ("apples", "marbles", "stickers", "buttons", "shells", "pencils", "stamps", "beads", "coins", "badges")
-GAINS = (
-    "{who} buys {n} more {things}.",
-    "{other} gives {who} {n} {things}.",
-    "Then {who} finds {n} {things}.",
-    "{who} wins {n} {things} in a game.",
-)
-LOSSES = (
-    "{who} gives {n} {things} to {other}.",
-    "Then {who} loses {n} {things}.",
-    "{who} sells {n} {things}.",
-    "{who} drops {n} of the {things} into a river.",
-)
 MOST = 20  # that are gained or lost at a time
-PROPERTIES = ("bright", "heavy", "shy", "loud", "red", "bitter", "wooden", "slow", "proud", "round")
-RULES = ("every {a} is {b}", "each {a} is {b}", "whatever is a {a} is {b}")
+TEXTS = load_templates("english_problems")
 NOT, NO_RULE = "not ", "no {a} is {b}"
 
 # With whatever is joined to it, so that the 28 of -28, 3.28, 28th or 28/5 is not taken for the number.
@@ -95,8 +81,8 @@ def _of_split(
 
 
 def _story(rng: random.Random, length: int) -> Told:
-    who, other = rng.sample(NAMES, 2)
-    things = rng.choice(THINGS)
+    who, other = rng.sample(TEXTS["names"], 2)
+    things = rng.choice(TEXTS["things"])
     value = rng.randint(2, 40)
     told, steps = [f"{who} has {value} {things}."], []
     for _ in range(length):
@@ -113,7 +99,7 @@ def _event(rng: random.Random, value: int) -> tuple[str, str, int]:
     if kind == "double":
         return "Then the number of {things} that {who} has doubles.", f"{value} * 2 = {2 * value}.", 2 * value
     by = rng.randint(2, min(MOST, value) if kind == "loss" else MOST)
-    text = rng.choice(LOSSES if kind == "loss" else GAINS).replace("{n}", str(by))
+    text = rng.choice(TEXTS["losses"] if kind == "loss" else TEXTS["gains"]).replace("{n}", str(by))
     after = value - by if kind == "loss" else value + by
     return text, f"{value} {'-' if kind == 'loss' else '+'} {by} = {after}.", after
 
@@ -121,13 +107,13 @@ def _event(rng: random.Random, value: int) -> tuple[str, str, int]:
 def _rules(rng: random.Random, length: int, split: str, branches: int) -> Told:
     names = some_nouns(rng, length + branches + 2, split)
     path, sides, strangers = names[:length], names[length:-2], names[-2:]
-    who, asked, *others = rng.choice(NAMES), *rng.sample(PROPERTIES, len(PROPERTIES))
+    who, asked, *others = rng.choice(TEXTS["names"]), *rng.sample(TEXTS["properties"], len(TEXTS["properties"]))
     traits = [rng.choice((trait, NOT + trait)) for trait in others]  # decided once: no two branches disagree
     holds = rng.random() < 0.5
     end, opposite = (asked, NOT + asked) if holds else (NOT + asked, asked)
     needed = [*((a, f"a {b}") for a, b in pairwise(path)), (path[-1], end)]
-    aside = [rule for side in sides for rule in _branch(rng.choice(path), side, rng.choice(traits))]
-    told = [_rule(a, b, rng.choice(RULES)) for a, b in [*needed, *aside, *_branch(*strangers, opposite)]]
+    astray = [rule for side in sides for rule in _branch(rng.choice(path), side, rng.choice(traits))]
+    told = [_rule(a, b, rng.choice(TEXTS["rules"])) for a, b in [*needed, *astray, *_branch(*strangers, opposite)]]
     rng.shuffle(told)
     question = f"{' '.join(f'{rule.capitalize()}.' for rule in told)} {who} is a {path[0]}. Is {who} {asked}?"
     steps = [f"{who} is a {a}, and {_rule(a, b)}, so {who} is {b}." for a, b in needed]
@@ -139,6 +125,6 @@ def _branch(start: str, side: str, trait: str) -> list[tuple[str, str]]:
     return [(start, f"a {side}"), (side, trait)]
 
 
-def _rule(a: str, b: str, form: str = RULES[0]) -> str:
+def _rule(a: str, b: str, form: str = TEXTS["rules"][0]) -> str:
     """The rule in words. Not "every a is not b", which can mean that some are."""
     return (NO_RULE if b.startswith(NOT) else form).format(a=a, b=b.removeprefix(NOT))

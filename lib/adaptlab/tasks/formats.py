@@ -1,21 +1,19 @@
-"""The file formats of the field, read into records and written back.
+"""The file formats of the field, read into records; and records as rows for other tools.
 
 Loaders are strict: every defect is a `FormatError` that names file, line, field, what was expected and what was found.
-Handed a list `aside`, those of files with rows put each bad row there instead (see `curate.load_setting_aside`).
+Handed a list ``rejected``, the loaders of files with rows put each bad row there instead and read on.
 Rows without an id get ``NAME-N``: the file's name without its ending, and the record's number from 1.
-Writers are atomic, and what they write loads to an equal value.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from adaptlab.files import write_text
 from adaptlab.tasks.formats_published import load_flan_cot, load_gsm8k, load_mt_bench, load_self_instruct, load_urial
+from adaptlab.tasks.prompts import FORMATS, PromptFormat
 from adaptlab.tasks.reading import (
-    Aside,
+    RejectedRows,
     at,
     check_list,
     check_row,
@@ -30,62 +28,60 @@ from adaptlab.tasks.records import (
     FieldError,
     Instruction,
     Labelled,
-    LabelledSet,
     Message,
     PromptCompletion,
     check_choice,
-    check_unique,
-    leaked,
-    shown,
+    quote,
 )
+from adaptlab.tasks.splits import POOL_AND_TEST, LabelledSet, leaked
 
-SPLITS = ("pool", "test")
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+CHAT = "chat"
+Record = Instruction | Conversation | PromptCompletion | Labelled
 
 
-def load_alpaca(path: str | Path, aside: Aside = None) -> tuple[Instruction, ...]:
+def load_alpaca(path: str | Path, rejected: RejectedRows = None) -> tuple[Instruction, ...]:
     """A JSON list of {instruction, input, output}; `id`, `category` and `rationale` may stand beside them."""
 
     def build(row: Any, fallback: str) -> Instruction:
         check_row(row, ("instruction", "output"), ("input", "id", "category", "rationale"))
         return Instruction(**{"id": fallback, "input": "", **row})
 
-    return collect(path, json_items(path), build, aside)
+    return collect(path, json_items(path), build, rejected)
 
 
-def load_chat(path: str | Path, aside: Aside = None) -> tuple[Conversation, ...]:
+def load_chat(path: str | Path, rejected: RejectedRows = None) -> tuple[Conversation, ...]:
     """JSONL of {messages: [{role, content}, ...]}; `id`, `category` and `references` may stand beside them."""
 
     def build(row: Any, fallback: str) -> Conversation:
         check_row(row, ("messages",), ("id", "category", "references"))
         references = check_list("references", row["references"]) if "references" in row else ()
-        messages = check_list("messages", row["messages"])
-        parts = {"messages": _messages(messages), "references": tuple(references)}
-        return Conversation(**{"id": fallback, **row, **parts})
+        messages = []
+        for place, message in enumerate(check_list("messages", row["messages"])):
+            with within(f"messages[{place}]"):
+                messages.append(Message(**check_row(message, ("role", "content"))))
+        return Conversation(**{"id": fallback, **row, "messages": tuple(messages), "references": tuple(references)})
 
-    return collect(path, json_lines(path, aside), build, aside)
-
-
-def _messages(rows: list) -> tuple[Message, ...]:
-    messages = []
-    for place, row in enumerate(rows):
-        with within(f"messages[{place}]"):
-            messages.append(Message(**check_row(row, ("role", "content"))))
-    return tuple(messages)
+    return collect(path, json_lines(path, rejected), build, rejected)
 
 
-def load_completions(path: str | Path, aside: Aside = None) -> tuple[PromptCompletion, ...]:
-    """JSONL of {prompt, completion}, with or without `id`; white space at the seam is kept."""
+def load_completions(path: str | Path, rejected: RejectedRows = None) -> tuple[PromptCompletion, ...]:
+    """JSONL of {prompt, completion}, with or without `id`; white space where they meet is kept."""
 
     def build(row: Any, fallback: str) -> PromptCompletion:
         return PromptCompletion(**{"id": fallback, **check_row(row, ("prompt", "completion"), ("id",))})
 
-    return collect(path, json_lines(path, aside), build, aside)
+    return collect(path, json_lines(path, rejected), build, rejected)
 
 
-def load_labelled(path: str | Path, labels: tuple[str, ...] = (), name: str = "", aside: Aside = None) -> LabelledSet:
+def load_labelled(
+    path: str | Path, labels: tuple[str, ...] = (), name: str = "", rejected: RejectedRows = None
+) -> LabelledSet:
     """JSONL of {id, text, label, split}, where split is "pool" or "test".
 
-    `labels` are the classes in their order; left out, they are those of the file, sorted. `name` is the file's.
+    ``labels`` are the classes in their order; left out, they are those of the file, sorted. ``name`` is the file's.
     """
 
     def build(row: Any, _fallback: str) -> Labelled:
@@ -93,55 +89,23 @@ def load_labelled(path: str | Path, labels: tuple[str, ...] = (), name: str = ""
         item = Labelled(row["id"], row["text"], row["label"])
         if labels:
             check_choice("label", item.label, labels)
-        check_choice("split", row["split"], SPLITS)
+        check_choice("split", row["split"], POOL_AND_TEST)
         return item
 
-    pairs = collect_pairs(path, json_lines(path, aside), build, aside)
+    pairs = collect_pairs(path, json_lines(path, rejected), build, rejected)
     rows = {item.id: row for row, item in pairs}
-    pool, test = (tuple(item for row, item in pairs if row.value["split"] == split) for split in SPLITS)
+    pool, test = (tuple(item for row, item in pairs if row.value["split"] == split) for split in POOL_AND_TEST)
     twice = leaked(pool, test)
     for item in twice:
-        with at(path, rows[item.id].line, rows[item.id].raw, aside):
-            raise FieldError("text", "a text that is not in the pool as well", shown(item.text))
+        with at(path, rows[item.id].line, rows[item.id].raw, rejected):
+            raise FieldError("text", "a text that is not in the pool as well", quote(item.text))
     test = tuple(item for item in test if item not in twice)
     known = labels or tuple(sorted({item.label for item in pool + test}))
     with at(path, 1):
         return LabelledSet(name or Path(path).stem, known, pool, test)
 
 
-def write_alpaca(path: str | Path, records: Iterable[Instruction]) -> None:
-    """Write instructions as a JSON list."""
-    write_text(Path(path), json.dumps(_rows(records), ensure_ascii=False, indent=1) + "\n")
-
-
-def write_chat(path: str | Path, records: Iterable[Conversation]) -> None:
-    """Write conversations as JSONL."""
-    _write_lines(path, _rows(records))
-
-
-def write_completions(path: str | Path, records: Iterable[PromptCompletion]) -> None:
-    """Write prompt/completion pairs as JSONL."""
-    _write_lines(path, _rows(records))
-
-
-def write_labelled(path: str | Path, items: LabelledSet) -> None:
-    """Write a labelled set as JSONL, the pool first. Name, instruction and the order of labels are not in the file."""
-    _write_lines(path, [{**asdict(i), "split": s} for s in SPLITS for i in getattr(items, s)])
-
-
-def _rows(records: Iterable[Any]) -> list[dict[str, Any]]:
-    rows = [{key: value for key, value in asdict(r).items() if value or key == "input"} for r in records]
-    if not rows:
-        raise FieldError("records", "at least one record", "none")
-    check_unique("id", (row["id"] for row in rows))
-    return rows
-
-
-def _write_lines(path: str | Path, rows: list[dict[str, Any]]) -> None:
-    write_text(Path(path), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-FORMATS = {
+LOADERS = {
     "alpaca": load_alpaca,
     "chat": load_chat,
     "completions": load_completions,
@@ -155,5 +119,74 @@ FORMATS = {
 
 
 def load(path: str | Path, format: str) -> Any:
-    """Load `path` by the name of its format, a key of `FORMATS`."""
-    return FORMATS[check_choice("format", format, tuple(FORMATS))](path)
+    """Load ``path`` by the name of its format, a key of `LOADERS`."""
+    return LOADERS[check_choice("format", format, tuple(LOADERS))](path)
+
+
+def to_dataset(records: Iterable[Record]) -> "Dataset":
+    """A Hugging Face Dataset in memory, one row a record, one column a field. Needs the extra ``adaptlab[data]``."""
+    from datasets import Dataset
+
+    return Dataset.from_list([asdict(record) for record in records])
+
+
+def to_messages(record: Record, instruction: str = "") -> dict[str, list[dict[str, str]]]:
+    """{"messages": [{role, content}, ...]}: TRL's conversational language modelling.
+
+    ``instruction`` becomes the system message of a record without one: say there what is to be done with a Labelled.
+    Raises FieldError for a PromptCompletion, which has no roles, and where there is no answer to learn from.
+    """
+    if isinstance(record, PromptCompletion):
+        raise FieldError("record", "a Conversation, Instruction or Labelled, which have roles", "PromptCompletion")
+    if isinstance(record, Conversation):
+        messages = record.messages
+    else:
+        messages = Message("user", record.query), Message("assistant", record.answer)
+    roles = [message.role for message in messages]
+    if "assistant" not in roles:
+        raise FieldError("messages", "an assistant message to learn from", ", ".join(roles))
+    if instruction and roles[0] == "system":
+        raise FieldError("instruction", "none beside the conversation's own system message", quote(instruction))
+    system = (Message("system", instruction),) if instruction else ()
+    return {"messages": [asdict(message) for message in (*system, *messages)]}
+
+
+def to_prompt_completion(record: Record, style: str = "question", instruction: str = "") -> dict[str, Any]:
+    """{"prompt", "completion"}, of which TRL trains the completion alone, here the last answer: lists of messages in
+    style ``chat``, else texts in a prompt format, a key of `prompts.FORMATS`.
+
+    The prompt is what `methods.prompting.render` asks with; a conversation's earlier turns stand as demonstrations.
+    ``{instruction}`` is ``instruction`` or the system message; without either, an Instruction's own text, and its
+    input is the query. A PromptCompletion is taken as it is. The completion begins with the format's separator, so
+    that no token spans the two. Raises FieldError where format and record do not fit, and unless user and assistant
+    take turns.
+    """
+    check_choice("style", style, (*FORMATS, CHAT))
+    if style != CHAT and isinstance(record, PromptCompletion):
+        if instruction:
+            raise FieldError("instruction", "none for a PromptCompletion, whose prompt is complete", quote(instruction))
+        return {"prompt": record.prompt, "completion": record.completion}
+    if style != CHAT and isinstance(record, Instruction) and not instruction and _has_place(FORMATS[style]):
+        return _laid_out(style, record.instruction, [(record.input, record.output)])
+    messages = to_messages(record, instruction)["messages"]
+    turns = Conversation(record.id, tuple(Message(**m) for m in messages if m["role"] != "system")).turns
+    if style == CHAT:
+        return {"prompt": messages[:-1], "completion": messages[-1:]}
+    return _laid_out(style, messages[0]["content"] if messages[0]["role"] == "system" else "", turns)
+
+
+def _has_place(format: PromptFormat) -> bool:
+    return "{instruction}" in format.head + format.turn
+
+
+def _laid_out(style: str, instruction: str, turns: list[tuple[str, str]]) -> dict[str, str]:
+    """Queries and answers in a prompt format, cut before the last answer."""
+    format = FORMATS[style]
+    if _has_place(format) and not instruction:
+        raise FieldError("instruction", f"text for its place in the format {style!r}", "none")
+    if instruction and not _has_place(format):
+        raise FieldError("instruction", f"none, as the format {style!r} has no place for it", quote(instruction))
+    *earlier, (query, answer) = turns
+    if "{instruction}" not in format.turn and not turns[0][0].strip():
+        raise FieldError("input", f"text that is not blank, as the query of the format {style!r}", quote(query))
+    return {"prompt": format.prompt(instruction, earlier, query), "completion": format.separator + answer}

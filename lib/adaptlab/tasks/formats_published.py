@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptlab.tasks.reading import (
-    Aside,
+    RejectedRows,
     Row,
     at,
     check_list,
@@ -25,7 +25,7 @@ from adaptlab.tasks.records import (
     Message,
     PromptFile,
     check_text,
-    shown,
+    quote,
 )
 
 _CALCULATION = re.compile(r"<<[^<>]*>>")
@@ -33,50 +33,48 @@ _FINAL = re.compile(r"(?:^|\n)#### (-?\d[\d,]*(?:\.\d+)?)\s*\Z")
 _FLAN_COLUMNS = ("question", "answer", "rationale")
 
 
-def load_self_instruct(path: str | Path, aside: Aside = None) -> tuple[Instruction, ...]:
+def load_self_instruct(path: str | Path, rejected: RejectedRows = None) -> tuple[Instruction, ...]:
     """Seed tasks of Self-Instruct (Wang et al., 2212.10560): one record an instance.
 
     `is_classification` becomes the category, "classification" or "generation". A task with several instances yields
     the ids ``TASK.1``, ``TASK.2``, ... The task's `name`, a slug of its instruction, is checked and not kept.
     """
 
-    def build(part: dict[str, str], _fallback: str) -> Instruction:
-        return Instruction(**part)
+    def rows() -> Iterator[Row]:
+        for line, raw, task in json_lines(path, rejected):
+            with at(path, line, raw, rejected):
+                yield from [Row(line, raw, instance) for instance in _instances(task)]
 
-    return collect(path, _seed_instances(path, aside), build, aside)
-
-
-def _seed_instances(path: str | Path, aside: Aside) -> Iterator[Row]:
-    for line, raw, row in json_lines(path, aside):
-        with at(path, line, raw, aside):
-            check_row(row, ("id", "name", "instruction", "instances", "is_classification"))
-            instances = check_list("instances", row["instances"])
-            for field in ("id", "name", "instruction"):
-                check_text(field, row[field])
-            if not isinstance(row["is_classification"], bool):
-                raise FieldError("is_classification", "true or false", shown(row["is_classification"]))
-            parts = [_seed_instance(row, place) for place in range(len(instances))]
-            yield from (Row(line, raw, part) for part in parts)
+    return collect(path, rows(), lambda instance, _fallback: Instruction(**instance), rejected)
 
 
-def _seed_instance(row: dict[str, Any], place: int) -> dict[str, str]:
-    with within(f"instances[{place}]"):
-        pair = check_row(row["instances"][place], ("input", "output"))
-        check_text("input", pair["input"], blank=True)
-        check_text("output", pair["output"])
-    many = f".{place + 1}" if len(row["instances"]) > 1 else ""
-    category = "classification" if row["is_classification"] else "generation"
-    return {"id": row["id"] + many, "instruction": row["instruction"], "category": category, **pair}
+def _instances(task: Any) -> list[dict[str, str]]:
+    """The fields of an Instruction for each instance of a seed task."""
+    check_row(task, ("id", "name", "instruction", "instances", "is_classification"))
+    pairs = check_list("instances", task["instances"])
+    for field in ("id", "name", "instruction"):
+        check_text(field, task[field])
+    if not isinstance(task["is_classification"], bool):
+        raise FieldError("is_classification", "true or false", quote(task["is_classification"]))
+    for place, pair in enumerate(pairs):
+        with within(f"instances[{place}]"):
+            check_row(pair, ("input", "output"))
+            check_text("input", pair["input"], blank=True)
+            check_text("output", pair["output"])
+    category = "classification" if task["is_classification"] else "generation"
+    ids = [task["id"]] if len(pairs) == 1 else [f"{task['id']}.{place}" for place in range(1, len(pairs) + 1)]
+    shared = {"instruction": task["instruction"], "category": category}
+    return [{"id": id, **shared, **pair} for id, pair in zip(ids, pairs, strict=True)]
 
 
-def load_mt_bench(path: str | Path, aside: Aside = None) -> tuple[Conversation, ...]:
+def load_mt_bench(path: str | Path, rejected: RejectedRows = None) -> tuple[Conversation, ...]:
     """Questions of MT-Bench (Zheng et al., 2306.05685): `turns` as user messages, `reference` answers where given."""
 
     def build(row: Any, _fallback: str) -> Conversation:
         check_row(row, ("question_id", "category", "turns"), ("reference",))
         number = row["question_id"]
         if not isinstance(number, int) or isinstance(number, bool):
-            raise FieldError("question_id", "a whole number", shown(number))
+            raise FieldError("question_id", "a whole number", quote(number))
         turns = [check_text(f"turns[{n}]", turn) for n, turn in enumerate(check_list("turns", row["turns"]))]
         answers = check_list("reference", row["reference"]) if "reference" in row else []
         references = [check_text(f"reference[{n}]", answer, blank=True) for n, answer in enumerate(answers)]
@@ -85,10 +83,10 @@ def load_mt_bench(path: str | Path, aside: Aside = None) -> tuple[Conversation, 
         messages = tuple(Message("user", turn) for turn in turns)
         return Conversation(str(number), messages, row["category"], tuple(references))
 
-    return collect(path, json_lines(path, aside), build, aside)
+    return collect(path, json_lines(path, rejected), build, rejected)
 
 
-def load_gsm8k(path: str | Path, aside: Aside = None) -> tuple[Instruction, ...]:
+def load_gsm8k(path: str | Path, rejected: RejectedRows = None) -> tuple[Instruction, ...]:
     """GSM8K (Cobbe et al., 2110.14168): question, worked answer as `rationale`, final number as `output`.
 
     Three things are normalised and nothing else: calculator marks ``<<2+3=5>>`` go, the last line ``#### 1,050``
@@ -100,15 +98,15 @@ def load_gsm8k(path: str | Path, aside: Aside = None) -> tuple[Instruction, ...]
         answer = check_text("answer", row["answer"])
         final = _FINAL.search(answer)
         if final is None:
-            raise FieldError("answer", "a last line '#### NUMBER'", shown(answer.rsplit("\n", 1)[-1]))
+            raise FieldError("answer", "a last line '#### NUMBER'", quote(answer.rsplit("\n", 1)[-1]))
         rationale = _CALCULATION.sub("", answer[: final.start()])
         check_text("question", row["question"])
         return Instruction(fallback, row["question"], "", final[1].replace(",", ""), rationale=rationale)
 
-    return collect(path, json_lines(path, aside), build, aside)
+    return collect(path, json_lines(path, rejected), build, rejected)
 
 
-def load_flan_cot(path: str | Path, aside: Aside = None) -> tuple[Instruction, ...]:
+def load_flan_cot(path: str | Path, rejected: RejectedRows = None) -> tuple[Instruction, ...]:
     r"""Chain-of-thought TSV of FLAN (Chung et al., 2210.11416): question, answer, rationale, without a header.
 
     A literal ``\n`` in a field is a newline; quotation marks mean themselves. Of a file that was cut, a row that
@@ -124,7 +122,7 @@ def load_flan_cot(path: str | Path, aside: Aside = None) -> tuple[Instruction, .
         question, answer, rationale = (check_text(name, text.replace("\\n", "\n")) for name, text in pairs)
         return Instruction(fallback, question, "", answer, rationale=rationale)
 
-    return collect(path, numbered_lines(path, aside), build, aside)
+    return collect(path, numbered_lines(path, rejected), build, rejected)
 
 
 _FENCE = "```"
@@ -156,7 +154,7 @@ def _parts(path: str | Path, text: str) -> Iterator[str]:
         field = ("query", "answer")[place % 2]
         with at(path, text.count("\n", 0, head.start()) + 1):
             if head[1].lower() != field:
-                raise FieldError(field, f"a line '# {field.capitalize()}:' first", shown(head[0]))
+                raise FieldError(field, f"a line '# {field.capitalize()}:' first", quote(head[0]))
             body = _inside(field, text[head.end() : end])
             if field == "query" and end == len(text):
                 raise FieldError("answer", "a line '# Answer:' after the query", "the end of the file")
@@ -167,8 +165,8 @@ def _inside(field: str, fenced: str) -> str:
     """What stands between the first fence and the last."""
     fenced = fenced.strip()
     if len(fenced) < 2 * len(_FENCE) or not (fenced.startswith(_FENCE) and fenced.endswith(_FENCE)):
-        raise FieldError(field, f"text between a fence {_FENCE} and another", shown(fenced))
+        raise FieldError(field, f"text between a fence {_FENCE} and another", quote(fenced))
     body = fenced.removeprefix(_FENCE).removesuffix(_FENCE).removeprefix("\n").removesuffix("\n")
     if not body.strip():
-        raise FieldError(field, "text that is not blank", shown(body))
+        raise FieldError(field, "text that is not blank", quote(body))
     return body

@@ -1,119 +1,105 @@
-"""Instructions over lists of words, with answers that can be checked, and the ways in which people answer them.
+"""Instructions over lists of words, with answers that can be checked, and the styles in which people respond.
 
-A dozen clusters of text functions, each with several wordings (after the clusters and templates of FLAN, Wei et al.
-2021, arXiv 2109.01652). Answers come in styles, as on the web: plain, polite, chatty, restyled, wrong, or running on
-without a stop. Which style is usual depends on the wording, so that a model of such text follows a bare instruction
-only sometimes.
+A dozen tasks about lists (after the tasks and templates of FLAN, Wei et al. 2021, arXiv 2109.01652). Responses come in
+styles, as on the web: plain, polite, chatty, restyled, wrong, or running on without a stop. Which style is usual
+depends on the wording, so that a model of such text follows a bare instruction only sometimes.
 """
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from adaptlab.tasks.words import some_nouns
+from adaptlab import paths
+from adaptlab.files import read_yaml
+from adaptlab.tasks.records import Instruction
+from adaptlab.tasks.words import Vocabulary, some_nouns, study
+
+WORDINGS = 3  # templates of each task that the study model has read
 
 
-def _nothing(rng: random.Random, words: Sequence[str], split: str) -> str:
-    return ""
+@cache
+def load_templates(name: str) -> dict[str, tuple[str, ...]]:
+    """The texts of ``data/templates/NAME.yaml``: the templates of every task, in their order."""
+    texts = read_yaml((paths.DATA / "templates" / f"{name}.yaml").read_bytes())
+    return {task: tuple(templates) for task, templates in texts.items()}
+
+
+def fill(template: str, words: Sequence[str], argument: str = "") -> str:
+    """A template with its list and its argument in place."""
+    return template.replace("{w}", argument).replace("{x}", " ".join(words))
+
+
+Sample = tuple[list[str], str]  # a list, and the argument beside it
 
 
 @dataclass(frozen=True)
-class ListTask:
-    """Wordings with ``{x}`` for the list and ``{w}`` for a word from ``pick``; ``solve`` gives the answer."""
+class Task:
+    """Ten templates, the exact answer to them, and random lists and arguments to fill them with.
 
-    wordings: tuple[str, ...]
+    ``argument`` is "", "word" or "list". ``solve`` raises a ValueError or IndexError where there is no answer.
+    """
+
+    templates: tuple[str, ...]
     solve: Callable[[Sequence[str], str], str]
-    pick: Callable[[random.Random, Sequence[str], str], str] = _nothing
+    sample: Callable[[random.Random, Vocabulary], Sample]
+    argument: str = ""
+
+    @property
+    def bare(self) -> str:
+        """The input without an instruction."""
+        return {"": "{x}", "word": "{w}: {x}", "list": "{x} / {w}"}[self.argument]
 
 
-def _inside(rng: random.Random, words: Sequence[str], split: str) -> str:
-    return rng.choice(words[:-1])
+def sample_list(rng: random.Random, vocabulary: Vocabulary) -> Sample:
+    """3 to 5 words."""
+    return vocabulary(rng, rng.randint(3, 5)), ""
 
 
-def _perhaps_inside(rng: random.Random, words: Sequence[str], split: str) -> str:
-    return rng.choice([rng.choice(words), *some_nouns(rng, 1, split, avoid=words)])
+def _with_inner(rng: random.Random, vocabulary: Vocabulary) -> Sample:
+    words, _ = sample_list(rng, vocabulary)
+    return words, rng.choice(words[:-1])
 
 
-def _outside(rng: random.Random, words: Sequence[str], split: str) -> str:
-    return some_nouns(rng, 1, split, avoid=words)[0]
+def _with_other(rng: random.Random, vocabulary: Vocabulary) -> Sample:
+    words, _ = sample_list(rng, vocabulary)
+    return words, vocabulary(rng, 1, words)[0]
 
 
+def _with_either(rng: random.Random, vocabulary: Vocabulary) -> Sample:
+    words, other = _with_other(rng, vocabulary)
+    return words, rng.choice([rng.choice(words), other])
+
+
+_SOLVE: dict[str, Callable[[Sequence[str], str], str]] = {
+    "copy": lambda x, w: " ".join(x),
+    "reverse": lambda x, w: " ".join(x[::-1]),
+    "first": lambda x, w: x[0],
+    "last": lambda x, w: x[-1],
+    "second": lambda x, w: x[1],
+    "rest": lambda x, w: " ".join(x[1:]),
+    "swap": lambda x, w: " ".join([x[-1], *x[1:-1], x[0]]),
+    "double": lambda x, w: " ".join(word for word in x for _ in range(2)),
+    "count": lambda x, w: str(len(x)),
+    "contains": lambda x, w: "yes" if w in x else "no",
+    "after": lambda x, w: x[x.index(w) + 1],
+    "replace": lambda x, w: " ".join([w, *x[1:]]),
+}
+_WITH_WORD = {"contains": _with_either, "after": _with_inner, "replace": _with_other}
 LIST_TASKS = {
-    "copy": ListTask(
-        ("Copy this list: {x}", "Say these words again: {x}", "Repeat the words {x}"), lambda x, w: " ".join(x)
-    ),
-    "reverse": ListTask(
-        ("Reverse this list: {x}", "Say these words from last to first: {x}", "Turn around the words {x}"),
-        lambda x, w: " ".join(x[::-1]),
-    ),
-    "first": ListTask(
-        ("What is the first word in this list: {x}", "Give the first of these words: {x}", "Start of the words {x}"),
-        lambda x, w: x[0],
-    ),
-    "last": ListTask(
-        ("What is the last word in this list: {x}", "Give the last of these words: {x}", "End of the words {x}"),
-        lambda x, w: x[-1],
-    ),
-    "second": ListTask(
-        (
-            "What is the second word in this list: {x}",
-            "Give the second of these words: {x}",
-            "Number 2 of the words {x}",
-        ),
-        lambda x, w: x[1],
-    ),
-    "rest": ListTask(
-        (
-            "Leave out the first word: {x}",
-            "Say all but the first of these words: {x}",
-            "Drop the start of the words {x}",
-        ),
-        lambda x, w: " ".join(x[1:]),
-    ),
-    "swap": ListTask(
-        (
-            "Swap the first and the last word: {x}",
-            "Let the ends of this list change places: {x}",
-            "Swap ends of the words {x}",
-        ),
-        lambda x, w: " ".join([x[-1], *x[1:-1], x[0]]),
-    ),
-    "double": ListTask(
-        ("Say each word twice: {x}", "Double the words in this list: {x}", "Write twice each of the words {x}"),
-        lambda x, w: " ".join(word for word in x for _ in range(2)),
-    ),
-    "count": ListTask(
-        ("How many words are in this list: {x}", "Count these words: {x}", "Number of the words {x}"),
-        lambda x, w: str(len(x)),
-    ),
-    "contains": ListTask(
-        ("Is {w} in this list: {x}", "Is {w} one of these words: {x}", "Look for {w} in the words {x}"),
-        lambda x, w: "yes" if w in x else "no",
-        _perhaps_inside,
-    ),
-    "after": ListTask(
-        ("Which word comes after {w} in this list: {x}", "Say what follows {w}: {x}", "Next to {w} in the words {x}"),
-        lambda x, w: x[x.index(w) + 1],
-        _inside,
-    ),
-    "replace": ListTask(
-        (
-            "Put {w} in place of the first word: {x}",
-            "Change the first word to {w}: {x}",
-            "Start with {w} the words {x}",
-        ),
-        lambda x, w: " ".join([w, *x[1:]]),
-        _outside,
-    ),
+    name: Task(
+        load_templates("lists")[name], solve, _WITH_WORD.get(name, sample_list), "word" if name in _WITH_WORD else ""
+    )
+    for name, solve in _SOLVE.items()
 }
 
 
 @dataclass(frozen=True)
 class ListRequest:
-    """An instruction as it is asked, its cluster and wording, and the right answer."""
+    """An instruction as it is asked, its task and wording, and the right answer."""
 
-    cluster: str
+    task: str
     wording: int
     question: str
     words: tuple[str, ...]
@@ -121,20 +107,26 @@ class ListRequest:
     answer: str
 
 
-def request(rng: random.Random, split: str, cluster: str | None = None) -> ListRequest:
+def request(rng: random.Random, split: str, task: str | None = None) -> ListRequest:
     """A random request over 3 to 5 nouns of ``split``."""
-    name = cluster or rng.choice(list(LIST_TASKS))
-    kind = LIST_TASKS[name]
-    number = rng.randrange(len(kind.wordings))
-    words = some_nouns(rng, rng.randint(3, 5), split)
-    argument = kind.pick(rng, words, split)
-    question = kind.wordings[number].replace("{w}", argument).replace("{x}", " ".join(words))
-    return ListRequest(name, number, question, tuple(words), argument, kind.solve(words, argument))
+    name = task or rng.choice(list(LIST_TASKS))
+    chosen = LIST_TASKS[name]
+    number = rng.randrange(WORDINGS)
+    # Not the order of `_with_either`: the corpus that published models have read was sampled in this one.
+    sample = _with_either_word if name == "contains" else chosen.sample
+    words, argument = sample(rng, study(split))
+    question = fill(chosen.templates[number], words, argument)
+    return ListRequest(name, number, question, tuple(words), argument, chosen.solve(words, argument))
 
 
-STYLES = ("plain", "polite", "chatty", "restyled", "run-on", "wrong")
+def _with_either_word(rng: random.Random, vocabulary: Vocabulary) -> Sample:
+    words, _ = sample_list(rng, vocabulary)
+    return words, rng.choice([rng.choice(words), *vocabulary(rng, 1, words)])
+
+
+RESPONSE_STYLES = ("plain", "polite", "chatty", "restyled", "run-on", "wrong")
 # Each holds the answer.
-FRAMES = {
+RESPONSE_FRAMES = {
     "polite": "Thank you for asking. It is {0}.",
     "chatty": "Sure, here you go: {0}. I hope that helps!",
     "restyled": "Answer: {0}. In short, {0}.",
@@ -143,32 +135,57 @@ USUAL = 0.6  # how often a wording is answered in its usual style, which is neve
 
 
 @cache
-def usual_style(cluster: str, wording: int) -> str:
+def usual_response_style(task: str, wording: int) -> str:
     """The style in which most people of the study world answer this wording: plain for about half of them."""
-    wordings = [(name, i) for name, kind in LIST_TASKS.items() for i in range(len(kind.wordings))]
+    wordings = [(name, i) for name in LIST_TASKS for i in range(WORDINGS)]
     random.Random("usual styles").shuffle(wordings)
-    place = wordings.index((cluster, wording)) / len(wordings)
-    manners = STYLES[1:-1]
-    return "plain" if place < 0.45 else manners[int((place - 0.45) / 0.55 * len(manners))]
+    place = wordings.index((task, wording)) / len(wordings)
+    others = RESPONSE_STYLES[1:-1]
+    return "plain" if place < 0.45 else others[int((place - 0.45) / 0.55 * len(others))]
 
 
-def style_of(rng: random.Random, asked: ListRequest) -> str:
-    """A style for one document that begins with this request; beside the usual one, plain is four times as frequent
-    as each other: an answer without ado is more likely plain than wrong, and the next ones can tell."""
-    usual = usual_style(asked.cluster, asked.wording)
-    others = [style for style in ("plain",) * 4 + STYLES[1:] if style != usual]
+def sample_response_style(rng: random.Random, asked: ListRequest) -> str:
+    """A style for one document that begins with this request.
+
+    Beside the usual style, plain is four times as frequent as each other one: an answer without ado is more likely
+    plain than wrong, and the answers that follow can tell.
+    """
+    usual = usual_response_style(asked.task, asked.wording)
+    others = [style for style in ("plain",) * 4 + RESPONSE_STYLES[1:] if style != usual]
     return usual if rng.random() < USUAL else rng.choice(others)
 
 
-def answered(rng: random.Random, asked: ListRequest, style: str, split: str) -> tuple[str, str]:
-    """The answer in a style, and what runs on behind it (blank but for ``run-on``)."""
+def answered(rng: random.Random, asked: ListRequest, response_style: str, split: str) -> tuple[str, str]:
+    """The answer in a style, and what runs on behind it (blank except for ``run-on``)."""
     right = asked.answer
-    if style in FRAMES:
-        return FRAMES[style].format(right), ""
-    if style == "wrong":
-        others = [kind for kind in LIST_TASKS.values() if kind.pick is _nothing]
-        wrong = [answer for kind in others if (answer := kind.solve(asked.words, "")) != right]
+    if response_style in RESPONSE_FRAMES:
+        return RESPONSE_FRAMES[response_style].format(right), ""
+    if response_style == "wrong":
+        others = [task for task in LIST_TASKS.values() if not task.argument]
+        wrong = [answer for task in others if (answer := task.solve(asked.words, "")) != right]
         return rng.choice(wrong), ""
-    if style == "run-on":
+    if response_style == "run-on":
         return right, f" and then {' '.join(some_nouns(rng, rng.randint(3, 6), split))}"
     return right, ""
+
+
+def list_answer(record: Instruction) -> str | None:
+    """The right answer to a record of the category "lists: TASK"; None for any other record.
+
+    The word that a request is about, where there is one, stands in quotation marks.
+    """
+    kind, _, task = record.category.partition(": ")
+    if kind != "lists":
+        return None
+    quoted = re.findall(r'"(\w+)"', record.instruction)
+    return LIST_TASKS[task].solve(record.input.split(), quoted[0] if quoted else "")
+
+
+def answers(plain: str) -> frozenset[str]:
+    """An answer as it may be put: plain, or in one of the response styles of the study world."""
+    return frozenset((plain, *(frame.format(plain) for frame in RESPONSE_FRAMES.values())))
+
+
+def right(item: Instruction, text: str) -> bool:
+    """Whether a text is the right answer and nothing else, in any of these styles."""
+    return text.strip() in answers(item.output)

@@ -12,29 +12,17 @@ from dataclasses import dataclass
 
 from adaptlab.tasks.words import some_nouns
 
-COMPARATIVES = (
-    ("bigger", "smaller"),
-    ("faster", "slower"),
-    ("older", "younger"),
-    ("taller", "shorter"),
-    ("stronger", "weaker"),
-    ("richer", "poorer"),
-    ("louder", "quieter"),
-    ("brighter", "darker"),
-    ("warmer", "colder"),
-    ("heavier", "lighter"),
-    ("thicker", "thinner"),
-    ("harder", "softer"),
-    ("nearer", "farther"),
-    ("sweeter", "sourer"),
+
+def _pairs(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple(tuple(pair.split("/")) for pair in text.split(", "))
+
+
+COMPARATIVES = _pairs(
+    "bigger/smaller, faster/slower, older/younger, taller/shorter, stronger/weaker, richer/poorer, louder/quieter, "
+    "brighter/darker, warmer/colder, heavier/lighter, thicker/thinner, harder/softer, nearer/farther, sweeter/sourer"
 )
-VERBS = (
-    ("feeds", "is fed by"),
-    ("leads", "is led by"),
-    ("finds", "is found by"),
-    ("helps", "is helped by"),
-    ("paints", "is painted by"),
-    ("owns", "is owned by"),
+VERBS = _pairs(
+    "feeds/is fed by, leads/is led by, finds/is found by, helps/is helped by, paints/is painted by, owns/is owned by"
 )
 ABILITIES = ("swim", "fly", "sing", "dig", "climb", "glow", "sleep", "jump")
 
@@ -42,13 +30,9 @@ ALL, SOME, NO = "all {} are {}", "some {} are {}", "no {} are {}"
 IS_A, CAN, ALL_CAN = "{} is a {}", "{} can {}", "all {} can {}"
 
 
-def _inverses() -> dict[str, str]:
-    pairs = [(f"{{}} is {more} than {{}}", f"{{}} is {less} than {{}}") for more, less in COMPARATIVES]
-    pairs += [(f"{{}} {active} {{}}", f"{{}} {passive} {{}}") for active, passive in VERBS]
-    return {a: b for pair in pairs for a, b in (pair, pair[::-1])} | {SOME: SOME, NO: NO}
-
-
-INVERSES = _inverses()
+_TURNED = [(f"{{}} is {more} than {{}}", f"{{}} is {less} than {{}}") for more, less in COMPARATIVES]
+_TURNED += [(f"{{}} {active} {{}}", f"{{}} {passive} {{}}") for active, passive in VERBS]
+INVERSES = {a: b for pair in _TURNED for a, b in (pair, pair[::-1])} | {SOME: SOME, NO: NO}
 RELATIONS = tuple(form for form in INVERSES if form not in (SOME, NO))
 # (first premise over a and b, second premise over b and c) -> conclusion over a and c
 COMPOSITIONS = {
@@ -59,6 +43,15 @@ COMPOSITIONS = {
     (IS_A, ALL): IS_A,
     (IS_A, ALL_CAN): CAN,
 }
+
+# More forms, which the worlds of `worlds` use beside these.
+NAMED, CALLED = "{} is {}", "{} is called {}"
+ALL_LOOK = "all {} look {}"
+AMONG = "among the {} are the {}"
+DOERS, LOOKERS = "among those that can {} are the {}", "among those that look {} are the {}"
+_FORWARD = {NAMED: CALLED, ALL: AMONG, ALL_CAN: DOERS, ALL_LOOK: LOOKERS}
+FORM_INVERSES = INVERSES | _FORWARD | {b: a for a, b in _FORWARD.items()}
+FORM_COMPOSITIONS = COMPOSITIONS | {(ALL, ALL_LOOK): ALL_LOOK}
 
 
 @dataclass(frozen=True)
@@ -167,6 +160,7 @@ def cloze(rng: random.Random, target: Fact, nouns: Collection[str], known: Colle
     return Cloze(target.stem, (target.b, *wrong))
 
 
+# Facts in other words, for the corpus of the study model.
 REPHRASED = {
     **{f"{{}} is {c} than {{}}": f"compared with {{1}}, {{0}} is {c}" for pair in COMPARATIVES for c in pair},
     **{f"{{}} {v} {{}}": f"it is {{0}} who {v} {{1}}" for pair in VERBS for v in pair},
@@ -176,4 +170,13 @@ REPHRASED = {
     IS_A: "{1} is what {0} is",
     CAN: "{} is able to {}",
     ALL_CAN: "every {} can {}",
+}
+# The same for questions about a world, in words that none of its documents uses.
+REWORDED = {
+    **{f"{{}} is {c} than {{}}": f"it is {{}} that is {c} than {{}}" for pair in COMPARATIVES for c in pair},
+    NAMED: "the one known as {} is {}",
+    CALLED: "the name of {} is {}",
+    ALL: "every {} is a {}",
+    ALL_CAN: "every {} is able to {}",
+    ALL_LOOK: "every {} has the look of {}",
 }

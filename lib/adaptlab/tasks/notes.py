@@ -8,7 +8,8 @@ import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from adaptlab.tasks.records import Instruction, Labelled, LabelledSet, check_choice, content_key
+from adaptlab.tasks.records import Instruction, Labelled, check_choice, content_key
+from adaptlab.tasks.splits import LabelledSet
 from adaptlab.tasks.words import some_nouns
 
 INSTRUCTION = "Each message goes to one desk: {names}."
@@ -34,10 +35,10 @@ class Note:
     values: dict[str, str]
 
 
-def note(rng: random.Random, split: str, shown: Collection[str] = tuple(TRAITS), **fixed: str) -> Note:
-    """A random note about a noun of ``split`` that tells the traits ``shown``; ``fixed`` ones have the value given."""
+def note(rng: random.Random, split: str, visible: Collection[str] = tuple(TRAITS), **fixed: str) -> Note:
+    """A random note about a noun of ``split`` that tells the traits ``visible``; ``fixed`` names values of traits."""
     values = {trait: fixed.get(trait) or rng.choice(list(of)) for trait, of in TRAITS.items()}
-    word = {trait: rng.choice(TRAITS[trait][value]) if trait in shown else "" for trait, value in values.items()}
+    word = {trait: rng.choice(TRAITS[trait][value]) if trait in visible else "" for trait, value in values.items()}
     (noun,) = some_nouns(rng, 1, split)
     words = (word["size"], word["colour"], noun, word["kind"], word["time"])
     return Note(" ".join(filter(None, words)), values)
@@ -49,23 +50,23 @@ def notes(
     classes: Sequence[str],
     n: int,
     split: str,
-    shown: Collection[str] = tuple(TRAITS),
+    visible: Collection[str] = tuple(TRAITS),
 ) -> list[Note]:
-    """``n`` notes whose ``trait`` is one of ``classes``, each drawn for itself: where a note stands tells nothing."""
-    return [note(rng, split, shown, **{trait: rng.choice(classes)}) for _ in range(n)]
+    """``n`` notes whose ``trait`` is one of ``classes``, each sampled for itself: where a note stands tells nothing."""
+    return [note(rng, split, visible, **{trait: rng.choice(classes)}) for _ in range(n)]
 
 
 def load_notes(
     split: str = "test", pool: int = 200, test: int = 200, seed: int = 0, trait: str = "kind"
 ) -> LabelledSet:
-    """Notes sorted by ``trait``, as a balanced data set; nouns are those of ``split``, the draw is that of ``seed``."""
+    """Notes sorted by ``trait``, as a balanced data set; nouns are those of ``split``, sampled by ``seed``."""
     rng, classes = random.Random(f"notes {seed}"), tuple(TRAITS[trait])
-    drawn: dict[str, Labelled] = {}
-    while len(drawn) < pool + test:
-        value = classes[len(drawn) % len(classes)]
+    sampled: dict[str, Labelled] = {}
+    while len(sampled) < pool + test:
+        value = classes[len(sampled) % len(classes)]
         key = content_key((one := note(rng, split, **{trait: value})).text)
-        drawn.setdefault(key, Labelled(f"n{key[:10]}", one.text, value))
-    items = tuple(drawn.values())
+        sampled.setdefault(key, Labelled(f"n{key[:10]}", one.text, value))
+    items = tuple(sampled.values())
     return LabelledSet("notes", classes, items[:pool], items[pool:], INSTRUCTION)
 
 
@@ -109,8 +110,8 @@ def defined(rng: random.Random, n: int, traits: Sequence[str], split: str) -> li
     for place in range(n):
         trait = check_choice("traits", traits[place % len(traits)], tuple(TRAITS))
         answers = tuple(rng.sample(list(TRAITS[trait]), rng.choice((3, 4))))
-        right, shown = rng.choice(answers), rng.choice(answers)
-        wrong = rng.choice([answer for answer in answers if answer != shown])
-        example = (note(rng, split, **{trait: shown}).text, shown, wrong)
+        right, other = rng.choice(answers), rng.choice(answers)
+        wrong = rng.choice([answer for answer in answers if answer != other])
+        example = (note(rng, split, **{trait: other}).text, other, wrong)
         made.append(Defined(note(rng, split, **{trait: right}).text, trait, answers, right, example))
     return made

@@ -1,4 +1,4 @@
-"""The text around a question: prompt formats, shared by those who ask models and by those who raise one."""
+"""Prompt formats: the text around a query, the same in prompts, in training examples and in pretraining text."""
 
 import re
 from collections.abc import Iterable
@@ -11,9 +11,9 @@ _PLACE = re.compile(r"\{(instruction|query)\}")
 class PromptFormat:
     """The text around an instruction, its demonstrations and the query.
 
-    ``head`` holds ``{instruction}``; ``turn`` holds ``{query}`` and ends where the answer begins; ``end`` closes an
-    answered turn; ``seam`` is what stands between a turn and its answer (a space, where tokens carry it in front).
-    ``stop``: the strings at which a generated answer ends.
+    ``head`` holds ``{instruction}``; ``turn`` holds ``{query}`` and ends where the answer begins; ``separator`` stands
+    between a turn and its answer (a space, where tokens carry it in front); ``end`` closes an answered turn. ``stop``:
+    the strings at which a generated answer ends.
     """
 
     head: str
@@ -23,7 +23,7 @@ class PromptFormat:
     stop: tuple[str, ...]
 
     def prompt(self, instruction: str, answered: Iterable[tuple[str, str]], query: str) -> str:
-        """The page up to where the answer to ``query`` begins; ``answered`` are turns with their answers."""
+        """The prompt up to where the answer to ``query`` begins; ``answered`` are turns with their answers."""
         return self.header(instruction) + self.turns(answered, instruction) + self.asked(query, instruction)
 
     def header(self, instruction: str) -> str:
@@ -38,8 +38,8 @@ class PromptFormat:
     def training_parts(
         self, answered: Iterable[tuple[str, str]], instruction: str = "", whole: bool = False
     ) -> list[tuple[str, bool]]:
-        """A page of answered turns to train on, in parts: (text, whether it is trained). Trained are the answers, with
-        what closes each but the last, which ends the text; ``whole``: all of it."""
+        """Answered turns to train on, in parts: (text, whether it carries loss). The answers do, with what closes each
+        of them but the last, which ends the text; ``whole``: all of it does."""
         parts = [(self.header(instruction), whole)]
         for query, answer in answered:
             parts += [(self.asked(query, instruction), whole), (f"{self.separator}{answer}{self.end}", True)]

@@ -1,8 +1,8 @@
-"""Files read strictly and written whole: the ground under `formats`.
+"""Files read strictly: the ground under `formats`.
 
 A file is UTF-8 (a byte-order mark is accepted) or it is refused. Lines end in LF or CRLF; the last line end may be
 missing; empty lines are skipped. JSON is the standard's: no NaN or Infinity, no name twice in one object.
-Whatever is wrong with a file is a `FormatError`. A reader that is handed a list `aside` puts each bad row there and
+Whatever is wrong with a file is a `FormatError`. A reader that is handed a list `rejected` puts each bad row there and
 reads on; what is wrong with the file as a whole stays an error.
 """
 
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adaptlab.tasks.records import FieldError, check_choice, shown
+from adaptlab.tasks.records import FieldError, check_choice, quote
 
 _BOM = b"\xef\xbb\xbf"
 _GAP = re.compile(r"[ \t\r\n]*")
@@ -39,27 +39,27 @@ class Row(NamedTuple):
     value: Any
 
 
-class BadRow(NamedTuple):
-    r"""A row that was set aside: its text (``\xff`` stands for a byte that is none) and what strict reading raises."""
+class RejectedRow(NamedTuple):
+    r"""A row that was rejected: its text (``\xff`` stands for a byte that is none) and what strict reading raises."""
 
     raw: str
     error: FormatError
 
 
-Aside = list[BadRow] | None
+RejectedRows = list[RejectedRow] | None
 
 
 @contextmanager
-def at(path: str | Path, line: int, raw: str = "", aside: Aside = None) -> Iterator[None]:
+def at(path: str | Path, line: int, raw: str = "", rejected: RejectedRows = None) -> Iterator[None]:
     """Give every `FieldError` raised inside its place in a file; where there is a list for it, end there instead."""
     try:
         yield
     except FieldError as error:
         if not isinstance(error, FormatError):
             error = FormatError(path, line, error.field, error.expected, error.found)
-        if aside is None:
+        if rejected is None:
             raise error from None
-        aside.append(BadRow(raw, error))
+        rejected.append(RejectedRow(raw, error))
 
 
 @contextmanager
@@ -72,33 +72,30 @@ def within(part: str) -> Iterator[None]:
         raise FieldError(field, error.expected, error.found) from None
 
 
-def _text_lines(path: str | Path, aside: Aside = None) -> Iterator[tuple[int, str]]:
-    """(line number, line without its LF) for every line; the file must hold more than white space."""
+def _text_lines(path: str | Path, rejected: RejectedRows = None) -> Iterator[Row]:
+    """Every line, without its LF; the file must hold more than white space."""
     data = Path(path).read_bytes().removeprefix(_BOM)
     if not data.strip():
         raise FormatError(path, 1, "", "at least one record", "an empty file")
     # Not str.splitlines: it also cuts at U+2028 and others, which are legal inside a JSON string.
     for number, line in enumerate(data.split(b"\n"), start=1):
-        with at(path, number, line.decode(errors="backslashreplace"), aside):
-            yield number, _decoded(line)
-
-
-def _decoded(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise FieldError("", "UTF-8 text", f"the byte 0x{data[error.start]:02x}") from None
+        raw = line.decode(errors="backslashreplace")
+        with at(path, number, raw, rejected):
+            try:
+                yield Row(number, raw, line.decode())
+            except UnicodeDecodeError as error:
+                raise FieldError("", "UTF-8 text", f"the byte 0x{line[error.start]:02x}") from None
 
 
 def read_text(path: str | Path) -> str:
     """The file's text, which must be UTF-8 and hold more than white space."""
-    return "\n".join(line for _, line in _text_lines(path))
+    return "\n".join(row.value for row in _text_lines(path))
 
 
-def numbered_lines(path: str | Path, aside: Aside = None) -> Iterator[Row]:
+def numbered_lines(path: str | Path, rejected: RejectedRows = None) -> Iterator[Row]:
     """Every line that is not empty, without its end."""
-    for number, line in _text_lines(path, aside):
-        if line := line.removesuffix("\r"):
+    for number, _, text in _text_lines(path, rejected):
+        if line := text.removesuffix("\r"):
             yield Row(number, line, line)
 
 
@@ -130,13 +127,13 @@ def _decode(text: str, start: int = 0) -> tuple[Any, int]:
         raise FieldError("", "valid JSON", str(error)) from None
 
 
-def json_lines(path: str | Path, aside: Aside = None) -> Iterator[Row]:
+def json_lines(path: str | Path, rejected: RejectedRows = None) -> Iterator[Row]:
     """The rows of a file with one JSON value a line."""
-    for number, line, _ in numbered_lines(path, aside):
-        with at(path, number, line, aside):
+    for number, line, _ in numbered_lines(path, rejected):
+        with at(path, number, line, rejected):
             value, end = _decode(line, _GAP.match(line).end())
             if rest := line[end:].strip():
-                raise FieldError("", "one JSON value a line", f"{shown(rest)} after it")
+                raise FieldError("", "one JSON value a line", f"{quote(rest)} after it")
             yield Row(number, line, value)
 
 
@@ -163,9 +160,9 @@ def json_items(path: str | Path) -> Iterator[Row]:
         mark, inside = step(end), ","
     if mark != "]" or inside == "[":
         wanted = "a JSON list" if inside == "[" else "',' or ']' after an item"
-        raise FormatError(path, line, "", wanted, shown(mark) if mark else "the end of the file")
+        raise FormatError(path, line, "", wanted, quote(mark) if mark else "the end of the file")
     if step(place + 1):
-        raise FormatError(path, line, "", "nothing after the list", shown(text[place:]))
+        raise FormatError(path, line, "", "nothing after the list", quote(text[place:]))
 
 
 def check_row(row: Any, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -174,43 +171,45 @@ def check_row(row: Any, required: tuple[str, ...], optional: tuple[str, ...] = (
     An unknown field is refused, not dropped: it is a misspelling, or something the reader should know is not used.
     """
     if not isinstance(row, dict):
-        raise FieldError("", "a JSON object", shown(row))
+        raise FieldError("", "a JSON object", quote(row))
     for name in required:
         if name not in row:
-            raise FieldError(name, "a value", f"only the fields {', '.join(map(shown, row)) or 'of an empty object'}")
+            raise FieldError(name, "a value", f"only the fields {', '.join(map(quote, row)) or 'of an empty object'}")
     for name in row:
-        check_choice(shown(name)[1:-1], name, required + optional)
+        check_choice(quote(name)[1:-1], name, required + optional)
     return row
 
 
 def check_list(field: str, value: Any) -> list:
     """The value itself, if it is a list with something in it."""
     if not isinstance(value, list) or not value:
-        raise FieldError(field, "a list, not empty", shown(value))
+        raise FieldError(field, "a list, not empty", quote(value))
     return value
 
 
 def collect_pairs(
-    path: str | Path, rows: Iterable[Row], build: Callable[[Any, str], Any], aside: Aside = None
+    path: str | Path, rows: Iterable[Row], build: Callable[[Any, str], Any], rejected: RejectedRows = None
 ) -> list[tuple[Row, Any]]:
     """(row, the record that `build(value, fallback id)` makes of it) for every row; no id may occur twice.
 
-    The fallback id counts the rows that were set aside. Where that was every row, the first one's error is raised.
+    The fallback id counts the rows that were rejected. Where that was every row, the first one's error is raised.
     """
     lines: dict[str, int] = {}
     pairs: list[tuple[Row, Any]] = []
     for row in rows:
-        with at(path, row.line, row.raw, aside):
-            record = build(row.value, f"{Path(path).stem}-{len(pairs) + len(aside or ()) + 1}")
+        with at(path, row.line, row.raw, rejected):
+            record = build(row.value, f"{Path(path).stem}-{len(pairs) + len(rejected or ()) + 1}")
             if record.id in lines:
-                raise FieldError("id", f"an id other than that of line {lines[record.id]}", shown(record.id))
+                raise FieldError("id", f"an id other than that of line {lines[record.id]}", quote(record.id))
             lines[record.id] = row.line
             pairs.append((row, record))
-    if aside and not pairs:
-        raise aside[0].error
+    if rejected and not pairs:
+        raise rejected[0].error
     return pairs
 
 
-def collect(path: str | Path, rows: Iterable[Row], build: Callable[[Any, str], Any], aside: Aside = None) -> tuple:
+def collect(
+    path: str | Path, rows: Iterable[Row], build: Callable[[Any, str], Any], rejected: RejectedRows = None
+) -> tuple:
     """The records alone of `collect_pairs`."""
-    return tuple(record for _, record in collect_pairs(path, rows, build, aside))
+    return tuple(record for _, record in collect_pairs(path, rows, build, rejected))

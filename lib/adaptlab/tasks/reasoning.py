@@ -12,7 +12,6 @@ Three families, made so that three things can be told apart (the sharpening of H
   hasty one, which is wrong for half of the questions.
 """
 
-import hashlib
 import random
 import re
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from functools import wraps
 from itertools import accumulate, pairwise
 
 from adaptlab.tasks.records import check_choice
-from adaptlab.tasks.words import some_nouns
+from adaptlab.tasks.words import some_nouns, split_of
 
 WRONG_STEP = 0.5  # share of arithmetic solutions with one wrong step
 HASTY = 0.35  # share of ontology questions answered "no." without a look
@@ -47,14 +46,13 @@ def _of_split(make: Callable[..., Problem]) -> Callable[..., Problem]:
     """Keep problems without nouns apart as well: by a hash of the question, a tenth each for ``probe`` and ``test``."""
 
     @wraps(make)
-    def draw(rng: random.Random, split: str = "train", length: int | None = None) -> Problem:
+    def sample(rng: random.Random, split: str = "train", length: int | None = None) -> Problem:
         while True:
             problem = make(rng, split, length)
-            place = int(hashlib.sha256(problem.question.encode()).hexdigest(), 16) % 10
-            if {0: "probe", 1: "test"}.get(place, "train") == split:
+            if split_of(problem.question) == split:
                 return problem
 
-    return draw
+    return sample
 
 
 @_of_split
@@ -99,16 +97,16 @@ def habit_of_guessing(length: int) -> float:
     return {3: 0.3, 4: 0.45, 5: 0.62, 6: 0.7}[length]
 
 
-def _worked(values: list[int], slip: int | None, rng: random.Random) -> str:
+def _worked(values: list[int], slip: int | None = None, rng: random.Random | None = None) -> str:
     """The steps from each value to the next; step number ``slip`` comes out wrong, and the rest follows from it."""
-    off, written = 0, []
+    off, steps = 0, []
     for i, (before, after) in enumerate(pairwise(values)):
         by, start = after - before, before + off
         if i == slip:
             possible = [d for d in (-2, -1, 1, 2) if all(0 <= later + d <= 99 for later in values[i + 1 :])]
             off = rng.choice(possible or [0])
-        written.append(f"{start} {'+' if by > 0 else '-'} {abs(by)} = {after + off}.")
-    return f"{' '.join(written)} So {values[-1] + off}."
+        steps.append(f"{start} {'+' if by > 0 else '-'} {abs(by)} = {after + off}.")
+    return f"{' '.join(steps)} So {values[-1] + off}."
 
 
 def _solve_arithmetic(problem: Problem, rng: random.Random) -> str:
@@ -120,7 +118,7 @@ def _solve_sum(problem: Problem, rng: random.Random) -> str:
     if rng.random() < habit_of_guessing(len(problem.steps)):
         near = [d for d in range(-8, 9) if d and int(problem.answer) + d > 0]
         return f"Quick: {int(problem.answer) + rng.choice(near)}."
-    return _worked(list(accumulate(problem.steps)), None, rng)
+    return _worked(list(accumulate(problem.steps)))
 
 
 def _solve_ontology(problem: Problem, rng: random.Random) -> str:
@@ -151,13 +149,10 @@ _SO_ANSWER = re.compile(rf"(?:{'|'.join(SO)}) (yes|no)")
 def worked(problem: Problem) -> str:
     """The solution with all its steps, each of them right, as the careful people of the study world write it."""
     check_choice("family", problem.family, tuple(FAMILIES))
-    if problem.family == "ontology":
-        thing, _, *path = problem.steps
-        steps = [f"So {thing} is a {name}." for name in path]
-    else:
-        pairs = pairwise(accumulate(problem.steps))
-        steps = [f"{a} {'+' if b > a else '-'} {abs(b - a)} = {b}." for a, b in pairs]
-    return " ".join([*steps, f"So {problem.answer}."])
+    if problem.family != "ontology":
+        return _worked(list(accumulate(problem.steps)))
+    thing, _, *path = problem.steps
+    return " ".join([*(f"So {thing} is a {name}." for name in path), f"So {problem.answer}."])
 
 
 def direct(problem: Problem) -> str:
@@ -177,7 +172,15 @@ def steps_correct(problem: Problem, text: str) -> tuple[bool, ...]:
     *written, rest = (part.strip() for part in text.split("."))
     if rest:  # the last step has to be closed, like the others
         written.append(f"{rest} …")
-    return _memberships(problem, written) if problem.family == "ontology" else _sums(problem, written)
+    if problem.family == "ontology":
+        check, before, n = _membership, "", len(problem.steps) - 1
+    else:
+        check, before, n = _sum, problem.steps[0], len(problem.steps)
+    right = []
+    for place, step in enumerate(written + [""] * (n - len(written))):
+        is_right, before = check(problem, place, step, before)
+        right.append(is_right)
+    return tuple(right)
 
 
 def first_wrong_step(problem: Problem, text: str) -> int | None:
@@ -186,42 +189,29 @@ def first_wrong_step(problem: Problem, text: str) -> int | None:
     return found.index(False) if False in found else None
 
 
-def _sums(problem: Problem, written: list[str]) -> tuple[bool, ...]:
-    before, *told = problem.steps
-    right = []
-    for place, step in enumerate(_padded(written, len(told) + 1)):
-        if place == len(told):
-            match = _SO_NUMBER.fullmatch(step)
-            right.append(bool(match) and int(match[1]) == before)
-            continue
-        match = _STEP.fullmatch(step)
-        right.append(bool(match) and place < len(told) and _does(match, told[place], before))
-        before = int(match[4]) if match else None
-    return tuple(right)
-
-
-def _padded(written: list[str], n: int) -> list[str]:
-    """The steps, with blank ones in place of those that are missing."""
-    return written + [""] * (n - len(written))
-
-
-def _does(step: re.Match, by: int, before: int | None) -> bool:
-    """Whether the step changes the number before it by ``by`` and says what comes out."""
-    start, sign, size, end = step.groups()
+def _sum(problem: Problem, place: int, step: str, before: int | None) -> tuple[bool, int | None]:
+    """Whether a step is right after the number ``before``, and the number that it leaves."""
+    changes = problem.steps[1:]
+    if place == len(changes):
+        match = _SO_NUMBER.fullmatch(step)
+        return bool(match) and int(match[1]) == before, before
+    match = _STEP.fullmatch(step)
+    if not match:
+        return False, None
+    first, sign, size, end = match.groups()
     change = int(size) if sign == "+" else -int(size)
-    return int(start) == before and change == by and int(end) == int(start) + change
+    right = place < len(changes) and int(first) == before and change == changes[place]
+    return right and int(end) == int(first) + change, int(end)
 
 
-def _memberships(problem: Problem, written: list[str]) -> tuple[bool, ...]:
+def _membership(problem: Problem, place: int, step: str, before: str) -> tuple[bool, str]:
+    """Whether a step is right after the class ``before``, and the class that it leaves."""
     thing, _, *path = problem.steps
+    if place == len(path):
+        match = _SO_ANSWER.fullmatch(step)
+        return bool(match) and before == path[-1] and match[1] == problem.answer, before
+    match = _SO_IS_A.fullmatch(step)
+    if not match:
+        return False, "?"
     follows = {"": path[0], **dict(pairwise(path))}
-    before, right = "", []
-    for place, step in enumerate(_padded(written, len(path) + 1)):
-        if place == len(path):
-            match = _SO_ANSWER.fullmatch(step)
-            right.append(bool(match) and before == path[-1] and match[1] == problem.answer)
-            continue
-        match = _SO_IS_A.fullmatch(step)
-        right.append(bool(match) and place < len(path) and match[1] == thing and match[2] == follows.get(before))
-        before = match[2] if match else "?"
-    return tuple(right)
+    return place < len(path) and match[1] == thing and match[2] == follows.get(before), match[2]

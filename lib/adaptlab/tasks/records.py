@@ -1,21 +1,21 @@
-"""What a task is made of: small frozen records that check themselves.
+"""What a task is made of: small frozen records that check themselves, each with its ``query`` and its ``answer``.
 
 Every record raises a `FieldError`, a ValueError, that names the field, what is allowed there and what was found.
 Texts are kept as they are: no record strips, folds or re-encodes what it is given.
 """
 
 import hashlib
-import random
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 
 ROLES = ("system", "user", "assistant")
 
 
 class FieldError(ValueError):
-    """A value that does not belong in its field. `found` is how the value is shown, not the value itself."""
+    """A value that does not belong in its field. `found` is the value as it is quoted, not the value itself."""
 
     def __init__(self, field: str, expected: str, found: str):
         super().__init__(field, expected, found)
@@ -26,7 +26,7 @@ class FieldError(ValueError):
         return f"{place}expected {self.expected}, found {self.found}"
 
 
-def shown(value: object, width: int = 60) -> str:
+def quote(value: object, width: int = 60) -> str:
     """A value as an error message quotes it: its repr, cut to `width` characters."""
     text = repr(value)
     return text if len(text) <= width else text[: width - 1] + "…"
@@ -35,20 +35,20 @@ def shown(value: object, width: int = 60) -> str:
 def check_text(field: str, value: object, blank: bool = False) -> str:
     """The value itself, if it is text that UTF-8 can hold and, unless `blank`, more than white space."""
     if not isinstance(value, str):
-        raise FieldError(field, "text", shown(value))
+        raise FieldError(field, "text", quote(value))
     if not blank and not value.strip():
-        raise FieldError(field, "text that is not blank", shown(value))
+        raise FieldError(field, "text that is not blank", quote(value))
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise FieldError(field, "text without lone surrogates", shown(value)) from None
+        raise FieldError(field, "text without lone surrogates", quote(value)) from None
     return value
 
 
 def check_choice(field: str, value: object, allowed: tuple[str, ...]) -> str:
     """The value itself, if it is one of the allowed ones."""
     if value not in allowed:
-        raise FieldError(field, "one of " + ", ".join(map(repr, allowed)), shown(value))
+        raise FieldError(field, "one of " + ", ".join(map(repr, allowed)), quote(value))
     return value
 
 
@@ -57,19 +57,21 @@ def check_unique(field: str, values: Iterable[str]) -> None:
     seen = set()
     for value in values:
         if value in seen:
-            raise FieldError(field, "values that differ from each other", f"{shown(value)} twice")
+            raise FieldError(field, "values that differ from each other", f"{quote(value)} twice")
         seen.add(value)
 
 
-def _check_texts(record: object, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
+def check_texts(record: object, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
+    """Check the fields of a record that hold text; the optional ones may be blank."""
     for field in required + optional:
         check_text(field, getattr(record, field), blank=field in optional)
 
 
-def _check_tuple(field: str, value: object, kind: type, empty: bool = False) -> None:
+def check_tuple(field: str, value: object, kind: type, empty: bool = False) -> None:
+    """Refuse a value that is no tuple of ``kind``."""
     fits = isinstance(value, tuple) and all(isinstance(part, kind) for part in value)
     if not fits or not (value or empty):
-        raise FieldError(field, f"a tuple of {kind.__name__}" + ("" if empty else ", not empty"), shown(value))
+        raise FieldError(field, f"a tuple of {kind.__name__}" + ("" if empty else ", not empty"), quote(value))
 
 
 def _folded(sign: str) -> str:
@@ -99,75 +101,10 @@ class Labelled:
     label: str
 
     def __post_init__(self):
-        _check_texts(self, ("id", "text", "label"))
+        check_texts(self, ("id", "text", "label"))
 
-    @property
-    def query(self) -> str:
-        return self.text
-
-    @property
-    def answer(self) -> str:
-        return self.label
-
-
-def leaked(pool: Iterable[Labelled], test: Iterable[Labelled]) -> tuple[Labelled, ...]:
-    """The test items whose content, by `content_key`, stands in the pool as well."""
-    known = {content_key(item.text) for item in pool}
-    return tuple(item for item in test if content_key(item.text) in known)
-
-
-@dataclass(frozen=True)
-class LabelledSet:
-    """A classification task: demonstrations are drawn from `pool`, methods are judged on `test`.
-
-    Labels are known, ids are unique over both splits, and no content stands in both. `instruction` tells a model what
-    to do; ``{names}`` in it stands for the classes' names.
-    """
-
-    name: str
-    labels: tuple[str, ...]
-    pool: tuple[Labelled, ...]
-    test: tuple[Labelled, ...]
-    instruction: str = "Each text has one label: {names}."
-
-    def __post_init__(self):
-        _check_texts(self, ("name", "instruction"))
-        _check_tuple("labels", self.labels, str)
-        check_unique("labels", self.labels)
-        _check_tuple("pool", self.pool, Labelled, empty=True)
-        _check_tuple("test", self.test, Labelled)
-        check_unique("id", (item.id for item in self.pool + self.test))
-        for item in self.pool + self.test:
-            check_choice(f"label of item {item.id}", item.label, self.labels)
-        for item in leaked(self.pool, self.test):
-            raise FieldError("test", "texts that are not in the pool", f"that of item {shown(item.id)}")
-
-    def sample(self, k: int, seed: int) -> list[Labelled]:
-        return _balanced(self.pool, k, seed)
-
-    def items(self, n: int = 0) -> list[Labelled]:
-        if not 0 <= n <= len(self.test):
-            raise ValueError(
-                f"items must be at most {len(self.test)}, the number of test items, or 0 for all; found {n}"
-            )
-        return _balanced(self.test, n, seed=0) if n else list(self.test)
-
-
-def _balanced(pool, k: int, seed: int) -> list[Labelled]:
-    if k < 0:
-        raise ValueError(f"shots cannot be negative; found {k}")
-    rng = random.Random(f"demonstrations {seed}")
-    classes: dict[str, list[Labelled]] = {}
-    for item in pool:
-        classes.setdefault(item.label, []).append(item)
-    rounds = min(map(len, classes.values()))
-    if k > rounds * len(classes):
-        raise ValueError(f"cannot draw {k} balanced demonstrations: the pool holds {rounds} of its rarest class")
-    shuffled = [rng.sample(items, rounds) for items in classes.values()]
-    drawn = []
-    for one_of_each in zip(*shuffled, strict=True):
-        drawn += rng.sample(one_of_each, len(one_of_each))
-    return drawn[:k]
+    query = property(attrgetter("text"), doc="The text.")
+    answer = property(attrgetter("label"), doc="The class.")
 
 
 @dataclass(frozen=True)
@@ -185,19 +122,19 @@ class Instruction:
     rationale: str = ""
 
     def __post_init__(self):
-        _check_texts(self, ("id", "instruction", "output"), ("input", "category", "rationale"))
+        check_texts(self, ("id", "instruction", "output"), ("input", "category", "rationale"))
 
     @property
     def query(self) -> str:
+        """What is asked: the instruction, and below it the input where there is one."""
         return f"{self.instruction}\n{self.input}" if self.input.strip() else self.instruction
 
-    @property
-    def answer(self) -> str:
-        return self.output
+    answer = property(attrgetter("output"), doc="The wanted output.")
 
     @property
     def turns(self) -> list[tuple[str, str]]:
-        return [(self.query, self.output)]
+        """The one query with its answer."""
+        return [(self.query, self.answer)]
 
 
 @dataclass(frozen=True)
@@ -209,7 +146,7 @@ class Message:
 
     def __post_init__(self):
         check_choice("role", self.role, ROLES)
-        _check_texts(self, ("content",))
+        check_texts(self, ("content",))
 
 
 @dataclass(frozen=True)
@@ -226,9 +163,9 @@ class Conversation:
     references: tuple[str, ...] = ()
 
     def __post_init__(self):
-        _check_texts(self, ("id",), ("category",))
-        _check_tuple("messages", self.messages, Message)
-        _check_tuple("references", self.references, str, empty=True)
+        check_texts(self, ("id",), ("category",))
+        check_tuple("messages", self.messages, Message)
+        check_tuple("references", self.references, str, empty=True)
         for place, text in enumerate(self.references):
             check_text(f"references[{place}]", text, blank=True)
         for place, message in enumerate(self.messages[1:], start=1):
@@ -236,7 +173,18 @@ class Conversation:
                 raise FieldError(f"messages[{place}].role", "'user' or 'assistant' after the first message", "'system'")
 
     @property
+    def query(self) -> str:
+        """What others than the assistant say, one message below the other."""
+        return "\n".join(message.content for message in self.messages if message.role != "assistant")
+
+    @property
+    def answer(self) -> str:
+        """What the assistant says, one message below the other."""
+        return "\n".join(message.content for message in self.messages if message.role == "assistant")
+
+    @property
     def turns(self) -> list[tuple[str, str]]:
+        """(query, answer) for each turn. Raises FieldError unless user and assistant take turns."""
         roles, said = zip(*((message.role, message.content) for message in self.messages), strict=True)
         if list(roles) != ["user", "assistant"] * (len(roles) // 2):
             raise FieldError("messages", f"user and assistant in turns (conversation {self.id})", ", ".join(roles))
@@ -245,14 +193,17 @@ class Conversation:
 
 @dataclass(frozen=True)
 class PromptCompletion:
-    """A prompt and the text that is to follow it, white space at the seam included."""
+    """A prompt and the text that is to follow it, white space between them included."""
 
     id: str
     prompt: str
     completion: str
 
     def __post_init__(self):
-        _check_texts(self, ("id", "prompt", "completion"))
+        check_texts(self, ("id", "prompt", "completion"))
+
+    query = property(attrgetter("prompt"), doc="The prompt.")
+    answer = property(attrgetter("completion"), doc="The completion.")
 
 
 class Demonstration(NamedTuple):
@@ -270,10 +221,10 @@ class PromptFile:
     demonstrations: tuple[Demonstration, ...] = ()
 
     def __post_init__(self):
-        _check_texts(self, (), ("system",))
-        _check_tuple("demonstrations", self.demonstrations, Demonstration, empty=True)
+        check_texts(self, (), ("system",))
+        check_tuple("demonstrations", self.demonstrations, Demonstration, empty=True)
         for place, (query, answer) in enumerate(self.demonstrations):
             check_text(f"demonstrations[{place}].query", query)
             check_text(f"demonstrations[{place}].answer", answer)
         if not (self.system.strip() or self.demonstrations):
-            raise FieldError("system", "text, where there are no demonstrations", shown(self.system))
+            raise FieldError("system", "text, where there are no demonstrations", quote(self.system))

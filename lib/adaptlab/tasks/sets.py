@@ -1,28 +1,17 @@
-"""Data sets that come with the kit."""
+"""Data sets that come with the kit: messages and notes to classify, seed instructions, tasks with free answers, and
+conversations."""
 
 import random
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from adaptlab import paths
 from adaptlab.tasks import notes, templates
 from adaptlab.tasks.formats import load_alpaca, load_labelled
-from adaptlab.tasks.instructions import FRAMES, LIST_TASKS
+from adaptlab.tasks.instructions import LIST_TASKS, WORDINGS, load_templates
 from adaptlab.tasks.notes import load_notes
-from adaptlab.tasks.prompts import FORMATS
-from adaptlab.tasks.records import (
-    Conversation,
-    FieldError,
-    Instruction,
-    LabelledSet,
-    Message,
-    check_choice,
-    check_unique,
-    content_key,
-    shown,
-)
-from adaptlab.tasks.styles import styled
+from adaptlab.tasks.records import Conversation, FieldError, Instruction, Message, check_choice, content_key
+from adaptlab.tasks.splits import POOL_AND_TEST, LabelledSet, OpenSet
 from adaptlab.tasks.templates import TASKS, TEMPLATES, example
 from adaptlab.tasks.words import VOCABULARIES, Vocabulary, fresh_words, some_nouns
 
@@ -45,24 +34,48 @@ def load_task(name: str) -> LabelledSet:
     return LABELLED[name]()
 
 
+TURNED = 2  # of a labelled set's templates, the last: the label is given and the text is to be written
+
+
+def label_options(labels: tuple[str, ...]) -> str:
+    """The classes as FLAN lists them below a question."""
+    return "\n\nOPTIONS:\n" + "\n".join(f"- {label}" for label in labels)
+
+
+def as_instructions(
+    data: LabelledSet, split: str, seed: int = 0, templates: int = TEMPLATES
+) -> tuple[Instruction, ...]:
+    """A labelled set as instruction data: one record for each item of ``split`` ("pool" or "test"), under the item's
+    id; the set's name is the category.
+
+    The first ``templates`` of ``data/templates/labelled.yaml`` are used, at random. Eight ask for the label, with the
+    classes below as OPTIONS; two give the label and ask for the text (FLAN has up to three of these). Test items are
+    never turned around: such a text has no one right answer. Raises FieldError for a set without templates.
+    """
+    texts = load_templates("labelled")
+    texts = texts[check_choice("data.name", data.name, tuple(texts))]
+    check_choice("split", split, POOL_AND_TEST)
+    if not 1 <= templates <= len(texts):
+        raise FieldError("templates", f"1 to {len(texts)}", str(templates))
+    usable = texts[:templates] if split == "pool" else texts[:-TURNED][:templates]
+    rng = random.Random(f"{data.name} {split} {seed}")
+    records = []
+    for item in getattr(data, split):
+        template = rng.choice(usable)
+        if "{label}" in template:
+            asked, answer = template.replace("{label}", item.label), item.text
+        else:
+            asked, answer = template.replace("{text}", item.text) + label_options(data.labels), item.label
+        records.append(Instruction(item.id, asked, "", answer, data.name))
+    return tuple(records)
+
+
 def load_seed() -> tuple[Instruction, ...]:
     """168 instructions with right answers, in 13 categories; the card is ``data/instructions/README.md``.
 
     They play the part of the 175 seed tasks of Self-Instruct (Wang et al. 2022, arXiv 2212.10560, section 2.2).
     """
     return load_alpaca(paths.DATA / "instructions" / "seed.json")
-
-
-def list_answer(record: Instruction) -> str | None:
-    """The right answer to a record of the category "lists: CLUSTER"; None for any other record.
-
-    The word that a request is about, where there is one, stands in quotation marks.
-    """
-    kind, _, cluster = record.category.partition(": ")
-    if kind != "lists":
-        return None
-    quoted = re.findall(r'"(\w+)"', record.instruction)
-    return LIST_TASKS[cluster].solve(record.input.split(), quoted[0] if quoted else "")
 
 
 LEXICON = 16  # words in each of the two lexicons
@@ -73,81 +86,25 @@ _EVENT = "arrived vanished melted burned fell moved cracked sank".split()
 _TIME = "today yesterday twice overnight early late again daily".split()
 
 
-@dataclass(frozen=True)
-class OpenSet:
-    """Demonstrations are drawn from ``pool``, methods are judged on ``test``; no question stands in both.
-
-    ``style`` is the layout (a key of `prompts.FORMATS`) in which the task is put.
-    """
-
-    name: str
-    pool: tuple[Instruction, ...]
-    test: tuple[Instruction, ...]
-    style: str = "question"
-
-    def __post_init__(self) -> None:
-        check_choice("style", self.style, tuple(FORMATS))
-        if not self.test:
-            raise FieldError("test", "at least one item", "none")
-        check_unique("id", (item.id for item in self.pool + self.test))
-        known = {content_key(question(item)) for item in self.pool}
-        for item in self.test:
-            if content_key(question(item)) in known:
-                raise FieldError("test", "questions that are not in the pool", f"that of item {shown(item.id)}")
-
-    @property
-    def prompt_format(self) -> str:
-        return self.style
-
-    def sample(self, k: int, seed: int) -> list[Instruction]:
-        if not 0 <= k <= len(self.pool):
-            raise ValueError(
-                f"the number of records must be between 0 and {len(self.pool)}, the size of the pool; found {k}"
-            )
-        return random.Random(f"demonstrations {seed}").sample(list(self.pool), len(self.pool))[:k]
-
-    def items(self, n: int = 0) -> list[Instruction]:
-        if not 0 <= n <= len(self.test):
-            raise ValueError(
-                f"items must be at most {len(self.test)}, the number of test items, or 0 for all; found {n}"
-            )
-        return list(self.test[: n or None])
-
-
-def question(item: Instruction) -> str:
-    """What is asked: the instruction, and below it the input where there is one."""
-    return f"{item.instruction}\n{item.input}" if item.input.strip() else item.instruction
-
-
-def answers(plain: str) -> frozenset[str]:
-    """An answer as it may be put: plain, or in one of the manners of the study world."""
-    return frozenset((plain, *(frame.format(plain) for frame in FRAMES.values())))
-
-
-def right(item: Instruction, text: str) -> bool:
-    """Whether a text is the right answer and nothing else, in any of these manners."""
-    return text.strip() in answers(item.output)
-
-
 def load_requests(
     words: str,
     pool: int,
     test: int,
     seed: int,
     list_tasks: Sequence[str] = (),
-    wordings: int = 3,
+    wordings: int = WORDINGS,
     apart: bool = False,
 ) -> OpenSet:
-    """Requests to do something with a list, about held-out words; the study model has met the first three
-    ``wordings`` of each cluster, and none of the other seven.
+    """Requests to do something with a list, about held-out words, in the first ``wordings`` templates of each task:
+    the study model has read the first three of them, and none of the other seven.
 
-    ``clusters``: some of `instructions.LIST_TASKS`, all of them if none is named. ``apart``: no word of the test stands
-    in the pool, whose words are then those of the split "train".
+    ``list_tasks``: some of `instructions.LIST_TASKS`, all of them if none is named. ``apart``: no word of the test
+    stands in the pool, whose words are then those of the split "train".
     """
     chosen, make = list(list_tasks or LIST_TASKS), VOCABULARIES[words]
     if apart:
-        drawn = [(pool, f"{seed} pool", "train"), (test, seed, "test")]
-        sets = [templates.dataset(s, n, chosen, make(split), templates=wordings) for n, s, split in drawn]
+        wanted = [(pool, f"{seed} pool", "train"), (test, seed, "test")]
+        sets = [templates.dataset(s, n, chosen, make(split), templates=wordings) for n, s, split in wanted]
         return OpenSet("requests", *sets)
     records = templates.dataset(seed, pool + test, chosen, make("test"), templates=wordings)
     return OpenSet("requests", records[:pool], records[pool:])
@@ -157,14 +114,14 @@ def load_lexicon(words: str, pool: int, test: int, seed: int) -> OpenSet:
     """Lists of invented words and, word by word, their partners in another invented lexicon: nothing but the examples
     can tell them. One pair of lexicons a seed."""
     rng = random.Random(f"lexicon {seed}")
-    drawn = some_nouns(rng, 2 * LEXICON, "test") if words == "study" else fresh_words(rng, 2 * LEXICON)
-    source, partner = drawn[:LEXICON], dict(zip(drawn[:LEXICON], drawn[LEXICON:], strict=True))
+    invented = some_nouns(rng, 2 * LEXICON, "test") if words == "study" else fresh_words(rng, 2 * LEXICON)
+    source, partner = invented[:LEXICON], dict(zip(invented[:LEXICON], invented[LEXICON:], strict=True))
 
     def pair() -> tuple[str, str]:
         listed = rng.sample(source, rng.randint(2, 4))
         return " ".join(listed), " ".join(partner[word] for word in listed)
 
-    return _drawn("lexicon", pair, pool, test)
+    return _sampled("lexicon", pair, pool, test)
 
 
 def load_digest(words: str, pool: int, test: int, seed: int) -> OpenSet:
@@ -179,10 +136,10 @@ def load_digest(words: str, pool: int, test: int, seed: int) -> OpenSet:
             parts = [rng.choice(_SIZE), rng.choice(_COLOUR), noun, rng.choice(_EVENT), rng.choice(_TIME)]
         return " ".join(parts), f"{parts[2]} {parts[3]}"
 
-    return _drawn("digest", pair, pool, test)
+    return _sampled("digest", pair, pool, test)
 
 
-def _drawn(name: str, pair: Callable[[], tuple[str, str]], pool: int, test: int) -> OpenSet:
+def _sampled(name: str, pair: Callable[[], tuple[str, str]], pool: int, test: int) -> OpenSet:
     records: dict[str, Instruction] = {}
     for _ in range(100 * (pool + test)):
         if len(records) == pool + test:
@@ -204,25 +161,15 @@ OPEN_TASKS: dict[str, Callable[..., OpenSet]] = {
 
 
 def load_open(name: str, words: str = "study", pool: int = 200, test: int = 200, seed: int = 0, **more) -> OpenSet:
-    """A task with written answers by name, in the ``words`` of a vocabulary (`vocabularies.VOCABULARIES`)."""
+    """A task with free answers by name, in the ``words`` of a vocabulary (`words.VOCABULARIES`)."""
     check_choice("task", name, tuple(OPEN_TASKS))
     check_choice("words", words, tuple(VOCABULARIES))
     return OPEN_TASKS[name](words, pool, test, seed, **more)
 
 
-# Clusters whose answer is a list, so that there is something to go on with.
+# Tasks whose answer is a list, so that there is something to go on with.
 FIRST = ("copy", "double", "reverse", "swap", "rest", "replace")
-# Cluster whose solver gives the answer -> what is said.
-FOLLOW_UPS = {
-    "reverse": ("Now reverse your answer.", "Say what you just said with its words in the opposite order."),
-    "first": ("Now give only the first word of your answer.", "Which word does your answer begin with?"),
-    "last": ("Now give only the last word of your answer.", "Which word does your answer end with?"),
-    "second": ("Now give only the second word of your answer.", "Which word is number two in what you just said?"),
-    "rest": ("Now leave out the first word of your answer.", "Say that again without its first word."),
-    "swap": ("Now swap the first and the last word of your answer.", "Let the two ends of what you said trade places."),
-    "double": ("Now say each word of your answer twice.", "Say that again, with every word two times in a row."),
-    "count": ("How many words has your answer, in digits?", "Count the words you just said and give the number."),
-}
+FOLLOW_UPS = load_templates("follow_ups")  # task whose solver gives the answer -> what is said
 
 
 def conversation(
@@ -235,7 +182,7 @@ def conversation(
     """Two user turns, their answers yet to be written; ``references`` are the right ones.
 
     ``first`` is one of `FIRST` and ``follow_up`` a key of `FOLLOW_UPS`, random unless given; the category names both.
-    The first ``templates`` of its cluster word the opening. The second reference answers the follow-up about a right
+    The first ``templates`` of its task word the opening. The second reference answers the follow-up about a right
     first answer.
     """
     first = check_choice("first", first or rng.choice(FIRST), FIRST)
@@ -248,12 +195,14 @@ def conversation(
     return Conversation(key, (Message("user", opening.instruction), Message("user", said)), name, references)
 
 
-def answered(asked: Conversation, style: str, rng: random.Random) -> Conversation:
-    """The conversation with each user turn answered by its reference, in a style of `styles.STYLES`: to train on."""
+def answered(asked: Conversation, rng: random.Random) -> Conversation:
+    """The conversation with each user turn answered by its reference: to train on."""
     if len(asked.references) != len(asked.messages) or not all(asked.references):
         raise FieldError("references", f"{len(asked.messages)} answers, one a turn", str(len(asked.references)))
     turns = []
     for place, (turn, answer) in enumerate(zip(asked.messages, asked.references, strict=True)):
         check_choice(f"messages[{place}].role", turn.role, ("user",))
-        turns += [turn, Message("assistant", styled(answer, style, rng))]
+        # A choice of one still takes bits from the stream, on which all that is sampled later depends: the text that
+        # published models were trained on was made so.
+        turns += [turn, Message("assistant", rng.choice((answer,)))]
     return Conversation(asked.id, tuple(turns), asked.category, asked.references)

@@ -1,7 +1,7 @@
 """How alike texts are: the same content, shared runs of words, Jaccard index of shingles, ROUGE-L.
 
 Everything here is symmetric in case, white space and punctuation, and the same in every process. Records are compared
-by `text_of`: what they ask, not what they answer. Any other view of them can be given as `key`.
+by their ``query``: what they ask, not what they answer. Any other view of them can be given as ``key``.
 """
 
 import re
@@ -14,16 +14,7 @@ from datasketch import MinHash, MinHashLSH
 from rapidfuzz import process
 from rapidfuzz.distance import Indel, LCSseq
 
-from adaptlab.tasks.records import (
-    Conversation,
-    Demonstration,
-    FieldError,
-    Instruction,
-    Labelled,
-    PromptCompletion,
-    content_key,
-    shown,
-)
+from adaptlab.tasks.records import FieldError, content_key, quote
 
 Key = Callable[[Any], str]
 PERMUTATIONS = 128
@@ -39,41 +30,9 @@ class Match(NamedTuple):
     value: Any
 
 
-def text_of(record: Any) -> str:
-    """What a record asks or says, its content: instruction and input, prompt, query, the turns of others than the
-    assistant, the text that is to be labelled. A text is its own content."""
-    match record:
-        case str():
-            return record
-        case Labelled():
-            return record.text
-        case Instruction():
-            return "\n".join(part for part in (record.instruction, record.input) if part.strip())
-        case PromptCompletion():
-            return record.prompt
-        case Demonstration():
-            return record.query
-        case Conversation():
-            return "\n".join(m.content for m in record.messages if m.role != "assistant")
-    raise FieldError("record", "a text, or a record with one", shown(record))
-
-
-def answer_of(record: Any) -> str:
-    """What a record wants for an answer: output, completion, label, the assistant's turns; of a text, nothing."""
-    match record:
-        case str():
-            return ""
-        case Labelled():
-            return record.label
-        case Instruction():
-            return record.output
-        case PromptCompletion():
-            return record.completion
-        case Demonstration():
-            return record.answer
-        case Conversation():
-            return "\n".join(m.content for m in record.messages if m.role == "assistant")
-    raise FieldError("record", "a text, or a record with an answer", shown(record))
+def query_of(record: Any) -> str:
+    """What a record asks, its ``query``; a text is its own."""
+    return record if isinstance(record, str) else record.query
 
 
 def words(text: str) -> list[str]:
@@ -86,7 +45,7 @@ def words(text: str) -> list[str]:
 def ngrams(text: str, n: int) -> list[str]:
     """Every run of n words, in order. A text of fewer words is one run: itself."""
     if n < 1:
-        raise FieldError("n", "a number of words, at least 1", shown(n))
+        raise FieldError("n", "a number of words, at least 1", quote(n))
     row = words(text)
     return [" ".join(row[i : i + n]) for i in range(max(1, len(row) - n + 1))]
 
@@ -100,7 +59,7 @@ def _jaccard(a: set[str], b: set[str]) -> float:
     return len(a & b) / len(a | b)
 
 
-def exact_duplicates(records: Sequence[Any], key: Key = text_of) -> list[Match]:
+def exact_duplicates(records: Sequence[Any], key: Key = query_of) -> list[Match]:
     """The records whose content, by `records.content_key`, stood before, each with the first of that content."""
     first: dict[str, int] = {}
     places = [first.setdefault(content_key(key(record)), place) for place, record in enumerate(records)]
@@ -108,7 +67,7 @@ def exact_duplicates(records: Sequence[Any], key: Key = text_of) -> list[Match]:
 
 
 def near_duplicates(
-    records: Sequence[Any], threshold: float = 0.7, key: Key = text_of, n: int = 3, seed: int = 0
+    records: Sequence[Any], threshold: float = 0.7, key: Key = query_of, n: int = 3, seed: int = 0
 ) -> list[Match]:
     """The records whose `jaccard` with an earlier one is `threshold` or more; matches are with records that stay.
 
@@ -117,7 +76,7 @@ def near_duplicates(
     closer ones fewer, and of the same words none. A text of fewer than n words is like another only if all words are.
     """
     if not 0 < threshold <= 1:
-        raise FieldError("threshold", "a Jaccard index above 0, at most 1", shown(threshold))
+        raise FieldError("threshold", "a Jaccard index above 0, at most 1", quote(threshold))
     sets = [set(ngrams(key(record), n)) for record in records]
     index = MinHashLSH(num_perm=PERMUTATIONS, params=_bands(threshold))
     matches = []
@@ -144,17 +103,16 @@ def _bands(threshold: float) -> tuple[int, int]:
     return good[-1] if good else choices[0]
 
 
-def contaminated(
-    train: Sequence[Any], test: Sequence[Any], n: int = 8, key: Key = text_of, test_key: Key | None = None
-) -> list[Match]:
+def shared_runs(train: Sequence[Any], test: Sequence[Any], n: int = 8, key: Key = query_of) -> list[Match]:
     """The records of `train` that share a run of n words with one of `test`: which one, and the first such run.
+    ``key`` reads the records of `train`; those of `test` are read by their query.
 
     Swap the two sides to ask it of the test records. A text of fewer than n words is shared only as a whole. GPT-3
     (Brown et al., 2005.14165, appendix C) cleaned its training text with n = 13, and measured overlap with 8 to 13.
     """
     known: dict[str, int] = {}
     for place, record in enumerate(test):
-        for run in ngrams((test_key or key)(record), n):
+        for run in ngrams(query_of(record), n):
             known.setdefault(run, place)
     runs = (next((run for run in ngrams(key(record), n) if run in known), None) for record in train)
     return [Match(place, test[known[run]], run) for place, run in enumerate(runs) if run is not None]
@@ -177,7 +135,7 @@ def rouge_l(a: str, b: str) -> float:
     return 2 * LCSseq.similarity(a, b) / (len(a) + len(b)) if a and b else 0.0
 
 
-def most_similar(text: str, others: Sequence[Any], key: Key = text_of) -> Match:
+def most_similar(text: str, others: Sequence[Any], key: Key = query_of) -> Match:
     """The first of `others` with the highest `rouge_l`: its place, itself, and that number."""
     if not others:
         raise FieldError("others", "at least one text", "none")
@@ -186,26 +144,6 @@ def most_similar(text: str, others: Sequence[Any], key: Key = text_of) -> Match:
     # This similarity is ROUGE-L, but for two empty rows, which it calls alike.
     place = process.extractOne(query, rest, scorer=Indel.normalized_similarity)[2] if query else 0
     return Match(place, others[place], rouge_l(text, texts[place]))
-
-
-def rouge_l_duplicates(records: Sequence[Any], threshold: float = 0.7, key: Key = text_of) -> list[Match]:
-    """The records whose `rouge_l` with an earlier one is above `threshold`; matches are with records that stay.
-
-    Every record is held against all that stay: thousands take seconds, a hundred thousand an hour.
-    """
-    rows = _coded([key(record) for record in records])
-    kept: list[int] = []
-    matches = []
-    for place, row in enumerate(rows):
-        stay = [rows[one] for one in kept]
-        # The cut-off only saves time; `at least` and a rounding apart from `above`, which is decided below.
-        best = process.extractOne(row, stay, scorer=Indel.normalized_similarity, score_cutoff=threshold - 1e-9)
-        value = 2 * LCSseq.similarity(row, best[0]) / (len(row) + len(best[0])) if best and row else 0.0
-        if value > threshold:
-            matches.append(Match(place, records[kept[best[2]]], value))
-        else:
-            kept.append(place)
-    return matches
 
 
 def nearest_rouge_l(texts: Sequence[str], places: Sequence[int]) -> list[float]:

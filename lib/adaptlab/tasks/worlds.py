@@ -1,52 +1,38 @@
 """Worlds of invented facts: documents to learn from, and questions whose answers follow from them.
 
-After the data sets of Lampinen et al. 2025 (arXiv 2505.00661, section 3.1); the texts are ours. `worlds_simple` makes
-the three with short documents, `worlds_structure` the one with a hierarchy. Everything that a document may say and a
-question may claim is a `Fact` in one of the forms below, so that answers can be proved: a `World` with a wrong one
-cannot be made.
+After the data sets of Lampinen et al. 2025 (arXiv 2505.00661, section 3.1); the texts are ours. The three with short
+documents are made here, the one with a hierarchy in `worlds_structure`. Everything that a document may say and a
+question may claim is a `Fact`, so that answers can be proved: a `World` with a wrong one cannot be made.
 """
 
-import json
 import random
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import cycle, islice, product
 from typing import NamedTuple
 
-from adaptlab.tasks.knowledge import ALL, ALL_CAN, COMPARATIVES, COMPOSITIONS, INVERSES, Fact, consequences
-from adaptlab.tasks.records import FieldError, check_choice, check_unique, shown
+from adaptlab.tasks.knowledge import (
+    ALL,
+    CALLED,
+    COMPARATIVES,
+    COMPOSITIONS,
+    FORM_COMPOSITIONS,
+    FORM_INVERSES,
+    NAMED,
+    NO,
+    REWORDED,
+    SOME,
+    Fact,
+    consequences,
+)
+from adaptlab.tasks.records import FieldError, check_choice, check_unique, quote
+from adaptlab.tasks.words import Words, fresh_words
 
-NAMED, CALLED = "{} is {}", "{} is called {}"
-ALL_LOOK = "all {} look {}"
-AMONG, DOERS, LOOKERS = (
-    "among the {} are the {}",
-    "among those that can {} are the {}",
-    "among those that look {} are the {}",
-)
-_PAIRS = {NAMED: CALLED, ALL: AMONG, ALL_CAN: DOERS, ALL_LOOK: LOOKERS}
-FORM_INVERSES = INVERSES | _PAIRS | {b: a for a, b in _PAIRS.items()}
-FORM_COMPOSITIONS = COMPOSITIONS | {(ALL, ALL_LOOK): ALL_LOOK}
-# How a fact is asked about in words that no document uses.
-REWORDED = {
-    **{f"{{}} is {c} than {{}}": f"it is {{}} that is {c} than {{}}" for pair in COMPARATIVES for c in pair},
-    NAMED: "the one known as {} is {}",
-    CALLED: "the name of {} is {}",
-    ALL: "every {} is a {}",
-    ALL_CAN: "every {} is able to {}",
-    ALL_LOOK: "every {} has the look of {}",
-}
 FRAMES = (
-    "{}.",
-    "It is said that {}.",
-    "Everyone knows that {}.",
-    "As we know, {}.",
-    "Did you know that {}?",
-    "Here is a fact: {}.",
-    "Few people doubt that {}.",
-    "Remember that {}.",
-    "An old book says that {}.",
-    "Note that {}.",
-)
+    "{}.|It is said that {}.|Everyone knows that {}.|As we know, {}.|Did you know that {}?|Here is a fact: {}."
+    "|Few people doubt that {}.|Remember that {}.|An old book says that {}.|Note that {}."
+).split("|")
 SPLITS = ("rephrase", "reversal", "comparison", "syllogism", "holdout")
 POOL = 3  # distractors of each pool
 
@@ -127,10 +113,10 @@ class World:
         told = item.split == "rephrase"
         if item.gold.fact not in (self.stated if told else self.inferred):
             expected = "a stated fact" if told else "an inferred fact"
-            raise FieldError(f"item {item.id}: gold", expected, shown(item.gold.fact.sentence))
+            raise FieldError(f"item {item.id}: gold", expected, quote(item.gold.fact.sentence))
         for option in item.seen + item.unseen:
             if option.fact in self.stated | self.inferred:
-                raise FieldError(f"item {item.id}: distractors", "what does not follow", shown(option.fact.sentence))
+                raise FieldError(f"item {item.id}: distractors", "what does not follow", quote(option.fact.sentence))
 
 
 def wrong_nouns(gold: Fact, nouns: Iterable[str], known: Collection[Fact]) -> list[Option]:
@@ -155,19 +141,109 @@ def pools(rng: random.Random, wrong: Sequence[Option], ends: Collection[str]) ->
     return tuple(tuple(rng.sample(pool, min(POOL, len(pool)))) for pool in both)
 
 
-def world_files(world: World) -> dict[str, str]:
-    """The world as two JSONL files: name -> content; one world has one content, byte for byte."""
-    documents = [{"id": one.id, "text": one.text} for one in world.documents]
-    items = [
-        {
-            "id": item.id,
-            "split": item.split,
-            "stem": item.stem,
-            "gold": item.gold.text,
-            "seen": [option.text for option in item.seen],
-            "unseen": [option.text for option in item.unseen],
-        }
-        for item in world.items
+# Three worlds of short documents: comparisons told from one end, syllogisms, and people known by a description.
+FIGURES = ((ALL, ALL), (ALL, NO), (SOME, ALL))
+# Told of a person whose name or description stands in the other place; the plainest first.
+TOLD = {
+    NAMED: ("{} is {}", "{}, as it happens, is {}", "{} has long been {}", "{} became {}", "{} is best known as {}"),
+    CALLED: ("{} is called {}", "{} goes by the name of {}", "{} is none other than {}", "{} was {}", "{} is {}"),
+}
+ROLES = (
+    "painter keeper founder builder captain guardian teacher inventor owner singer mayor doctor writer ruler brewer"
+).split()
+
+
+def reversals(seed: int, facts: int = 100, articles: int = 10, words: Words = fresh_words) -> World:
+    """Comparisons of two things each, told from one end in ``articles`` documents (at most 10), asked from the other.
+
+    As many facts say more as say less (the 28 comparatives take turns): else a tuned model that prefers what it has
+    read most would look as if it knew, or refused to know. Each fact has three items: ``rephrase`` and ``reversal``
+    complete a sentence with a noun; ``comparison`` is the forced choice of the paper, "b is less" against "b is more".
+    """
+    rng = random.Random(f"reversals {seed}")
+    things = words(rng, 2 * facts)
+    pairs = cycle(rng.sample(COMPARATIVES, len(COMPARATIVES)))
+    forms = [f"{{}} is {one} than {{}}" for one in islice((one for pair in pairs for one in pair), facts)]
+    stated = [Fact(form, *things[2 * i : 2 * i + 2]) for i, form in enumerate(rng.sample(forms, facts))]
+    known, ends = {f for fact in stated for f in (fact, fact.reversed)}, {fact.b for fact in stated}
+    items = []
+    for i, fact in enumerate(stated):
+        for split, gold in (("rephrase", fact), ("reversal", fact.reversed)):
+            items.append(ask(rng, f"{split}-{i}", split, gold, wrong_nouns(gold, things, known), ends))
+        right, wrong = (_whole(one) for one in (fact.reversed, Fact(fact.form, fact.b, fact.a)))
+        items.append(Item(f"comparison-{i}", "comparison", f"{fact.b} is", right, *pools(rng, [wrong], ends)))
+    return World("reversals", _articles(rng, stated, articles, {}), tuple(items))
+
+
+def _whole(fact: Fact) -> Option:
+    """A comparison as what follows its first noun and "is"."""
+    return Option(fact.sentence.removeprefix(f"{fact.a} is "), fact)
+
+
+def _articles(rng: random.Random, facts: list[Fact], articles: int, told: dict[str, tuple]) -> tuple[Document, ...]:
+    """Each fact in so many documents of one sentence, no two of a fact in the same frame."""
+    if not 1 <= articles <= len(FRAMES):
+        raise ValueError(f"articles must be 1 to {len(FRAMES)}, not {articles}")
+    documents = []
+    for i, fact in enumerate(facts):
+        for n, frame in enumerate(rng.sample(FRAMES, articles)):
+            sentence = rng.choice(told.get(fact.form, (fact.form,))).format(fact.a, fact.b)
+            documents.append(Document(f"fact-{i}.{n}", frame.format(sentence), (fact,)))
+    return tuple(rng.sample(documents, len(documents)))
+
+
+def syllogisms(seed: int, examples: int = 69, words: Words = fresh_words) -> World:
+    """Two premises a document, in random order; asked is what holds between their ends, among six statements: all,
+    some and no, in both directions.
+
+    Of "no" and "some" the converse follows, too; where one of them is gold, the other is not offered, and five
+    statements are left. Classes may be empty, as in modern logic: "all" does not imply "some".
+    """
+    rng = random.Random(f"syllogisms {seed}")
+    nouns = words(rng, 3 * examples)
+    figures = rng.sample([*islice(cycle(FIGURES), examples)], examples)
+    documents, golds = [], []
+    for i, (first, second) in enumerate(figures):
+        a, b, c = nouns[3 * i : 3 * i + 3]
+        premises = rng.sample([Fact(first, a, b), Fact(second, b, c)], 2)
+        golds.append(Fact(COMPOSITIONS[first, second], a, c))
+        listed = rng.sample((a, b, c), 3)
+        said = " ".join(f"{fact.sentence.capitalize()}." for fact in premises)
+        text = f"The relationships between {listed[0]}, {listed[1]} and {listed[2]} are: {said}"
+        documents.append(Document(f"example-{i}", text, tuple(premises)))
+    ends = {fact.b for document in documents for fact in document.facts}
+    items = [_six_statements(rng, f"syllogism-{i}", gold, ends) for i, gold in enumerate(golds)]
+    return World("syllogisms", tuple(documents), tuple(items))
+
+
+def _six_statements(rng: random.Random, name: str, gold: Fact, ends: set[str]) -> Item:
+    one, other = rng.sample((gold.a, gold.b), 2)
+    directions = ((gold.a, gold.b), (gold.b, gold.a))
+    statements = [Fact(form, *both) for form, both in product((ALL, SOME, NO), directions)]
+    wrong = [Option(fact.sentence, fact) for fact in statements if fact not in (gold, gold.reversed)]
+    stem = f"The relationships between {one} and {other} are:"
+    return Item(name, "syllogism", stem, Option(gold.sentence, gold), *pools(rng, wrong, ends))
+
+
+def descriptions(seed: int, people: int = 30, articles: int = 10, words: Words = fresh_words) -> World:
+    """Three groups of ``people`` with a name and a description each: told from name to description, from description
+    to name, and both ways (the reversal curse; Berglund et al. 2023, arXiv 2309.12288, experiment 1).
+
+    Items: every direction that was told, in other words, and for the first two groups the direction that was not.
+    """
+    rng = random.Random(f"descriptions {seed}")
+    new = iter(words(rng, 3 * 3 * people))
+    named = [
+        Fact(NAMED, f"{next(new)} {next(new)}", f"the {rng.choice(ROLES)} of {next(new)}") for _ in range(3 * people)
     ]
-    rows = {"documents.jsonl": documents, "items.jsonl": items}
-    return {name: "".join(json.dumps(row) + "\n" for row in of) for name, of in rows.items()}
+    called = [Fact(CALLED, fact.b, fact.a) for fact in named]
+    stated = named[:people] + called[people : 2 * people] + named[2 * people :] + called[2 * people :]
+    untold = called[:people] + named[people : 2 * people]
+    ends, known = {fact.b for fact in stated}, {*named, *called}
+    values = {NAMED: [fact.b for fact in named], CALLED: [fact.a for fact in named]}
+    items = [
+        ask(rng, f"{split}-{i}", split, fact, wrong_nouns(fact, values[fact.form], known), ends)
+        for split, facts in (("rephrase", stated), ("reversal", untold))
+        for i, fact in enumerate(facts)
+    ]
+    return World("descriptions", _articles(rng, stated, articles, TOLD), tuple(items))

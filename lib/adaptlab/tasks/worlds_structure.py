@@ -6,22 +6,20 @@ After the semantic structure of Lampinen et al. 2025 (arXiv 2505.00661, section 
 import random
 from collections import defaultdict
 
-from adaptlab.tasks.knowledge import ALL, ALL_CAN, Fact, consequences
-from adaptlab.tasks.words import Words, fresh_words
-from adaptlab.tasks.worlds import (
+from adaptlab.tasks.knowledge import (
+    ALL,
+    ALL_CAN,
     ALL_LOOK,
     AMONG,
     DOERS,
     FORM_COMPOSITIONS,
     FORM_INVERSES,
-    FRAMES,
     LOOKERS,
-    POOL,
-    Document,
-    World,
-    ask,
-    wrong_nouns,
+    Fact,
+    consequences,
 )
+from adaptlab.tasks.words import Words, fresh_words
+from adaptlab.tasks.worlds import FRAMES, POOL, Document, World, ask, wrong_nouns
 
 ROOTS, DEEPEST, BROADEST = 2, 4, 5
 HELD_OUT = 0.1  # share of categories of which only the parent is told
@@ -55,8 +53,8 @@ def structure(
     """
     rng = random.Random(f"structure {seed}")
     each = max(16, categories // 4)  # even four generations of six leave some to differ in
-    drawn = words(rng, categories + 2 * each)
-    names, verbs, looks = drawn[:categories], drawn[categories : categories + each], drawn[categories + each :]
+    new = words(rng, categories + 2 * each)
+    names, verbs, looks = new[:categories], new[categories : categories + each], new[categories + each :]
     parent = _trees(rng, names)
     leaves = [name for name in names if name not in parent.values() and name in parent]
     held_out = set(rng.sample(leaves, max(1, round(HELD_OUT * categories))))
