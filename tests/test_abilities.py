@@ -74,9 +74,9 @@ def test_forward_and_reversal_ask_for_the_same_fact_of_every_item(monkeypatch, l
 
 
 @given(seeds)
-def test_demonstrations_are_of_other_clusters(rng):
+def test_demonstrations_are_of_other_tasks(rng):
     asked = instructions.request(rng, "test")
-    assert all(abilities._other_cluster(asked, rng, "test").cluster != asked.cluster for _ in range(20))
+    assert all(abilities._other_task(asked, rng, "test").task != asked.task for _ in range(20))
 
 
 @given(seeds)

@@ -94,7 +94,7 @@ def bench_agreement(lm: LM, items: int, shots: int) -> None:
     """One k-shot task through lm-eval's own task machinery and through ours."""
     data = load_messages()
     test = data.items(items)
-    chooser = in_context(lm, data, data.sample(shots, seed=0), "words")
+    chooser = in_context(lm, data, shots, label_mapping="words")
     answers = chooser.answer(test)
     ours = [
         max(o, key=lambda label, o=o: o[label].logprob) == i.label for o, i in zip(answers.options, test, strict=True)
