@@ -280,7 +280,7 @@ def test_the_second_turn_reads_the_models_own_first_answer(llama):
     decoding = Decoding(max_new_tokens=5, stop=("```",))
     file = PromptFile("Be short.", (Demonstration("Say a", "a"),))
     generator = urial.aligned(llama, file, decoding=decoding)
-    first, second = urial.converse(generator, talks)
+    first, second = generator.converse(talks)
     for one, a, b in zip(talks, first, second, strict=True):
         prompt = generator.prompt(one.messages[0].content)
         assert a.text == generate(llama, [prompt], decoding).completions[0].text.strip()
@@ -292,5 +292,5 @@ def test_conversations_of_different_lengths_are_refused(llama):
     one = Conversation("a", (Message("user", "x"),))
     two = Conversation("b", (Message("user", "x"), Message("user", "y")))
     with pytest.raises(ValueError, match="the same number of user turns"):
-        urial.converse(Generator(llama), [one, two])
-    assert urial.converse(Generator(llama), []) == []
+        Generator(llama).converse([one, two])
+    assert Generator(llama).converse([]) == []

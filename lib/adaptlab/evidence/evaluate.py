@@ -12,7 +12,6 @@ from adaptlab.engine.cache import EMPTY, PrefixCache
 from adaptlab.engine.generation import Completion
 from adaptlab.engine.scoring import OptionScore
 from adaptlab.methods.answering import Generations, Generator, OptionScores
-from adaptlab.methods.urial import converse
 from adaptlab.tasks.instructions import answers, right
 from adaptlab.tasks.records import Conversation, Instruction, Labelled
 
@@ -104,7 +103,7 @@ def evaluate_turns(generator: Generator, conversations: Sequence[Conversation]) 
         shared
         | {"turn": turn, "item": one.id, "gold": one.references[turn - 1], "output": completion.text}
         | {"correct": completion.stopped and completion.text in answers(one.references[turn - 1])}
-        for turn, completions in enumerate(converse(generator, conversations), start=1)
+        for turn, completions in enumerate(generator.converse(conversations), start=1)
         for one, completion in zip(conversations, completions, strict=True)
     )
 

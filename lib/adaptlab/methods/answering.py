@@ -2,17 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 from adaptlab.engine.cache import EMPTY, PrefixCache
 from adaptlab.engine.generation import Completion, Decoding, generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Cost, OptionScore, Request, score
-from adaptlab.engine.training import Trained
 from adaptlab.methods.prompting import CHAT, check_format, class_prompt
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Conversation, Instruction, Labelled
 from adaptlab.tasks.splits import LabelledSet
-from adaptlab.tasks.worlds import Item
+
+if TYPE_CHECKING:
+    from adaptlab.engine.training import Trained
+    from adaptlab.tasks.worlds import Item
 
 MAX_NEW_TOKENS = 32  # of an answer
 
@@ -45,7 +48,7 @@ class Chooser:
     """
 
     lm: LM
-    ask: Callable[[Labelled | Item], tuple[str, Mapping[str, str]]]
+    ask: Callable[["Labelled | Item"], tuple[str, Mapping[str, str]]]
     shots: int = 0
     name: str = "in-context"
 
@@ -54,12 +57,12 @@ class Chooser:
         """The name of the language model."""
         return self.lm.name
 
-    def request(self, item: Labelled | Item) -> Request:
+    def request(self, item: "Labelled | Item") -> Request:
         """The item's prompt with its options, to be scored."""
         context, options = self.ask(item)
         return Request(context, tuple(options.values()))
 
-    def answer(self, items: Sequence[Labelled | Item], prefix_cache: PrefixCache = EMPTY) -> OptionScores:
+    def answer(self, items: Sequence["Labelled | Item"], prefix_cache: PrefixCache = EMPTY) -> OptionScores:
         """Score all options of all items; ``prefix_cache``: that of a shorter prompt's `OptionScores`."""
         asked = [self.ask(item) for item in items]
         requests = [Request(context, tuple(options.values())) for context, options in asked]
@@ -67,7 +70,7 @@ class Chooser:
         named = [dict(zip(options, row, strict=True)) for (_, options), row in zip(asked, scores.options, strict=True)]
         return OptionScores(named, scores.cost, scores.prefix_cache)
 
-    def tokens(self, item: Labelled | Item) -> int:
+    def tokens(self, item: "Labelled | Item") -> int:
         """How many tokens the item's prompt takes with its longest option."""
         request = self.request(item)
         return max(len(self.lm.encode(request.context + option)) for option in request.options)
@@ -110,7 +113,7 @@ class Generator:
     decoding: Decoding | None = None
     generates: bool = True
     seed: int = 0
-    trained: Trained | None = None
+    trained: "Trained | None" = None
 
     def __post_init__(self) -> None:
         stop = FORMATS[check_format(self.prompt_format)].stop
@@ -160,6 +163,32 @@ class Generator:
         scored = len(self.lm.encode(prompt + FORMATS[self.prompt_format].separator + item.output))
         room = self.decoding.max_new_tokens if self.generates else 0
         return max(scored, len(self.lm.encode(prompt)) + room)
+
+    def converse(self, conversations: Sequence[Conversation]) -> list[list[Completion]]:
+        """Answer every user turn of every conversation, with the model's own answers to the turns before in the prompt.
+
+        Answers lose the white space around them, as URIAL's published post-processing does; that also deletes every
+        fence, which destroys answers that hold code: not done here. Returns one list of answers a turn, in the order of
+        conversations. Raises ValueError unless all have the same number of user turns.
+        """
+        if not conversations:
+            return []
+        layout = FORMATS[self.prompt_format]
+        turns = [[m.content for m in one.messages if m.role == "user"] for one in conversations]
+        if len({len(queries) for queries in turns}) > 1:
+            raise ValueError("conversations must have the same number of user turns")
+        histories = [self.demonstrations] * len(turns)
+        answers: list[list[Completion]] = []
+        for queries in zip(*turns, strict=True):
+            asked = [replace(self, demonstrations=history) for history in histories]
+            prompts = [one.prompt(query) for one, query in zip(asked, queries, strict=True)]
+            completions = generate(self.lm, prompts, self.decoding, seed=self.seed).completions
+            answers.append([replace(one, text=one.text.strip()) for one in completions])
+            histories = [
+                history + layout.turns([(query, one.text)], self.instruction)
+                for history, query, one in zip(histories, queries, answers[-1], strict=True)
+            ]
+        return answers
 
 
 def _sum(first: Cost, second: Cost) -> Cost:

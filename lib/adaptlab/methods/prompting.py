@@ -4,13 +4,16 @@ import itertools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from adaptlab.tasks.prompts import FORMATS
 from adaptlab.tasks.records import Demonstration, FieldError, Labelled, check_choice
 from adaptlab.tasks.splits import LabelledSet
-from adaptlab.tasks.worlds import Document, Item
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from adaptlab.tasks.worlds import Document, Item
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LABEL_MAPPINGS = ("letters", "words", "shuffled-letters", "shuffled-words")
@@ -29,7 +32,7 @@ def render(
     instruction: str,
     demonstrations: Sequence[Demonstration],
     query: str,
-    tokenizer: PreTrainedTokenizerBase | None = None,
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
 ) -> str:
     """The prompt up to where the answer begins. A longer list of demonstrations only appends to the prompt of a
     shorter one, so that their computation can be shared.
@@ -104,7 +107,7 @@ class ClassPrompt:
     demonstrations: tuple[Demonstration, ...]
     label_names: tuple[tuple[str, str], ...]
     prompt_format: str = "plain"
-    tokenizer: PreTrainedTokenizerBase | None = None
+    tokenizer: "PreTrainedTokenizerBase | None" = None
     chosen: tuple[tuple[str, tuple[Demonstration, ...]], ...] = ()
 
     def __post_init__(self) -> None:
@@ -126,7 +129,7 @@ def class_prompt(
     label_mapping: str = "words",
     prompt_format: str = "plain",
     order: int = 0,
-    tokenizer: PreTrainedTokenizerBase | None = None,
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
     chosen: Mapping[str, Sequence[Labelled]] | None = None,
 ) -> ClassPrompt:
     """The prompt that shows these items of a labelled set as demonstrations.
@@ -152,11 +155,11 @@ class WorldPrompt:
     """The documents of an invented world, a space, and the stem to complete; options are the gold completion and the
     distractors of ``pool`` (seen, unseen or both). ``lead`` stands before each stem."""
 
-    documents: tuple[Document, ...] = ()
+    documents: tuple["Document", ...] = ()
     pool: str = "both"
     lead: str = ""
 
-    def __call__(self, item: Item) -> tuple[str, dict[str, str]]:
+    def __call__(self, item: "Item") -> tuple[str, dict[str, str]]:
         """(documents and stem, {completion: the same behind a space})."""
         pages = " ".join(document.text for document in self.documents)
         stem = " ".join(part for part in (pages, self.lead, item.stem) if part)

@@ -7,15 +7,12 @@ are the kit's own. Later turns are appended as further blocks, with the model's 
 
 import random
 import re
-from collections.abc import Sequence
-from dataclasses import replace
 
-from adaptlab.engine.generation import Completion, generate
 from adaptlab.engine.lm import LM
 from adaptlab.methods.answering import Generator
 from adaptlab.tasks.instructions import RESPONSE_FRAMES
 from adaptlab.tasks.prompts import FORMATS
-from adaptlab.tasks.records import Conversation, Demonstration, Instruction, PromptFile, check_choice
+from adaptlab.tasks.records import Demonstration, Instruction, PromptFile, check_choice
 from adaptlab.tasks.splits import OpenSet
 
 URIAL = "urial"
@@ -59,29 +56,3 @@ def aligned(lm: LM, file: PromptFile, **more) -> Generator:
     # Published files hold the heading that the prompt format writes itself.
     system = file.system.removeprefix("# Instruction").strip("\n")
     return Generator(lm, text, len(file.demonstrations), URIAL, system, **more)
-
-
-def converse(generator: Generator, conversations: Sequence[Conversation]) -> list[list[Completion]]:
-    """Let the model answer every user turn of every conversation, its own answers to the turns before in the prompt.
-
-    Answers lose the white space around them, as the published post-processing does; it also deletes every fence, which
-    destroys answers that hold code: not done here. Returns one list of answers a turn, in the order of conversations.
-    """
-    if not conversations:
-        return []
-    layout = FORMATS[generator.prompt_format]
-    turns = [[m.content for m in one.messages if m.role == "user"] for one in conversations]
-    if len({len(queries) for queries in turns}) > 1:
-        raise ValueError("conversations must have the same number of user turns")
-    histories = [generator.demonstrations] * len(turns)
-    answers: list[list[Completion]] = []
-    for queries in zip(*turns, strict=True):
-        asked = [replace(generator, demonstrations=history) for history in histories]
-        prompts = [one.prompt(query) for one, query in zip(asked, queries, strict=True)]
-        completions = generate(generator.lm, prompts, generator.decoding, seed=generator.seed).completions
-        answers.append([replace(one, text=one.text.strip()) for one in completions])
-        histories = [
-            history + layout.turns([(query, one.text)], generator.instruction)
-            for history, query, one in zip(histories, queries, answers[-1], strict=True)
-        ]
-    return answers
