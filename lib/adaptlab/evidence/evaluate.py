@@ -77,7 +77,7 @@ def _option_row(item: Labelled, options: Mapping[str, OptionScore], by: str) -> 
 
 
 def _completion_row(item: Instruction, completion: Completion, gold: OptionScore) -> dict[str, Any]:
-    """A completion is correct where it has ended and says what is asked, in any response style (`sets.right`); where
+    """A completion is correct where it has ended and says what is asked, in any response style (`instructions.right`); where
     nothing was generated, ``correct`` is missing."""
     generated = bool(completion.tokens)
     return {
