@@ -10,7 +10,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,6 @@ class RunRecord:
     model_digest: str = ""
     reported: dict[str, Any] = field(default_factory=dict)
     replaced_sha256: str = ""  # of the older output, which a kill between the two leaves in place
-    cell_seconds: dict[str, float] = field(default_factory=dict)  # by cell id, to tell the next run's time left
     folder: Path = Path()
     cached: bool = False
 
@@ -86,12 +85,12 @@ def _record_path(output: Path) -> Path:
 
 
 def recorded(output: Path) -> RunRecord | None:
-    """The run record beside ``output``; None where there is none, or one that is cut off or of another version."""
+    """The run record beside ``output``; None where there is none, or one that is cut off."""
     try:
         facts = json.loads(_record_path(output).read_text(encoding="utf-8"))
-        facts.pop("seeds")
-        return RunRecord(**facts | {"folder": output.parent})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        known = {one.name: facts[one.name] for one in fields(RunRecord) if one.name in facts}
+        return RunRecord(**known | {"folder": output.parent})
+    except (OSError, ValueError, TypeError):
         return None
 
 
@@ -100,12 +99,6 @@ def finished(output: Path, key: str) -> RunRecord | None:
     record = recorded(output)
     whole = record and record.key == key and output.is_file() and record.output_sha256 == files.sha256(output)
     return replace(record, cached=True) if whole else None
-
-
-def untouched(record: RunRecord, output: Path) -> bool:
-    """Whether ``output`` is, byte for byte, what the kit wrote: in this run, or before it if this one was cut off."""
-    mine = (record.output_sha256, record.replaced_sha256)
-    return output.is_file() and output.name == record.output and files.sha256(output) in mine
 
 
 def refuse_foreign(output: Path, notebook: str) -> None:
@@ -118,7 +111,9 @@ def refuse_foreign(output: Path, notebook: str) -> None:
         raise OutputRefused(f"{output}: an executed notebook is a file that ends in .ipynb; name it {name}")
     remedy = "name another place, or move it away"
     record, beside, failed = recorded(output), _record_path(output), failed_path(output)
-    if os.path.lexists(output) and not (record and untouched(record, output)):
+    # Byte for byte what the kit wrote: in the run on record, or before it if that one was cut off.
+    mine = (record.output_sha256, record.replaced_sha256) if record and record.output == output.name else ()
+    if os.path.lexists(output) and not (output.is_file() and files.sha256(output) in mine):
         reason = "was changed since the kit wrote it" if record else f"no {beside.name} says that the kit wrote it"
         raise OutputRefused(f"{output}: is there, and {reason}; {remedy}")
     if record is None and os.path.lexists(beside):
@@ -174,33 +169,25 @@ def machine() -> dict[str, Any]:
     """What the run ran on, without a host or user name."""
     affinity = getattr(os, "sched_getaffinity", None)
     threads = len(affinity(0)) if affinity else os.cpu_count()
-    processor = cpu_facts().get("model name") or platform.processor() or platform.machine()
+    linux = Path("/proc/cpuinfo")
+    named = re.search(r"^model name\s*: (.+)$", linux.read_text(), re.MULTILINE) if linux.exists() else None
+    processor = named[1].strip() if named else platform.processor() or platform.machine()
     return {"system": platform.platform(), "processor": processor, "threads": threads}
-
-
-def cpu_facts() -> dict[str, str]:
-    """What Linux tells of its first processor, such as ``model name`` and ``flags``; empty elsewhere."""
-    try:
-        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
-    except OSError:
-        return {}
-    return {name.strip(): fact.strip() for name, _, fact in (line.partition(":") for line in first.splitlines())}
 
 
 def git() -> dict[str, Any] | None:
     """Commit and whether the checkout differs from it; None outside a checkout, before a commit, or without git."""
     if not paths.IN_CHECKOUT:
         return None
+
+    def ask(*arguments: str) -> str:
+        command = ["git", "-C", str(paths.NOTEBOOKS.parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+
     try:
-        commit = _git("rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git("status", "--porcelain"))}
+        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(paths.NOTEBOOKS.parent), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
 
 
 def redact(text: str) -> str:
