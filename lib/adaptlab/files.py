@@ -25,13 +25,8 @@ def sha256(path: str | Path) -> str:
 
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text, line ends as they are, whole or not at all."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write bytes, whole or not at all."""
     with whole_file(path) as new:
-        new.write_bytes(data)
+        new.write_bytes(text.encode())
 
 
 @contextmanager
