@@ -113,12 +113,9 @@ def test_equal_conditions_hold_as_same_only_with_enough_items(write):
         {"weight": -1, "where": {"labels": "b", "shots": "max"}},
     ]
     path = write(ENTRY | {"contrast": contrast, "predicted": "same", "margin": 0.05})
-    few, many = (
-        frame(lambda *_: 1.0, items=items, seeds=3, labels=("a", "b")) for items in (30, 300)
-    )  # fmt: skip
+    few, many = (frame(lambda *_: 1.0, items=items, seeds=3, labels=("a", "b")) for items in (30, 300))
     assert claim("T-1", few, ledger=path).verdict == "not resolved"  # all equal is not certainty
-    got = claim("T-1", many, ledger=path)
-    assert got.verdict == "holds here"
+    assert claim("T-1", many, ledger=path).verdict == "holds here"
 
 
 # ---- frames that cannot answer

@@ -55,12 +55,6 @@ def test_the_first_list_runs_across_and_the_second_down(monkeypatch):
     plt.close(kept["figure"])
 
 
-def test_a_single_choice_is_one_panel():
-    draw = Draw()
-    assert explore(draw, alt="one", shots=[4]).alt == "one"
-    assert draw.seen == [{"shots": 4}]
-
-
 @pytest.mark.parametrize(
     ("choices", "message"),
     [

@@ -6,12 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from adaptlab.evidence.stats import (
-    crossed_interval,
-    detectable_effect,
-    paired_bootstrap,
-    proportion_interval,
-)
+from adaptlab.evidence.stats import crossed_interval, detectable_effect, paired_bootstrap, proportion_interval
 
 SEEDS, ITEMS = 5, 60
 

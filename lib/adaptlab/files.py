@@ -82,11 +82,8 @@ class YamlError(ValueError):
     """A YAML file that cannot be used; ``line`` counts from 1 and is 0 where none is to blame."""
 
     def __init__(self, problem: str, line: int = 0):
-        super().__init__(problem, line)
-        self.problem, self.line = problem, line
-
-    def __str__(self) -> str:
-        return self.problem
+        super().__init__(problem)
+        self.line = line
 
 
 class Mapping(dict):

@@ -72,9 +72,6 @@ class Verdicts:
     def __iter__(self) -> Iterator[Verdict]:
         return iter(self.verdicts)
 
-    def __len__(self) -> int:
-        return len(self.verdicts)
-
     def __getitem__(self, id: str) -> Verdict:
         return {v.claim.id: v for v in self.verdicts}[id]
 

@@ -35,9 +35,8 @@ RECORD_MIME = "application/vnd.adaptlab+json"
 class Record:
     """A result to display: for nbval as text, for the reader as HTML, for the report as JSON.
 
-    ``payload`` is a JSON object with a ``"kind"``. ``text`` holds only what is the same on every
-    machine (ids, counts, verdicts), because it is compared strictly. ``html`` must be escaped
-    already: build it with `html_table`.
+    ``payload`` is a JSON object with a ``"kind"``. ``text`` holds only what is the same on every machine (ids, counts,
+    verdicts), because it is compared strictly. ``html`` must be escaped already: build it with `html_table`.
 
     Raises ``ValueError`` if the payload has no kind or is not plain JSON (NaN and infinity are not).
     """

@@ -42,15 +42,13 @@ class Interval:
 def paired_bootstrap(differences: ArrayLike, *, bounds: Bounds | None = None) -> Interval:
     """BCa bootstrap interval (Efron 1987) for the mean of one value per item, shape ``(n_items,)``.
 
-    Give it differences within an item, so that what makes an item hard cancels out. ``bounds`` is
-    the range that a value can take, e.g. ``(-1, 1)`` for a difference of two correct/wrong marks;
-    the interval is cut to it.
+    Give it differences within an item, so that what makes an item hard cancels out. ``bounds`` is the range that a
+    value can take, e.g. ``(-1, 1)`` for a difference of two correct/wrong marks; the interval is cut to it.
 
-    Equal values everywhere: every resample is the same, so any bootstrap would claim certainty.
-    Rule: with none of n items seen to deviate, Clopper-Pearson bounds the rate of items that do
-    (about 3.7/n at 95 %), and such items can lie anywhere within the bounds. Without ``bounds``,
-    values that are all -1, 0 or 1 are taken as differences of marks; for other values no finite
-    statement is possible, and the interval is infinite.
+    Equal values everywhere: every resample is the same, so any bootstrap would claim certainty. Rule: with none of n
+    items seen to deviate, Clopper-Pearson bounds the rate of items that do (about 3.7/n at 95 %), and such items can
+    lie anywhere within the bounds. Without ``bounds``, values that are all -1, 0 or 1 are taken as differences of
+    marks; for other values no finite statement is possible, and the interval is infinite.
 
     Few items that deviate (under about ten) make the interval a little too narrow: simulated
     coverage is 90 to 93 % for a stated 95 %.
@@ -77,14 +75,13 @@ def paired_bootstrap(differences: ArrayLike, *, bounds: Bounds | None = None) ->
 def crossed_interval(matrix: ArrayLike, *, bounds: Bounds | None = None) -> Interval:
     """t interval for the mean of a ``(n_seeds, n_items)`` matrix in which both sides are samples.
 
-    Every seed (a draw of demonstrations) meets every item. Averaging over seeds and treating the
-    draws as fixed answers a smaller question: "with these very demonstrations". A reader wants to
-    know about other draws and other items, as Clark (1973) put it for the
-    language-as-fixed-effect fallacy. Hence a two-way random-effects model, in which the variance
-    of the mean is ``(MS_seed + MS_item - MS_resid) / (n_seeds * n_items)``. A variance component
-    whose estimate is negative counts as zero. Degrees of freedom follow Satterthwaite (1946): few
-    seeds that disagree give few degrees of freedom and a wide interval, as they should. With two
-    seeds that disagree the stated 95 % is nearer 89 %: use five where seeds matter.
+    Every seed (a draw of demonstrations) meets every item. Averaging over seeds and treating the draws as fixed answers
+    a smaller question: "with these very demonstrations". A reader wants to know about other draws and other items, as
+    Clark (1973) put it for the language-as-fixed-effect fallacy. Hence a two-way random-effects model, in which the
+    variance of the mean is ``(MS_seed + MS_item - MS_resid) / (n_seeds * n_items)``. A variance component whose
+    estimate is negative counts as zero. Degrees of freedom follow Satterthwaite (1946): few seeds that disagree give
+    few degrees of freedom and a wide interval, as they should. With two seeds that disagree the stated 95 % is nearer
+    89 %: use five where seeds matter.
 
     One seed: `paired_bootstrap` over the items; the interval then speaks of that draw alone.
     A constant matrix follows the rule of `paired_bootstrap`, items counted once.

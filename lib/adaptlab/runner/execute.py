@@ -52,11 +52,11 @@ def run(
     source = notebooks.find(notebook)
     node = notebooks.read(source)
     values = resolve(source, profile, parameters or {})
-    output = _output(source, profile, parameters or {}, out)
-    with only_one(output, say):
+    output, model = _output(source, profile, parameters or {}, out), str(values.get("model", ""))
+    with only_one(output, say), kernel.environment(model):
         if out:
             provenance.refuse_foreign(output, source.stem)  # again: somebody else may have had the lock
-        model_digest = kernel.prepare_model(values["model"], say) if values.get("model") else ""
+        model_digest = kernel.prepare_model(model, say) if model else ""
         key = provenance.content_key(node, values, model_digest)
         record = None if force else provenance.finished(output, key)
         if record:
@@ -122,7 +122,7 @@ def _execute(
             # Only what differs from the cell's own defaults is injected: an unchanged notebook stays as it is.
             known = declared(source)
             changed = {name: value for name, value in values.items() if value != known[name].default}
-            kernel.execute(source, partial, changed, timeout, str(values.get("model", "")), progress)
+            kernel.execute(source, partial, changed, timeout, progress)
         node = nbformat.read(partial, as_version=4)
         text = _text(node)
     except Exception as error:

@@ -55,14 +55,7 @@ def duration(seconds: float | None, digits: int = 1) -> str:
 Watch = Callable[[Progress], AbstractContextManager]  # shows, while it is open, how far a notebook is
 
 
-def execute(
-    source: Path,
-    output: Path,
-    changed: Mapping[str, Any],
-    timeout: int,
-    model: str,
-    progress: Progress,
-) -> None:
+def execute(source: Path, output: Path, changed: Mapping[str, Any], timeout: int, progress: Progress) -> None:
     """Execute ``source`` with the ``changed`` parameters, writing to ``output`` cell by cell.
 
     ``timeout`` is in seconds a cell. Raises what papermill and nbclient raise; ``output`` then holds what was done.
@@ -71,7 +64,7 @@ def execute(
 
     # papermill formats the path, so braces are doubled. python3 is this very Python, whatever kernel the notebook
     # was last saved with.
-    with environment(model), _transport() as config:
+    with _transport() as config:
         papermill.execute_notebook(
             notebooks.read(source),
             str(output).replace("{", "{{").replace("}", "}}"),
@@ -94,12 +87,11 @@ def prepare_model(name: str, say: Callable[[str], None]) -> str:
     A packaged model that is not converted yet is left to the kernel: the conversion needs torch.
     """
     packaged = folders.PACKAGED.get(name)
-    with environment(name):
-        if packaged and packaged.installed and not packaged.ready:
-            say(f"converting {name}, once: about a minute")
-        else:
-            folders.prepare(name)
-        return folders.digest(name)
+    if packaged and packaged.installed and not packaged.ready:
+        say(f"converting {name}, once: about a minute")
+    else:
+        folders.prepare(name)
+    return folders.digest(name)
 
 
 @contextmanager
@@ -116,7 +108,7 @@ def _transport() -> Iterator[Config]:
 
 @contextmanager
 def environment(model: str) -> Iterator[None]:
-    """What the kernel inherits: no progress bars in outputs, and no network unless the user named a Hub model."""
+    """No progress bars in outputs, and no network unless the user named a Hub model: what the kernel inherits too."""
     wanted = {"TQDM_DISABLE": "1"}
     if not HUB_ID.fullmatch(model):
         wanted["HF_HUB_OFFLINE"] = "1"

@@ -69,14 +69,11 @@ class RunRecord:
         """The parameters that seed the run."""
         return {name: value for name, value in self.parameters.items() if name in ("seed", "seeds")}
 
-    def to_json(self) -> str:
-        """The record as text; where it lies and whether it was taken from the store are not facts about the run."""
-        facts = {name: value for name, value in asdict(self).items() if name not in ("folder", "cached")}
-        return json.dumps(facts | {"seeds": self.seeds}, indent=1, ensure_ascii=False) + "\n"
-
     def save(self) -> "RunRecord":
-        """Write the record beside its notebook, whole or not at all."""
-        write_text(_record_path(self.path), redact(self.to_json()))
+        """Write the record beside its notebook; where it lies and whether it was met again are no facts of the run."""
+        facts = {name: value for name, value in asdict(self).items() if name not in ("folder", "cached")}
+        text = json.dumps(facts | {"seeds": self.seeds}, indent=1, ensure_ascii=False) + "\n"
+        write_text(_record_path(self.path), redact(text))
         return self
 
 
@@ -135,17 +132,16 @@ def content_key(notebook: NotebookNode, parameters: Mapping[str, Any], model_dig
         "cells": [[cell.cell_type, cell.source, cell.metadata.get("tags", [])] for cell in notebook.cells],
         "parameters": dict(parameters),
         "library": _digests(paths.PACKAGE, paths.PACKAGE.rglob("*.py")),
-        "data": data_digests(),
+        "data": _digests(paths.DATA, filter(_is_data, paths.DATA.rglob("*"))),
         "model": model_digest,
         "versions": versions(NUMERIC_PACKAGES),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def data_digests() -> dict[str, str]:
-    """sha256 of every data file, the explaining ones (README) and hidden ones left out."""
-    names = (path for path in paths.DATA.rglob("*") if not path.name.startswith(("README", ".", "__")))
-    return _digests(paths.DATA, (path for path in names if "__pycache__" not in path.parts))
+def _is_data(path: Path) -> bool:
+    """Not a file that explains (README), nor a hidden one, nor Python's."""
+    return not path.name.startswith(("README", ".", "__")) and "__pycache__" not in path.parts
 
 
 def _digests(root: Path, found: Iterable[Path]) -> dict[str, str]:
@@ -208,7 +204,5 @@ def read_outputs(notebook: NotebookNode, kind: str) -> list[dict[str, Any]]:
 
 def reported(notebook: NotebookNode) -> dict[str, Any]:
     """What the notebook says about its own run: model, device, threads, peak memory. Empty if it says nothing."""
-    merged: dict[str, Any] = {}
-    for record in read_outputs(notebook, "provenance"):
-        merged |= {name: value for name, value in record.items() if name != "kind"}
-    return merged
+    records = read_outputs(notebook, "provenance")
+    return {name: value for record in records for name, value in record.items() if name != "kind"}

@@ -146,7 +146,7 @@ def _entry(record: RunRecord, question: str) -> dict[str, Any]:
 
 
 def _cost(record: RunRecord, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    total = {name: sum(row.get(name, 0) for row in rows) for name in (*TOKENS, "items", "seconds")}
+    total = {name: sum(row[name] for row in rows) for name in (*TOKENS, "items", "seconds")}
     computed = sum(total[name] for name in RAN)
     ratio = total["naive"] / computed if computed else None
     peak = record.reported.get("peak_rss_bytes")
