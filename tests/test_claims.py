@@ -82,13 +82,6 @@ def test_the_rule(predicted, low, high, expected):
     assert judge(predicted, low, high, 0.05 if predicted == "same" else None) == expected
 
 
-@pytest.mark.parametrize("predicted", ["greater", "less", "same"])
-def test_mirrored_data_mirror_the_verdict(predicted):
-    other = {"greater": "less", "less": "greater", "same": "same"}[predicted]
-    for low, high in [(-0.3, -0.1), (-0.1, 0.1), (0.02, 0.04), (0.1, 0.3)]:
-        assert judge(predicted, low, high, 0.05) == judge(other, -high, -low, 0.05)
-
-
 def test_a_rising_curve_holds_and_a_falling_one_is_opposite(write):
     path = write(ENTRY)
     up = claim("T-1", frame(rising), ledger=path)
@@ -120,12 +113,9 @@ def test_equal_conditions_hold_as_same_only_with_enough_items(write):
         {"weight": -1, "where": {"labels": "b", "shots": "max"}},
     ]
     path = write(ENTRY | {"contrast": contrast, "predicted": "same", "margin": 0.05})
-    few, many = (
-        frame(lambda *_: 1.0, items=items, seeds=3, labels=("a", "b")) for items in (30, 300)
-    )  # fmt: skip
+    few, many = (frame(lambda *_: 1.0, items=items, seeds=3, labels=("a", "b")) for items in (30, 300))
     assert claim("T-1", few, ledger=path).verdict == "not resolved"  # all equal is not certainty
-    got = claim("T-1", many, ledger=path)
-    assert got.verdict == "holds here"
+    assert claim("T-1", many, ledger=path).verdict == "holds here"
 
 
 # ---- frames that cannot answer
@@ -205,7 +195,7 @@ def test_an_effect_beyond_the_scale_is_said_in_words(write):
     verdicts = claims(["T-1"], data, ledger=write(ENTRY))
     assert verdicts["T-1"].detectable > verdicts["T-1"].reach == 1
     html = verdicts._repr_mimebundle_()["text/html"]
-    assert "more items or seeds are needed" in html and "Holm" not in html
+    assert "more items or seeds are needed" in html
 
 
 def test_a_metric_without_a_range_and_without_spread_says_so(write):
@@ -288,7 +278,7 @@ def test_repeated_ids_and_keys_are_refused(write):
         load_ledger(write(ENTRY, ENTRY))
     path = write(ENTRY)
     path.write_text(path.read_text() + "  metric: output\n")
-    with pytest.raises(LedgerError, match=r"key used twice: metric"):
+    with pytest.raises(LedgerError, match=r"claims\.yaml:\d+: 'metric' stands twice"):
         load_ledger(path)
 
 

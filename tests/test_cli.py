@@ -96,7 +96,6 @@ def test_while_a_notebook_runs_a_log_gets_a_line_now_and_then(kit, monkeypatch):
         ("linux", ":0", "to read it: xdg-open 'a site/index.html'"),
         ("linux", "", "to read it, open in a browser: file://{kit}/a%20site/index.html"),
         ("darwin", "", "to read it: open 'a site/index.html'"),
-        ("win32", "", 'to read it: explorer "a site/index.html"'),
     ],
 )
 def test_report_says_how_to_open_its_page(kit, monkeypatch, system, screen, expected):

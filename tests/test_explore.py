@@ -1,8 +1,5 @@
 """One plot function, two renderings that show the same."""
 
-import subprocess
-import sys
-
 import ipywidgets
 import matplotlib
 import matplotlib.pyplot as plt
@@ -58,12 +55,6 @@ def test_the_first_list_runs_across_and_the_second_down(monkeypatch):
     plt.close(kept["figure"])
 
 
-def test_a_single_choice_is_one_panel():
-    draw = Draw()
-    assert explore(draw, alt="one", shots=[4]).alt == "one"
-    assert draw.seen == [{"shots": 4}]
-
-
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
@@ -76,16 +67,6 @@ def test_a_single_choice_is_one_panel():
 def test_grids_that_nobody_could_read_are_refused(choices, message):
     with pytest.raises(ValueError, match=message):
         explore(Draw(), **choices)
-
-
-def test_the_static_view_does_not_need_ipywidgets():
-    code = (
-        "import sys, matplotlib; matplotlib.use('agg'); sys.modules['ipywidgets'] = None\n"
-        "from adaptlab.evidence.explore import explore\n"
-        "print(explore(lambda ax, k: ax.plot([k]), k=[1, 2]))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout == "Panels for k: 1, 2\n"
 
 
 def parts(box):

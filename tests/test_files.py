@@ -10,7 +10,7 @@ import time
 import pytest
 
 from adaptlab import files
-from adaptlab.files import YamlError, read_yaml, sha256, whole_file, whole_folder, write_bytes, write_text
+from adaptlab.files import YamlError, read_yaml, sha256, whole_file, whole_folder, write_text
 
 
 def test_text_is_written_as_it_is_and_takes_the_place_of_the_old(tmp_path):
@@ -35,7 +35,7 @@ def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeyp
     real_sync, real_replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda fd: (order.append("sync"), real_sync(fd))[1])
     monkeypatch.setattr(os, "replace", lambda a, b: (order.append("replace"), real_replace(a, b))[1])
-    write_bytes(tmp_path / "a", b"x")
+    write_text(tmp_path / "a", "x")
     with whole_folder(tmp_path / "f") as new:
         (new / "b").write_bytes(b"y")
     assert order == ["sync", "replace"] * 2
@@ -80,13 +80,13 @@ def test_a_swap_that_was_cut_is_undone(tmp_path, monkeypatch):
 def test_readers_never_see_half_of_a_file_while_its_writer_is_killed(tmp_path):
     path = tmp_path / "a.bin"
     code = f"""
-from adaptlab.files import write_bytes
+from adaptlab.files import write_text
 i = 0
 while True:
-    i = (i + 1) % 256
-    write_bytes({str(path)!r}, bytes([i]) * 200_000)
+    i = (i + 1) % 128
+    write_text({str(path)!r}, chr(i) * 200_000)
 """
-    write_bytes(path, b"\0" * 200_000)
+    write_text(path, "\0" * 200_000)
     for pause in (0.3, 0.35, 0.41):
         writer = subprocess.Popen([sys.executable, "-c", code])
         time.sleep(pause)

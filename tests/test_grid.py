@@ -59,13 +59,6 @@ def test_rows_follow_from_the_answers():
     assert list(totals) == pytest.approx([10, 4, 20, 0, 0, 100, 2])
 
 
-def test_options_can_compete_by_length():
-    choices = {by: set(evaluate(Fixed(), TEST, by=by)[0].choice) for by in ("sum", "token", "byte")}
-    assert choices == {"sum": {"hot"}, "token": {"cold"}, "byte": {"hot"}}
-    with pytest.raises(ValueError, match=r"sum.*token.*byte"):
-        evaluate(Fixed(), TEST, by="word")
-
-
 def test_scores_without_texts_have_no_correctness(llama):
     frame = grid(writing(llama, generates=False), WRITING.items(3), seed=[0], shots=[1])
     assert frame.correct.isna().all() and frame.decoded.sum() == 0 and frame.token_logprob.notna().all()

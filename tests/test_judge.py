@@ -2,12 +2,8 @@
 
 import json
 import logging
-import os
 import re
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -420,26 +416,3 @@ def test_a_run_that_broke_goes_on_where_it_was(tmp_path):
         for other in ({"seed": 1}, {"temperature": 0.5}, {"max_tokens": 9}):
             compare(server.judge(**other), items(), a, b, store=store)
         assert len(server.seen) == 3 * 6
-
-
-def test_a_killed_run_asks_nothing_twice(tmp_path):
-    code = (
-        "import sys; from test_judge import *; "
-        "compare(Judge(sys.argv[1], 'referee'), items(6), answers('a', 6), answers('b', 6), store=sys.argv[2])"
-    )
-    third = threading.Event()
-    with endpoint(lambda prompt: (len(server.seen) > 3 and (third.set(), server.over.wait(20)), "Fine.")[1]) as server:
-        path = os.pathsep.join([os.path.dirname(__file__), *filter(None, [os.environ.get("PYTHONPATH")])])
-        run = subprocess.Popen(
-            [sys.executable, "-c", code, server.url, tmp_path], env=os.environ | {"PYTHONPATH": path}
-        )
-        try:
-            assert third.wait(60)
-        finally:
-            run.send_signal(signal.SIGKILL)
-            run.wait()
-        server.script = scripted("Fine.")
-        compare(server.judge(), items(6), answers("a", 6), answers("b", 6), store=tmp_path)
-    prompts = server.prompts
-    unanswered = prompts.pop(3)
-    assert len(prompts) == len(set(prompts)) == 12 and unanswered in prompts

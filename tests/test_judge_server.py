@@ -8,20 +8,17 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
-import pandas as pd
 import pytest
 
 from adaptlab.engine import folders
-from adaptlab.evidence.judge import Judge, JudgeError, combined, parse
+from adaptlab.evidence.judge import Judge, JudgeError, parse
 from adaptlab.evidence.judge_stats import COLUMNS, VERDICTS, compare, outcomes
 from adaptlab.tasks.records import Conversation, Message
-from test_judge import endpoint
 
 NAME = "smollm2-135m-instruct"
 NEEDED = ("fastapi", "uvicorn", "openai", "pydantic")  # what `transformers serve` looks for
@@ -92,36 +89,8 @@ def test_real_replies_become_rows(frame):
     assert set(frame.verdict) <= set(VERDICTS) and sum(outcomes(frame).values()) == 2
 
 
-def test_a_verdict_is_what_the_model_wrote_and_nothing_else(frame):
-    """The answers hold a verdict and the signs that end the model's turns; the rows follow from its replies alone."""
-    for row in frame.itertuples():
-        first, second = parse(row.reply_1), parse(row.reply_2)
-        assert row.order_1 == {"1": "A", "2": "B"}.get(first, first)
-        assert row.order_2 == {"1": "B", "2": "A"}.get(second, second)
-        assert row.verdict == combined(row.order_1, row.order_2)
-
-
 def test_a_verdict_that_the_model_writes_is_read(server):
     assert parse(judge(server).ask("Repeat this line and nothing else:\nVerdict: 1")) == "1"
-
-
-def test_a_run_that_broke_asks_nothing_twice_and_ends_as_the_unbroken_one(server, frame, tmp_path):
-    answered, mended = [], threading.Event()
-
-    def forward(prompt):
-        if len(answered) == 2 and not mended.is_set():
-            return 400, {}, b"broken off"
-        answered.append(prompt)
-        reply = httpx.post(f"{server}/chat/completions", json=between.seen[-1][2], timeout=300, trust_env=False)
-        return reply.status_code, {}, reply.content
-
-    with endpoint(forward) as between:
-        with pytest.raises(JudgeError, match="broken off"):
-            compare(judge(between.url), ITEMS, A, B, store=tmp_path)
-        mended.set()
-        resumed = compare(judge(between.url), ITEMS, A, B, store=tmp_path)
-    assert len(answered) == len(set(answered)) == 4
-    pd.testing.assert_frame_equal(resumed, frame)
 
 
 def test_what_the_server_refuses_is_told(server):

@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 from nbformat.v4 import new_markdown_cell
 
 from adaptlab import paths
@@ -29,31 +29,20 @@ def kit(tmp_path, monkeypatch):
     return use(tmp_path, monkeypatch.setattr)
 
 
-class Page(HTMLParser):
-    """Elements, attributes and text of a page."""
-
-    def __init__(self, path: Path):
-        super().__init__()
-        self.elements, self.text = [], ""
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.text += " " + data
-
-    def all(self, tag):
-        return [attrs for name, attrs in self.elements if name == tag]
+def read(path: Path) -> BeautifulSoup:
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
 
-def assets(page: Page) -> list[str]:
+def text_of(page: BeautifulSoup) -> str:
+    return " ".join(page.get_text(" ").split())
+
+
+def assets(page: BeautifulSoup) -> list[str]:
     """What a browser would fetch or run for this page."""
-    fetched = [attrs["src"] for _, attrs in page.elements if not attrs.get("src", "data:").startswith("data:")]
-    fetched += [attrs["href"] for attrs in page.all("link")]
-    active = [tag for tag, _ in page.elements if tag in ("script", "iframe", "object", "embed", "link", "base")]
-    handlers = [name for _, attrs in page.elements for name in attrs if name.startswith("on")]
-    styles = [word for word in ("@import", "url(") if word in page.text]
+    fetched = [element["src"] for element in page.select("[src]") if not element["src"].startswith("data:")]
+    active = [element.name for element in page.select("script, iframe, object, embed, link, base")]
+    handlers = [name for element in page.find_all(True) for name in element.attrs if name.startswith("on")]
+    styles = [word for word in ("@import", "url(") if any(word in style.text for style in page.select("style"))]
     return fetched + active + handlers + styles
 
 
@@ -89,21 +78,22 @@ def test_the_report_says_what_the_notebooks_found_and_needs_nothing_else(kit):
     (paths.NOTEBOOKS / "profiles" / "study.yaml").write_text("01_shots:\n  seed: 5\n")
     index = report.build("study", kit / "site")
 
-    page = Page(index)
-    tables = [" ".join(table.split()) for table in page.text.split("Claims tested on")]
-    assert len(tables) == 3 and "+12.5 [+5.0, +20.0]" in " ".join(tables[1].split())
+    page = read(index)
+    text = text_of(page)
+    tables = text.split("Claims tested on")
+    assert len(tables) == 3 and "+12.5 [+5.0, +20.0]" in tables[1]
     for word in ("✓ holds here", "✗ opposite here", "○ not resolved", "−10.0 [−15.0, −5.0]", "+0.500 [unbounded"):
         assert word in tables[1], word
-    assert "What does 01_shots ask?" in page.text and "200 × 3" in tables[1]
-    assert "3\u202f000" in page.text and "10\u202f000" in page.text and "3.3×" in page.text and "768 MiB" in page.text
-    assert "abc123" in page.text and "torch" in page.text and "seed 5" in page.text
-    assert all(th.get("scope") in ("col", "row") for th in page.all("th"))
-    assert len(page.all("caption")) == len(page.all("table")) == 4 and page.all("html") == [{"lang": "en"}]
+    assert "What does 01_shots ask?" in text and "200 × 3" in tables[1]
+    for word in ("3\u202f000", "10\u202f000", "3.3×", "768 MiB", "abc123", "torch", "seed 5"):
+        assert word in page.get_text(" "), word
+    assert all(th.get("scope") in ("col", "row") for th in page.select("th"))
+    assert len(page.select("caption")) == len(page.select("table")) == 4 and page.html["lang"] == "en"
 
     facts = json.loads((index.parent / "report.json").read_text())
     assert facts["claims"]["study"][1]["effect"] == -0.1 and facts["cost"][0]["ratio"] == 10000 / 3000
     assert facts["notebooks"][0]["seeds"] == {"seed": 5}
-    links = [a["href"] for a in page.all("a")]
+    links = [a["href"] for a in page.select("a")]
     assert len(links) > 6 and all((index.parent / link).is_file() for link in links)
     assert str(kit) not in index.read_text() + (index.parent / "report.json").read_text()
 
@@ -111,17 +101,17 @@ def test_the_report_says_what_the_notebooks_found_and_needs_nothing_else(kit):
 def test_no_page_fetches_or_runs_anything_and_hostile_text_stays_text(kit):
     study(kit)
     index = report.build()
-    pages = {path.name: Page(path) for path in index.parent.rglob("*.html")}
+    pages = {path.name: read(path) for path in index.parent.rglob("*.html")}
     assert set(pages) == {"index.html", "01_shots.html", "02_cost.html", "03_outputs.html"}
     assert {name: assets(page) for name, page in pages.items()} == {name: [] for name in pages}
     for page in pages.values():
-        policy = [meta["content"] for meta in page.all("meta") if "http-equiv" in meta]
-        assert policy and policy[0].startswith("default-src 'none'")
-    assert HOSTILE in pages["index.html"].text and "other <i>model</i>" in pages["index.html"].text
-    outputs = pages["03_outputs.html"]
-    assert outputs.text.count(HOSTILE) >= 2 and "bold" in outputs.text  # source, printed
-    assert "IntSlider(value" not in outputs.text and "a-slider" in outputs.text  # source shown, widget not
-    assert "Accuracy rises with shots." in [img.get("alt") for img in outputs.all("img")]
+        assert page.select_one("meta[http-equiv]")["content"].startswith("default-src 'none'")
+    texts = {name: text_of(page) for name, page in pages.items()}
+    assert HOSTILE in texts["index.html"] and "other <i>model</i>" in texts["index.html"]
+    outputs = texts["03_outputs.html"]
+    assert outputs.count(HOSTILE) >= 2 and "bold" in outputs  # source, printed
+    assert "IntSlider(value" not in outputs and "a-slider" in outputs  # source shown, widget not
+    assert "Accuracy rises with shots." in [img.get("alt") for img in pages["03_outputs.html"].select("img")]
 
 
 def test_a_page_leads_on_to_its_neighbours_and_sections_and_folds_its_code(kit):
@@ -135,40 +125,33 @@ def test_a_page_leads_on_to_its_neighbours_and_sections_and_folds_its_code(kit):
     nbformat.write(node, paths.NOTEBOOKS / "02_b.ipynb")
     folder = report.build().parent / "notebooks"
 
-    middle, first = Page(folder / "02_b.html"), Page(folder / "01_a.html")
-    links = [a["href"] for a in middle.all("a")]
+    middle, first = read(folder / "02_b.html"), read(folder / "01_a.html")
+    links = [a["href"] for a in middle.select("a")]
     ways = ["../index.html", "../notebooks/01_a.html", "../notebooks/03_c.html"]
-    assert links[:3] == ways == links[-3:] and {
-        "#What-came-out",
-        "#A-detail",
-        "01_a.html",
-        "https://x.org/y.ipynb",
-    } <= {*links}
+    assert links[:3] == ways == links[-3:]
+    assert {"#What-came-out", "#A-detail", "01_a.html", "https://x.org/y.ipynb"} <= {*links}
     assert all((folder / link).is_file() for link in links if not link.startswith(("#", "https")))
-    assert {f"#{attrs['id']}" for _, attrs in middle.elements if attrs.get("id")} >= {"#What-came-out", "#A-detail"}
-    assert [a.get("rel") for a in first.all("a") if "rel" in a] == ["next", "next"]
-    folds = [attrs for attrs in first.all("details") if attrs.get("class") == "code"]
-    assert [("open" in attrs) for attrs in folds] == [False, False, True]  # parameters, imports, code
-    assert "Parameters" in first.text and "Imports" in first.text
+    assert {element["id"] for element in middle.select("[id]")} >= {"What-came-out", "A-detail"}
+    assert [a["rel"] for a in first.select("a[rel]")] == [["next"], ["next"]]
+    folds = {fold.summary.text: "open" in fold.attrs for fold in first.select("details.code")}
+    assert folds == {"Parameters": False, "Imports": False, "Code": True}
 
 
-def test_claims_are_told_in_words_and_controls_are_counted_apart(kit):
+def test_claims_are_told_in_words(kit):
     rows = [
-        claim("A", reach=1.0, detectable=1.76, control=False),
-        claim("B", predicted="same", margin=0.1, reach=2.0, detectable=1.76, control=True),
-        claim("C", predicted="same", margin=0.05, points=False, metric="order_variance"),
-        claim("D", predicted="less", verdict="no headroom", reach=1.0, detectable=None),
+        claim("A", reach=1.0, detectable=1.76),
+        claim("B", predicted="same", margin=0.1, reach=2.0, detectable=1.76),
+        claim("C", predicted="same", margin=0.05, points=False, reach=None, metric="order_variance"),
+        claim("D", predicted="less", verdict="opposite here", detectable=None),
     ]
     write("01_a", show("claims", model="m", rows=rows))
-    text = " ".join(Page(report.build()).text.split())
+    text = text_of(read(report.build()))
     for words in (
         "higher right answers", "lower right answers", "the same within 10 points",
-        "the same within 0.05 order variance",
-        "more than the scale allows", "176.0", "2 ✓ holds here", "1 □ no headroom", "Not counted: 1 control, which",
-        "B · control ·", "✓ 2 holds here □ 1 no headroom",
+        "the same within 0.05 order variance", "176.0", "3 ✓ holds here", "✓ 3 holds here ✗ 1 opposite here",
     ):  # fmt: skip
         assert words in text, words
-    assert text.count("more than the scale allows") == 1 and "Holm" not in text
+    assert text.count("more than the scale allows") == 1
 
 
 def test_a_second_build_runs_nothing_again(kit):
@@ -270,12 +253,9 @@ def test_a_secret_in_the_environment_reaches_no_page(kit, monkeypatch):
     monkeypatch.setenv("ADAPTLAB_JUDGE_TOKEN", "hunter2-value-nobody-may-see")
     leak = "import os\nos.environ['ADAPTLAB_JUDGE_TOKEN']"
     rows = [claim("c", sentence="SECRET")]
-    write(
-        "01_leak",
-        leak,
-        show("claims", model="m", rows=rows).replace("'SECRET'", "__import__('os').environ['ADAPTLAB_JUDGE_TOKEN']"),
-    )
+    shown = show("claims", model="m", rows=rows).replace("'SECRET'", leak.splitlines()[1])
+    write("01_leak", leak, shown)
     index = report.build()
-    completions = [path.read_text() for path in paths.BUILD.rglob("*") if path.is_file()]
-    assert len(completions) > 5 and not any("hunter2" in text for text in completions)
+    written = [path.read_text() for path in paths.BUILD.rglob("*") if path.is_file()]
+    assert len(written) > 5 and not any("hunter2" in text for text in written)
     assert "[ADAPTLAB_JUDGE_TOKEN]" in index.read_text()

@@ -25,13 +25,8 @@ def sha256(path: str | Path) -> str:
 
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text, line ends as they are, whole or not at all."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write bytes, whole or not at all."""
     with whole_file(path) as new:
-        new.write_bytes(data)
+        new.write_bytes(text.encode())
 
 
 @contextmanager
@@ -87,11 +82,8 @@ class YamlError(ValueError):
     """A YAML file that cannot be used; ``line`` counts from 1 and is 0 where none is to blame."""
 
     def __init__(self, problem: str, line: int = 0):
-        super().__init__(problem, line)
-        self.problem, self.line = problem, line
-
-    def __str__(self) -> str:
-        return self.problem
+        super().__init__(problem)
+        self.line = line
 
 
 class Mapping(dict):

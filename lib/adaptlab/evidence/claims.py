@@ -16,10 +16,8 @@ import pandas as pd
 from adaptlab.evidence.contrast import contrast_matrix
 from adaptlab.evidence.ledger import Claim, load_ledger
 from adaptlab.evidence.record import Record, html_table
-from adaptlab.evidence.stats import Interval, crossed_interval, detectable_effect
+from adaptlab.evidence.stats import Interval, crossed_interval, detectable_effect, require
 
-LEVEL = 0.95
-POWER = 0.8
 HOLDS, OPPOSITE, UNRESOLVED = "holds here", "opposite here", "not resolved"
 
 
@@ -44,7 +42,7 @@ class Verdict:
     @property
     def detectable(self) -> float:
         """Smallest true effect that this frame would have resolved with 80 % power, in the metric's unit."""
-        return detectable_effect(self.interval.se, self.interval.df, self.interval.level, POWER)
+        return detectable_effect(self.interval.se, self.interval.df)
 
     @property
     def reach(self) -> float | None:
@@ -74,9 +72,6 @@ class Verdicts:
     def __iter__(self) -> Iterator[Verdict]:
         return iter(self.verdicts)
 
-    def __len__(self) -> int:
-        return len(self.verdicts)
-
     def __getitem__(self, id: str) -> Verdict:
         return {v.claim.id: v for v in self.verdicts}[id]
 
@@ -86,23 +81,16 @@ class Verdicts:
         return [_row(verdict) for verdict in self.verdicts]
 
     def __repr__(self) -> str:
-        ids, words = (max(map(len, column)) for column in zip(*map(_names, self.verdicts), strict=True))
+        ids, words = max(len(v.claim.id) for v in self), max(len(v.verdict) for v in self)
         return "\n".join(
             f"{v.claim.id:<{ids}}  {v.verdict:<{words}}  (items={v.interval.n_items}, seeds={v.interval.n_seeds})"
-            for v in self.verdicts
+            for v in self
         )
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        header = (
-            "Claim",
-            "Source",
-            "Predicted",
-            "Effect [95 % interval]",
-            "Verdict",
-            "Smallest effect we could have seen",
-            "Items × seeds",
-        )
-        cells = [_html_cells(v, row) for v, row in zip(self.verdicts, self.rows, strict=True)]
+        effect, seen = "Effect [95 % interval]", "Smallest effect we could have seen"
+        header = ("Claim", "Source", "Predicted", effect, "Verdict", seen, "Items × seeds")
+        cells = [_html_cells(v, row) for v, row in zip(self, self.rows, strict=True)]
         html = html_table(header, cells, caption=f"Claims, model {self.model}")
         payload = {"kind": "claims", "model": self.model, "rows": self.rows}
         return Record(payload, repr(self), html)._repr_mimebundle_()
@@ -115,7 +103,6 @@ def judge(predicted: str, low: float, high: float, margin: float | None = None) 
     *same*: holds if it lies inside ``±margin``, opposite if it lies wholly outside.
     """
     if predicted == "same":
-        assert margin is not None
         holds, opposite = -margin < low and high < margin, low > margin or high < -margin
     elif predicted == "greater":
         holds, opposite = low > 0, high < 0
@@ -139,7 +126,7 @@ def claim(id: str, frame: pd.DataFrame, *, ledger: Path | None = None) -> Verdic
     entry = known[id]
     model = _one_model(frame)
     matrix, marks = contrast_matrix(entry, frame)
-    interval = crossed_interval(matrix, LEVEL, bounds=entry.reach if marks else None)
+    interval = crossed_interval(matrix, bounds=entry.reach if marks else None)
     return Verdict(entry, model, interval, marks)
 
 
@@ -149,18 +136,11 @@ def claims(ids: Iterable[str], frame: pd.DataFrame, *, ledger: Path | None = Non
 
 
 def _one_model(frame: pd.DataFrame) -> str:
-    if "model" not in frame:
-        raise ValueError(f"the frame has no column 'model'; columns: {', '.join(map(str, frame.columns))}")
-    if frame.empty:
-        raise ValueError("the frame has no rows: there is nothing to give a verdict about")
+    require(frame, "model")
     models = sorted(map(str, frame["model"].unique()))
     if len(models) != 1:
         raise ValueError(f"a verdict is for one model, the frame holds {len(models)}: {', '.join(models)}")
     return models[0]
-
-
-def _names(verdict: Verdict) -> tuple[str, str]:
-    return verdict.claim.id, verdict.verdict
 
 
 def _row(verdict: Verdict) -> dict[str, Any]:

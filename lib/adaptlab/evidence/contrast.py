@@ -20,16 +20,11 @@ def contrast_matrix(claim: Claim, frame: pd.DataFrame) -> tuple[np.ndarray, bool
     """
     _check_columns(claim, frame)
     terms = _resolve_extremes(claim, frame)
-    total, first, marks = None, None, True
-    for term in terms:
-        cells = _cells(claim, term, frame)
-        if first is None:
-            first = cells
-        _check_pairs(claim, terms[0], first, term, cells)
-        values = cells.to_numpy()
-        marks = marks and bool(np.isin(values, (0, 1)).all())
-        total = term.weight * values + (0 if total is None else total)
-    return total, marks
+    cells = [_cells(claim, term, frame) for term in terms]
+    for term, values in zip(terms, cells, strict=True):
+        _check_pairs(claim, terms[0], cells[0], term, values)
+    marks = all(bool(values.isin((0, 1)).all(axis=None)) for values in cells)
+    return sum(term.weight * values.to_numpy() for term, values in zip(terms, cells, strict=True)), marks
 
 
 def _check_columns(claim: Claim, frame: pd.DataFrame) -> None:

@@ -17,11 +17,6 @@ from adaptlab.tasks.records import Conversation, Instruction, Labelled
 
 Frame = pd.DataFrame
 TOKENS = ("prefilled", "cached", "scored", "decoded", "trained", "naive")  # the cost columns, and `seconds`
-NORMALISE = {
-    "sum": lambda option: option.logprob,
-    "token": lambda option: option.logprob / option.tokens,
-    "byte": lambda option: option.logprob / option.bytes,
-}
 
 
 class Method(Protocol):
@@ -35,22 +30,18 @@ class Method(Protocol):
     def answer(self, items: Sequence, prefix_cache: PrefixCache = EMPTY) -> OptionScores | Generations: ...
 
 
-def evaluate(
-    method: Method, items: Sequence, *, by: str = "sum", prefix_cache: PrefixCache = EMPTY
-) -> tuple[Frame, PrefixCache]:
+def evaluate(method: Method, items: Sequence, *, prefix_cache: PrefixCache = EMPTY) -> tuple[Frame, PrefixCache]:
     """Let ``method`` answer ``items``; return one row per item, and the prefix cache for a longer prompt.
 
-    ``by``: options compete on their ``sum`` of log-probabilities, or on it per ``token`` or ``byte``; completions do
-    not compete. ``gold_prob`` is the gold option's share among the options, or the probability of the right text.
-    Cost columns are spread evenly over the items, so that their sums are totals.
+    Options compete on their sums of log-probabilities; completions do not compete. ``gold_prob`` is the gold option's
+    share among the options, or the probability of the right text. Cost columns are spread evenly over the items, so
+    that their sums are totals.
     """
-    if by not in NORMALISE:
-        raise ValueError(f"by must be one of {list(NORMALISE)}, not {by!r}")
     found = method.answer(items, prefix_cache=prefix_cache)
     if isinstance(found, Generations):
         rows = [_completion_row(*row) for row in zip(items, found.completions, found.gold, strict=True)]
     else:
-        rows = [_option_row(item, options, by) for item, options in zip(items, found.options, strict=True)]
+        rows = [_option_row(item, options) for item, options in zip(items, found.options, strict=True)]
     frame = pd.DataFrame(rows, columns=list(rows[0]) if rows else None)
     for place, (name, value) in enumerate((("model", method.model), ("method", method.name), ("shots", method.shots))):
         frame.insert(place, name, value)
@@ -58,12 +49,10 @@ def evaluate(
     return frame.assign(**spent), found.prefix_cache
 
 
-def _option_row(item: Labelled, options: Mapping[str, OptionScore], by: str) -> dict[str, Any]:
-    strength = {label: NORMALISE[by](option) for label, option in options.items()}
-    choice = max(strength, key=strength.get)
-    top = max(strength.values())
-    total = sum(math.exp(s - top) for s in strength.values())
-    gold = options[item.label]
+def _option_row(item: Labelled, options: Mapping[str, OptionScore]) -> dict[str, Any]:
+    choice = max(options, key=lambda label: options[label].logprob)
+    gold, top = options[item.label], options[choice].logprob
+    total = sum(math.exp(option.logprob - top) for option in options.values())
     return {
         "item": item.id,
         "gold": item.label,
@@ -71,7 +60,7 @@ def _option_row(item: Labelled, options: Mapping[str, OptionScore], by: str) -> 
         "correct": choice == item.label,
         "gold_logprob": gold.logprob,
         "token_logprob": gold.logprob / gold.tokens,
-        "gold_prob": math.exp(strength[item.label] - top) / total,
+        "gold_prob": math.exp(gold.logprob - top) / total,
         "output": "",
     }
 

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import ipywidgets
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
@@ -71,9 +72,7 @@ def _default_alt(lists: dict[str, list]) -> str:
 
 
 def _widgets(draw: Callable[..., Any], lists: dict[str, list], alt: str) -> Any:
-    import ipywidgets  # only here: the static view must not need it
-
-    controls = {name: _control(ipywidgets, name, values) for name, values in lists.items()}
+    controls = {name: _control(name, values) for name, values in lists.items()}
     # Left to itself a box stretches the image to the page's width.
     label, image = ipywidgets.Label(), ipywidgets.Image(format="png", layout={"align_self": "flex-start"})
 
@@ -102,7 +101,7 @@ def _picture(draw: Callable[..., Any], choice: dict[str, Any], alt: str) -> byte
         plt.close(figure)
 
 
-def _control(ipywidgets: Any, name: str, values: list) -> Any:
+def _control(name: str, values: list) -> ipywidgets.Widget:
     ordered = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     kind = ipywidgets.SelectionSlider if ordered else ipywidgets.Dropdown
     wait = {"continuous_update": False} if ordered else {}

@@ -99,7 +99,7 @@ def points(data: pd.DataFrame, *, x: str, y: str = "correct", hue: str | None = 
     axes.set(xlabel=TITLES.get(x, x), xlim=(-0.5, len(values) - 0.5))
     _value_axis(axes, y, data[y])
     if hue:
-        axes.legend(title=TITLES.get(hue, hue), frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+        _legend(axes, TITLES.get(hue, hue))
     _note(axes, table)
     return axes
 
@@ -120,7 +120,7 @@ def seed_strip(
     _axis(axes, x, list(positions), y, data[y])
     axes.set_xlim(-0.5, len(positions) - 0.5)
     if hue:
-        axes.legend(title=TITLES.get(hue, hue), frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+        _legend(axes, TITLES.get(hue, hue))
     _corner(axes, f"one dot a seed, the mean of {data['item'].nunique()} items")
     return axes
 
@@ -148,7 +148,7 @@ def shares(
         axes.annotate(f"n = {n:,}", (place, 1), (0, 3), textcoords="offset points", ha="center", **_NOTE)
     axes.set_xticks(range(len(part)), [str(value) for value in part.index])
     axes.set(xlabel=TITLES.get(x, x), ylabel=f"share of {TITLES.get(of, of)}", ylim=(0, 1))
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    _legend(axes)
     sns.despine(ax=axes)
     return axes
 
@@ -198,6 +198,10 @@ def _value_axis(ax: Axes, y: str, data: pd.Series) -> None:
     ax.grid(axis="y", color="0.5", alpha=0.25)
     ax.set_axisbelow(True)
     sns.despine(ax=ax)
+
+
+def _legend(ax: Axes, title: str | None = None) -> None:
+    ax.legend(title=title, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _note(ax: Axes, table: pd.DataFrame) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from functools import cache
-from math import isfinite
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -90,15 +90,10 @@ class Judge:
         if not isinstance(self.key_name, str) or not re.fullmatch(r"([A-Za-z_][A-Za-z0-9_]*)?", self.key_name):
             raise FieldError("key_name", "the name of an environment variable", "something else, kept from view")
         for field in ("temperature", "seed", "max_tokens", "timeout", "retries", "wait"):
-            value, kind = getattr(self, field), self.__annotations__[field]
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, int | kind)
-                or not isfinite(value)
-                or value < (field == "max_tokens")
-            ):
+            value, kind, least = getattr(self, field), self.__annotations__[field], int(field == "max_tokens")
+            if isinstance(value, bool) or not isinstance(value, int | kind) or not least <= value < inf:
                 number = "a whole number" if kind is int else "a number"
-                raise FieldError(field, f"{number} from {int(field == 'max_tokens')}", quote(value))
+                raise FieldError(field, f"{number} from {least}", quote(value))
 
     @property
     def address(self) -> str:

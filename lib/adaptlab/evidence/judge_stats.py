@@ -29,14 +29,14 @@ from adaptlab.tasks.records import Conversation, FieldError, check_choice, check
 READABLE = ("A", "B", "tie")
 VERDICTS = (*READABLE, "unreadable")
 COLUMNS = "item turn order_1 order_2 verdict consistent words_a words_b reply_1 reply_2".split()
-OptionScores = Mapping[str, Sequence[str]]  # item id -> one answer a turn
+Answers = Mapping[str, Sequence[str]]  # item id -> one answer a turn
 
 
 def compare(
     judge: Judge,
     items: Sequence[Conversation],
-    a: OptionScores,
-    b: OptionScores,
+    a: Answers,
+    b: Answers,
     *,
     store: str | Path | None = None,
     workers: int = 1,
@@ -179,7 +179,7 @@ def _kappa(table: np.ndarray, agreed: Interval) -> Interval:
     n = int(table.sum())
     chance = float(table.sum(axis=0) @ table.sum(axis=1)) / n**2
     if chance == 1:
-        return Interval(np.nan, -1.0, 1.0, 0.95, n, 1, "undefined", np.nan, np.inf)
+        return Interval(np.nan, -1.0, 1.0, n, 1, "undefined", np.nan, np.inf)
     with np.errstate(invalid="ignore"):
         found = cohens_kappa(table)
     if found.std_kappa > 1e-6:
@@ -187,7 +187,7 @@ def _kappa(table: np.ndarray, agreed: Interval) -> Interval:
     else:
         low, high, kind = (agreed.low - chance) / (1 - chance), (agreed.high - chance) / (1 - chance), "wilson"
     low, high = max(float(low), -1.0), min(float(high), 1.0)
-    return Interval(float(found.kappa), low, high, 0.95, n, 1, kind, (high - low) / 2 / Z, np.inf)
+    return Interval(float(found.kappa), low, high, n, 1, kind, (high - low) / 2 / Z, np.inf)
 
 
 Z = float(stats.norm.ppf(0.975))
@@ -234,7 +234,7 @@ def length_controlled(frame: pd.DataFrame) -> LengthControlled:
         raise ValueError(f"length and preference cannot be told apart in {len(rows)} rows ({seen})")
     intercept, slope, se = fit
     estimate, low, high = map(float, expit([intercept, intercept - Z * se, intercept + Z * se]))
-    rate = Interval(estimate, low, high, 0.95, len(rows), 1, "sandwich", se * estimate * (1 - estimate), np.inf)
+    rate = Interval(estimate, low, high, len(rows), 1, "sandwich", se * estimate * (1 - estimate), np.inf)
     return LengthControlled(rate, raw, slope)
 
 

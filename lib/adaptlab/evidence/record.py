@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import resource
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,9 +35,8 @@ RECORD_MIME = "application/vnd.adaptlab+json"
 class Record:
     """A result to display: for nbval as text, for the reader as HTML, for the report as JSON.
 
-    ``payload`` is a JSON object with a ``"kind"``. ``text`` holds only what is the same on every
-    machine (ids, counts, verdicts), because it is compared strictly. ``html`` must be escaped
-    already: build it with `html_table`.
+    ``payload`` is a JSON object with a ``"kind"``. ``text`` holds only what is the same on every machine (ids, counts,
+    verdicts), because it is compared strictly. ``html`` must be escaped already: build it with `html_table`.
 
     Raises ``ValueError`` if the payload has no kind or is not plain JSON (NaN and infinity are not).
     """
@@ -136,9 +136,7 @@ def cost(frame: pd.DataFrame, *, by: str = "labels", sure: Sequence[str] = TOKEN
     sums = frame.groupby(by, sort=False)[[*TOKENS, "seconds"]].sum()
     sums.insert(0, "items", frame.groupby(by, sort=False).size())
     counts = sums[["items", *TOKENS]].round().astype(int)
-    rows = [{by: name, **row, "seconds": float(sums.loc[name, "seconds"])} for name, row in counts.iterrows()]
-    for row in rows:
-        row.update({key: int(row[key]) for key in ("items", *TOKENS)})
+    rows = counts.assign(seconds=sums["seconds"]).reset_index().to_dict("records")
     header = [by, "answers", *TOKENS, "seconds"]
     cells = [[r[by], *(f"{r[key]:,}" for key in ("items", *TOKENS)), f"{r['seconds']:.1f}"] for r in rows]
     html = html_table(header, cells, caption="Cost: tokens through the model, and seconds")
@@ -172,10 +170,6 @@ def _sha256(data: Path | LabelledSet) -> str:
 
 
 def peak_rss() -> int:
-    """Largest resident memory of this process so far, in bytes; 0 where the system does not tell (Windows)."""
-    try:
-        import resource
-    except ImportError:
-        return 0
+    """Largest resident memory of this process so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak

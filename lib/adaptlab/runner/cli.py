@@ -145,6 +145,7 @@ def doctor() -> None:
 
 
 def _tell(name: str, news: "str | RunRecord") -> None:
+    """One line about a notebook: what it does now, or how it ended."""
     typer.echo(f"{name} … {news}")
 
 
@@ -179,8 +180,6 @@ def _near(path: Path) -> str:
 
 def _how_to_open(page: Path) -> str:
     """A line that a reader can act on: the command that opens the page here, else its address."""
-    if sys.platform == "win32":
-        return f'to read it: explorer "{_near(page)}"'
     screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     opener = "open" if sys.platform == "darwin" else "xdg-open" if screen else ""
     if opener and shutil.which(opener):

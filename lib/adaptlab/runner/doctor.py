@@ -73,19 +73,12 @@ def _torch() -> Iterator[Finding]:
     elif torch.backends.mps.is_available():
         device = "mps"
     yield Finding("ok", f"device {device}")
-    flags = provenance.cpu_facts().get("flags", "").split()
-    fast = [name for name in ("avx512_bf16", "amx_bf16") if name in flags]
-    if fast:
-        yield Finding("ok", f"bfloat16 on the cpu: fast, by {' and '.join(fast)}")
-    elif flags:
-        yield Finding("note", "bfloat16 on the cpu: emulated, slower than float32", "keep dtype float32 on the cpu")
 
 
 def _resources() -> Iterator[Finding]:
     memory, cache = _memory(), paths.cache()
-    if memory is not None:
-        advice = f"give it {size(MEMORY)}, or take a smaller model and close what else runs"
-        yield _enough(memory >= MEMORY, f"memory {size(memory)}", advice)
+    advice = f"give it {size(MEMORY)}, or take a smaller model and close what else runs"
+    yield _enough(memory >= MEMORY, f"memory {size(memory)}", advice)
     free = shutil.disk_usage(next(parent for parent in (cache, *cache.parents) if parent.exists())).free
     advice = "free some, or set ADAPTLAB_CACHE to a folder on a larger disk"
     yield _enough(free >= DISK, f"disk {size(free)} free where the cache is", advice)
@@ -97,14 +90,8 @@ def _enough(enough: bool, what: str, advice: str) -> Finding:
     return Finding("ok", what) if enough else Finding("note", what, advice)
 
 
-def _memory() -> int | None:
+def _memory() -> int:
     """Bytes of memory: what the container may use, if there is a limit, else what the machine has."""
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-    except OSError:
-        limit = ""
-    return min(total, int(limit)) if limit.isdecimal() else total
+    total, limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), Path("/sys/fs/cgroup/memory.max")
+    most = limit.read_text(encoding="ascii").strip() if limit.exists() else "max"
+    return total if most == "max" else min(total, int(most))

@@ -52,17 +52,19 @@ def run(
     source = notebooks.find(notebook)
     node = notebooks.read(source)
     values = resolve(source, profile, parameters or {})
-    output = _output(source, profile, parameters or {}, out)
-    with only_one(output, say):
+    output, model = _output(source, profile, parameters or {}, out), str(values.get("model", ""))
+    with only_one(output, say), kernel.environment(model):
         if out:
             provenance.refuse_foreign(output, source.stem)  # again: somebody else may have had the lock
-        model_digest = kernel.prepare_model(values["model"], say) if values.get("model") else ""
+        model_digest = kernel.prepare_model(model, say) if model else ""
         key = provenance.content_key(node, values, model_digest)
         record = None if force else provenance.finished(output, key)
         if record:
             return record
         say("running")
-        progress = Progress(source.stem, len(node.cells), _known_seconds(output, source.stem, profile, values))
+        last = provenance.recorded(output)
+        same = last and (last.notebook, last.parameters) == (source.stem, values)
+        progress = Progress(source.stem, len(node.cells), last.seconds if same else 0)
         facts = {"profile": profile, "parameters": values, "key": key, "model_digest": model_digest}
         return _execute(source, output, facts, timeout, progress, watch)
 
@@ -78,15 +80,6 @@ def _output(source: Path, profile: str, given: Mapping[str, Any], out: Path | No
     # A changed parameter gets a name of its own, so that it never takes the place of the profile's result.
     mark = hashlib.sha256(json.dumps(dict(given), sort_keys=True, default=str).encode()).hexdigest()[:8]
     return paths.BUILD / "executed" / profile / f"{source.stem}{'-' + mark if given else ''}.ipynb"
-
-
-def _known_seconds(output: Path, notebook: str, profile: str, values: Mapping[str, Any]) -> dict[str, float]:
-    """What each cell took in the last run with the same parameters: at this place, else under the profile's name."""
-    for place in (output, paths.BUILD / "executed" / profile / f"{notebook}.ipynb"):
-        record = provenance.recorded(place)
-        if record and (record.notebook, record.parameters) == (notebook, values):
-            return record.cell_seconds
-    return {}
 
 
 @contextmanager
@@ -129,8 +122,9 @@ def _execute(
             # Only what differs from the cell's own defaults is injected: an unchanged notebook stays as it is.
             known = declared(source)
             changed = {name: value for name, value in values.items() if value != known[name].default}
-            kernel.execute(source, partial, changed, timeout, str(values.get("model", "")), progress)
-        text = _finish(partial, source.name)
+            kernel.execute(source, partial, changed, timeout, progress)
+        node = nbformat.read(partial, as_version=4)
+        text = _text(node)
     except Exception as error:
         raise NotebookFailed(_keep_failed(partial, failed, source.name, error)) from error
     finally:
@@ -145,9 +139,8 @@ def _execute(
         git=provenance.git(),
         versions=provenance.versions(),
         machine=provenance.machine(),
-        reported=provenance.reported(nbformat.reads(text, as_version=4)),
+        reported=provenance.reported(node),
         replaced_sha256=files.sha256(output) if output.is_file() else "",
-        cell_seconds=progress.seconds,
         folder=output.parent,
     ).save()
     write_text(output, text)
@@ -162,17 +155,8 @@ def sweep(folder: Path, *leftovers: str) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _finish(partial: Path, name: str) -> str:
-    """The executed notebook's text, verified and without what differs from run to run."""
-    node = nbformat.read(partial, as_version=4)
-    code = [cell for cell in node.cells if cell.cell_type == "code" and cell.source.strip()]
-    counts = [cell.execution_count for cell in code]
-    if node.metadata.get("papermill", {}).get("exception") or counts != list(range(1, len(code) + 1)):
-        raise RuntimeError(f"its cells were not all executed once, in order (counts {counts})")
-    return provenance.redact(nbformat.writes(_strip(node)) + "\n")
-
-
-def _strip(node: NotebookNode) -> NotebookNode:
+def _text(node: NotebookNode) -> str:
+    """An executed notebook as text, without secrets and without what differs from run to run."""
     for key in ("papermill", "widgets"):
         node.metadata.pop(key, None)
     for cell in node.cells:
@@ -180,7 +164,7 @@ def _strip(node: NotebookNode) -> NotebookNode:
             cell.metadata.pop(key, None)
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.id = "injected-parameters"  # papermill's own is random
-    return node
+    return provenance.redact(nbformat.writes(node) + "\n")
 
 
 def _keep_failed(partial: Path, failed: Path, name: str, error: Exception) -> str:
@@ -191,7 +175,7 @@ def _keep_failed(partial: Path, failed: Path, name: str, error: Exception) -> st
     own = [cell for cell in node.cells if not ADDED & set(cell.metadata.get("tags", []))]
     begun = [i for i, cell in enumerate(own) if cell.metadata.get("papermill", {}).get("start_time")]
     node.metadata["adaptlab"] = "a run that failed"  # provenance.FAILED_MARK
-    write_text(failed, provenance.redact(nbformat.writes(_strip(node)) + "\n"))
+    write_text(failed, _text(node))
     if not begun:
         return provenance.redact(f"{name}: failed before its first cell: {_summary(error)}")
     head = "\n".join(f"    {line}" for line in own[begun[-1]].source.splitlines()[:6])

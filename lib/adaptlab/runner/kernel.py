@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,58 +18,28 @@ from adaptlab.runner import notebooks
 START_TIMEOUT = 120  # seconds for a kernel to answer; many start at once in a sweep
 LONGEST_SOCKET_FOLDER = 85  # of the 103 to 107 characters that a socket's path may have
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-CONVERT = """import sys
-from adaptlab.engine import folders
-try:
-    folders.prepare(sys.argv[1])
-except Exception as error:
-    sys.exit(f"{type(error).__name__}: {error}")
-"""
 ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # tags of the cells that papermill puts in
 
 
 class Progress:
-    """How far a notebook is, and how long it still takes, where an earlier run of it tells.
+    """How far a notebook is, and how long it still takes.
 
-    ``known`` has the seconds of each cell, by its id, from that run.
+    ``known``: the seconds that the last run with the same parameters took; 0 where there is none.
     """
 
-    def __init__(self, name: str, cells: int, known: Mapping[str, float]):
+    def __init__(self, name: str, cells: int, known: float = 0):
         self.name, self.cells, self.known = name, cells, known
-        self.cell = 0
-        self.seconds: dict[str, float] = {}
-        self._current = ""
-        self._began = self._cell_began = time.monotonic()
+        self.cell, self._began = 0, time.monotonic()
 
     def begin(self, cell: NotebookNode, cell_index: int) -> None:
         """The hook of nbclient before each cell."""
-        self.end()
-        self._current = cell.id
         self.cell += not ADDED & set(cell.metadata.get("tags", []))
-
-    def end(self) -> None:
-        """Note the seconds of the cell that ran."""
-        now = time.monotonic()
-        if self._current:
-            self.seconds[self._current] = round(now - self._cell_began, 2)
-        self._current, self._cell_began = "", now
-
-    @property
-    def left(self) -> float | None:
-        """Seconds still to go at the pace of this run; None where no earlier run tells."""
-        taken, current = dict(self.seconds), self._current  # another thread may ask while the next cell begins
-        if not self.known or not current:
-            return None
-        expected = sum(self.known.get(cell, 0.0) for cell in taken)
-        pace = sum(taken.values()) / expected if expected > 5 else 1.0
-        rest = pace * self.known.get(current, 0.0) - (time.monotonic() - self._cell_began)
-        return max(0.0, rest) + pace * sum(s for cell, s in self.known.items() if cell not in {*taken, current})
 
     def __str__(self) -> str:
         place = f"cell {self.cell} of {self.cells}" if self.cell else "starting"
-        left = self.left
-        rest = "" if left is None else f", about {duration(max(1, round(left)), 0)} left"
-        return f"{place}, {duration(time.monotonic() - self._began, 0)}{rest}"
+        taken = time.monotonic() - self._began
+        left = f", about {duration(max(1, round(self.known - taken)), 0)} left" if self.known else ""
+        return f"{place}, {duration(taken, 0)}{left}"
 
 
 def duration(seconds: float | None, digits: int = 1) -> str:
@@ -87,14 +55,7 @@ def duration(seconds: float | None, digits: int = 1) -> str:
 Watch = Callable[[Progress], AbstractContextManager]  # shows, while it is open, how far a notebook is
 
 
-def execute(
-    source: Path,
-    output: Path,
-    changed: Mapping[str, Any],
-    timeout: int,
-    model: str,
-    progress: Progress,
-) -> None:
+def execute(source: Path, output: Path, changed: Mapping[str, Any], timeout: int, progress: Progress) -> None:
     """Execute ``source`` with the ``changed`` parameters, writing to ``output`` cell by cell.
 
     ``timeout`` is in seconds a cell. Raises what papermill and nbclient raise; ``output`` then holds what was done.
@@ -103,7 +64,7 @@ def execute(
 
     # papermill formats the path, so braces are doubled. python3 is this very Python, whatever kernel the notebook
     # was last saved with.
-    with environment(model), _transport() as config:
+    with _transport() as config:
         papermill.execute_notebook(
             notebooks.read(source),
             str(output).replace("{", "{{").replace("}", "}}"),
@@ -118,23 +79,19 @@ def execute(
             extra_arguments=["--log-level=50"],  # a kernel that is stopped by Ctrl-C says so to nobody
             on_cell_start=progress.begin,
         )
-    progress.end()
 
 
 def prepare_model(name: str, say: Callable[[str], None]) -> str:
-    """Make the model ready before the clock of the notebook starts, and return its digest.
+    """Refuse a model that cannot be had, download one from the Hub, and return its digest.
 
-    torch, which a conversion needs, is imported in a process of its own: this one stays small.
+    A packaged model that is not converted yet is left to the kernel: the conversion needs torch.
     """
     packaged = folders.PACKAGED.get(name)
-    with environment(name):
-        if packaged and packaged.installed and not packaged.ready:
-            say(f"converting {name}, once: about a minute")
-            result = subprocess.run([sys.executable, "-c", CONVERT, name], stderr=subprocess.PIPE, text=True)
-            if result.returncode:
-                raise folders.ModelNotFound(f"model {name!r} could not be converted: {result.stderr.strip()}")
+    if packaged and packaged.installed and not packaged.ready:
+        say(f"converting {name}, once: about a minute")
+    else:
         folders.prepare(name)
-        return folders.digest(name)
+    return folders.digest(name)
 
 
 @contextmanager
@@ -142,16 +99,16 @@ def _transport() -> Iterator[Config]:
     """Unix sockets in a private folder: no TCP port to race for, and nothing that other users could connect to.
 
     Without a folder of their own the sockets lie in the working directory under counted names, where two kernels
-    started at once take each other's. Where there are none, or the path is too long for one, TCP it is.
+    started at once take each other's. Where the path is too long for a socket, TCP it is.
     """
     with tempfile.TemporaryDirectory(prefix="adaptlab-", ignore_cleanup_errors=True) as folder:
-        ipc = os.name == "posix" and len(folder) < LONGEST_SOCKET_FOLDER
-        yield Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}} if ipc else {})
+        short = len(folder) < LONGEST_SOCKET_FOLDER
+        yield Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}} if short else {})
 
 
 @contextmanager
 def environment(model: str) -> Iterator[None]:
-    """What the kernel inherits: no progress bars in outputs, and no network unless the user named a Hub model."""
+    """No progress bars in outputs, and no network unless the user named a Hub model: what the kernel inherits too."""
     wanted = {"TQDM_DISABLE": "1"}
     if not HUB_ID.fullmatch(model):
         wanted["HF_HUB_OFFLINE"] = "1"

@@ -97,21 +97,18 @@ def _imports(code: Tag) -> bool:
 
 def quantity(row: dict[str, Any], name: str, sign: str = "+") -> str:
     """A number of a claim: right/wrong metrics in percentage points, others in the metric's unit."""
-    value = row.get(name)
+    value = row[name]
     if value is None:
         return "unbounded"
-    text = f"{100 * value:{sign}.1f}" if row.get("points", True) else f"{value:{sign}.3f}"
+    text = f"{100 * value:{sign}.1f}" if row["points"] else f"{value:{sign}.3f}"
     return text.replace("-", "−")
 
 
 def prediction(row: dict[str, Any]) -> str:
     """What a claim predicts, in words and in the unit of its metric."""
     if row["predicted"] != "same":
-        return {"greater": "higher", "less": "lower"}.get(row["predicted"], row["predicted"])
-    margin = row.get("margin")
-    if margin is None:
-        return "the same"
-    return f"the same within {100 * margin:g} points" if row.get("points", True) else f"the same within {margin:g}"
+        return {"greater": "higher", "less": "lower"}[row["predicted"]]
+    return f"the same within {100 * row['margin']:g} points" if row["points"] else f"the same within {row['margin']:g}"
 
 
 def measure(row: dict[str, Any]) -> str:
@@ -121,7 +118,7 @@ def measure(row: dict[str, Any]) -> str:
 
 def detectable(row: dict[str, Any]) -> str:
     """The smallest effect that the run would have seen; in words where no effect can be as large."""
-    value, reach = row.get("detectable"), row.get("reach")
+    value, reach = row["detectable"], row["reach"]
     if value is not None and reach is not None and value > reach:
         return "more than the scale allows"
     return quantity(row, "detectable", "")
@@ -129,8 +126,8 @@ def detectable(row: dict[str, Any]) -> str:
 
 def forest(rows: list[dict[str, Any]]) -> float:
     """Half-width of a common axis for the intervals of several claims, as a share of 1 (0: nothing to draw)."""
-    drawn = [row for row in rows if row.get("points", True)]
-    ends = [abs(row[name]) for row in drawn for name in ("low", "high") if row.get(name) is not None]
+    drawn = [row for row in rows if row["points"]]
+    ends = [abs(row[name]) for row in drawn for name in ("low", "high") if row[name] is not None]
     return next((width for width in (0.1, 0.2, 0.5) if max(ends) <= width), 1.0) if ends else 0.0
 
 

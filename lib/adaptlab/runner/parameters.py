@@ -86,12 +86,9 @@ class Parameter:
         return {word: float(next(filter(None, hit.groups()))) for word, hit in found.items() if hit}
 
 
-def declared(notebook: "str | Path | NotebookNode") -> dict[str, Parameter]:
-    """The parameters of a notebook (its path, name, or content), in the order they stand."""
-    node, name = notebook, "notebook"
-    if isinstance(notebook, str | Path):
-        path = notebooks.find(notebook)
-        node, name = notebooks.read(path), path.name
+def declared(notebook: "Path | NotebookNode") -> dict[str, Parameter]:
+    """The parameters of a notebook (its path, or content), in the order they stand."""
+    node, name = (notebooks.read(notebook), notebook.name) if isinstance(notebook, Path) else (notebook, "notebook")
     tagged = [i for i, cell in enumerate(node.cells) if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1:
         found = "none has" if not tagged else f"cells {', '.join(str(i + 1) for i in tagged)} have"

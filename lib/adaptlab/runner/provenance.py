@@ -10,7 +10,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,6 @@ class RunRecord:
     model_digest: str = ""
     reported: dict[str, Any] = field(default_factory=dict)
     replaced_sha256: str = ""  # of the older output, which a kill between the two leaves in place
-    cell_seconds: dict[str, float] = field(default_factory=dict)  # by cell id, to tell the next run's time left
     folder: Path = Path()
     cached: bool = False
 
@@ -70,14 +69,11 @@ class RunRecord:
         """The parameters that seed the run."""
         return {name: value for name, value in self.parameters.items() if name in ("seed", "seeds")}
 
-    def to_json(self) -> str:
-        """The record as text; where it lies and whether it was taken from the store are not facts about the run."""
-        facts = {name: value for name, value in asdict(self).items() if name not in ("folder", "cached")}
-        return json.dumps(facts | {"seeds": self.seeds}, indent=1, ensure_ascii=False) + "\n"
-
     def save(self) -> "RunRecord":
-        """Write the record beside its notebook, whole or not at all."""
-        write_text(_record_path(self.path), redact(self.to_json()))
+        """Write the record beside its notebook; where it lies and whether it was met again are no facts of the run."""
+        facts = {name: value for name, value in asdict(self).items() if name not in ("folder", "cached")}
+        text = json.dumps(facts | {"seeds": self.seeds}, indent=1, ensure_ascii=False) + "\n"
+        write_text(_record_path(self.path), redact(text))
         return self
 
 
@@ -86,12 +82,12 @@ def _record_path(output: Path) -> Path:
 
 
 def recorded(output: Path) -> RunRecord | None:
-    """The run record beside ``output``; None where there is none, or one that is cut off or of another version."""
+    """The run record beside ``output``; None where there is none, or one that is cut off."""
     try:
         facts = json.loads(_record_path(output).read_text(encoding="utf-8"))
-        facts.pop("seeds")
-        return RunRecord(**facts | {"folder": output.parent})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        known = {one.name: facts[one.name] for one in fields(RunRecord) if one.name in facts}
+        return RunRecord(**known | {"folder": output.parent})
+    except (OSError, ValueError, TypeError):
         return None
 
 
@@ -100,12 +96,6 @@ def finished(output: Path, key: str) -> RunRecord | None:
     record = recorded(output)
     whole = record and record.key == key and output.is_file() and record.output_sha256 == files.sha256(output)
     return replace(record, cached=True) if whole else None
-
-
-def untouched(record: RunRecord, output: Path) -> bool:
-    """Whether ``output`` is, byte for byte, what the kit wrote: in this run, or before it if this one was cut off."""
-    mine = (record.output_sha256, record.replaced_sha256)
-    return output.is_file() and output.name == record.output and files.sha256(output) in mine
 
 
 def refuse_foreign(output: Path, notebook: str) -> None:
@@ -118,7 +108,9 @@ def refuse_foreign(output: Path, notebook: str) -> None:
         raise OutputRefused(f"{output}: an executed notebook is a file that ends in .ipynb; name it {name}")
     remedy = "name another place, or move it away"
     record, beside, failed = recorded(output), _record_path(output), failed_path(output)
-    if os.path.lexists(output) and not (record and untouched(record, output)):
+    # Byte for byte what the kit wrote: in the run on record, or before it if that one was cut off.
+    mine = (record.output_sha256, record.replaced_sha256) if record and record.output == output.name else ()
+    if os.path.lexists(output) and not (output.is_file() and files.sha256(output) in mine):
         reason = "was changed since the kit wrote it" if record else f"no {beside.name} says that the kit wrote it"
         raise OutputRefused(f"{output}: is there, and {reason}; {remedy}")
     if record is None and os.path.lexists(beside):
@@ -140,17 +132,16 @@ def content_key(notebook: NotebookNode, parameters: Mapping[str, Any], model_dig
         "cells": [[cell.cell_type, cell.source, cell.metadata.get("tags", [])] for cell in notebook.cells],
         "parameters": dict(parameters),
         "library": _digests(paths.PACKAGE, paths.PACKAGE.rglob("*.py")),
-        "data": data_digests(),
+        "data": _digests(paths.DATA, filter(_is_data, paths.DATA.rglob("*"))),
         "model": model_digest,
         "versions": versions(NUMERIC_PACKAGES),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def data_digests() -> dict[str, str]:
-    """sha256 of every data file, the explaining ones (README) and hidden ones left out."""
-    names = (path for path in paths.DATA.rglob("*") if not path.name.startswith(("README", ".", "__")))
-    return _digests(paths.DATA, (path for path in names if "__pycache__" not in path.parts))
+def _is_data(path: Path) -> bool:
+    """Not a file that explains (README), nor a hidden one, nor Python's."""
+    return not path.name.startswith(("README", ".", "__")) and "__pycache__" not in path.parts
 
 
 def _digests(root: Path, found: Iterable[Path]) -> dict[str, str]:
@@ -174,33 +165,25 @@ def machine() -> dict[str, Any]:
     """What the run ran on, without a host or user name."""
     affinity = getattr(os, "sched_getaffinity", None)
     threads = len(affinity(0)) if affinity else os.cpu_count()
-    processor = cpu_facts().get("model name") or platform.processor() or platform.machine()
+    linux = Path("/proc/cpuinfo")
+    named = re.search(r"^model name\s*: (.+)$", linux.read_text(), re.MULTILINE) if linux.exists() else None
+    processor = named[1].strip() if named else platform.processor() or platform.machine()
     return {"system": platform.platform(), "processor": processor, "threads": threads}
-
-
-def cpu_facts() -> dict[str, str]:
-    """What Linux tells of its first processor, such as ``model name`` and ``flags``; empty elsewhere."""
-    try:
-        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
-    except OSError:
-        return {}
-    return {name.strip(): fact.strip() for name, _, fact in (line.partition(":") for line in first.splitlines())}
 
 
 def git() -> dict[str, Any] | None:
     """Commit and whether the checkout differs from it; None outside a checkout, before a commit, or without git."""
     if not paths.IN_CHECKOUT:
         return None
+
+    def ask(*arguments: str) -> str:
+        command = ["git", "-C", str(paths.NOTEBOOKS.parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+
     try:
-        commit = _git("rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git("status", "--porcelain"))}
+        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(paths.NOTEBOOKS.parent), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
 
 
 def redact(text: str) -> str:
@@ -221,7 +204,5 @@ def read_outputs(notebook: NotebookNode, kind: str) -> list[dict[str, Any]]:
 
 def reported(notebook: NotebookNode) -> dict[str, Any]:
     """What the notebook says about its own run: model, device, threads, peak memory. Empty if it says nothing."""
-    merged: dict[str, Any] = {}
-    for record in read_outputs(notebook, "provenance"):
-        merged |= {name: value for name, value in record.items() if name != "kind"}
-    return merged
+    records = read_outputs(notebook, "provenance")
+    return {name: value for record in records for name, value in record.items() if name != "kind"}

@@ -135,28 +135,18 @@ def gather(records: list[RunRecord], profile: str) -> dict[str, Any]:
 
 
 def _entry(record: RunRecord, question: str) -> dict[str, Any]:
-    said = record.reported
+    facts = "started seconds parameters seeds key output_sha256 git versions machine reported".split()
     return {
         "name": record.notebook,
         "question": question,
         "page": f"notebooks/{record.notebook}.html",
-        "started": record.started,
-        "seconds": record.seconds,
-        "parameters": record.parameters,
-        "seeds": record.seeds,
-        "key": record.key,
-        "output_sha256": record.output_sha256,
-        "git": record.git,
-        "versions": record.versions,
-        "machine": record.machine,
-        "model": said.get("model") or record.parameters.get("model", ""),
-        "model_digest": said.get("model_digest") or record.model_digest,
-        "reported": said,
-    }
+        "model": record.reported.get("model") or record.parameters.get("model", ""),
+        "model_digest": record.reported.get("model_digest") or record.model_digest,
+    } | {name: getattr(record, name) for name in facts}
 
 
 def _cost(record: RunRecord, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    total = {name: sum(row.get(name, 0) for row in rows) for name in (*TOKENS, "items", "seconds")}
+    total = {name: sum(row[name] for row in rows) for name in (*TOKENS, "items", "seconds")}
     computed = sum(total[name] for name in RAN)
     ratio = total["naive"] / computed if computed else None
     peak = record.reported.get("peak_rss_bytes")
