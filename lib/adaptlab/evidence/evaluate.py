@@ -66,8 +66,8 @@ def _option_row(item: Labelled, options: Mapping[str, OptionScore]) -> dict[str,
 
 
 def _completion_row(item: Instruction, completion: Completion, gold: OptionScore) -> dict[str, Any]:
-    """A completion is correct where it has ended and says what is asked, in any response style (`instructions.right`); where
-    nothing was generated, ``correct`` is missing."""
+    """A completion is correct where it has ended and says what is asked, in any response style
+    (`instructions.right`); where nothing was generated, ``correct`` is missing."""
     generated = bool(completion.tokens)
     return {
         "item": item.id,
