@@ -59,12 +59,18 @@ def _grid(draw: Callable[..., Any], lists: dict[str, list], alt: str) -> Any:
         _panel(draw, axes[row][column], choice)
         if column:
             axes[row][column].set_ylabel("")  # the panels of a row share it
+    # So do all panels the label below, which is longer than one of them is wide.
+    figure.supxlabel(axes[0][0].get_xlabel(), fontsize=10)
+    for ax in axes.flat:
+        ax.set_xlabel("")
     return with_alt_text(figure, alt or _default_alt(lists))
 
 
 def _panel(draw: Callable[..., Any], ax: Axes, choice: dict[str, Any]) -> None:
     draw(ax=ax, **choice)
-    ax.set_title(_state(choice), fontsize=10)
+    note = ax.get_title(loc="right")  # a panel is too narrow for both in one line
+    ax.set_title("", loc="right")
+    ax.set_title(f"{_state(choice)}\n{note}".strip(), fontsize=9)
 
 
 def _default_alt(lists: dict[str, list]) -> str:

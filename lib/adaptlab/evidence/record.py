@@ -116,14 +116,15 @@ def with_alt_text(ax: Axes | Figure, alt: str) -> Picture:
 
 
 def _for_any_page(figure: Figure) -> None:
-    """Text, ticks and frames in a grey that is legible on white and on dark pages; text of the size of the page's."""
+    """Text, ticks and axes in a grey that is legible on white and on dark pages; text of the size of the page's."""
     for text in figure.findobj(Text):
         if to_hex(text.get_color()) in ("#000000", "#262626"):
             text.set_color(INK)
         text.set_fontsize(text.get_fontsize() * FONT / 10)
     for axes in figure.axes:
-        for spine in axes.spines.values():
+        for side, spine in axes.spines.items():
             spine.set_edgecolor(INK)
+            spine.set_visible(spine.get_visible() and side in ("left", "bottom"))
         axes.tick_params(colors=INK, which="both")
 
 
