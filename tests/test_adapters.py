@@ -22,8 +22,7 @@ from adaptlab.engine.seal import SEAL
 from adaptlab.engine.training import TrainingConfig, train
 from adaptlab.methods.tuning import FinetuneConfig, build_examples, tune
 from adaptlab.tasks.records import Instruction
-from conftest import tiny_lm
-from test_cache import DAMAGE
+from conftest import DAMAGE, tiny_lm
 from test_training import apart, drawn, weights
 
 ARCHITECTURES = ["llama", "qwen3", "gpt2", "gemma3-sliding"]

@@ -18,8 +18,7 @@ from adaptlab.engine import folders, models, packaged
 from adaptlab.engine.folders import ModelNotFound, digest, embedded, prepare
 from adaptlab.engine.models import UnknownDevice, load
 from adaptlab.engine.seal import SEAL
-from conftest import tiny_lm
-from test_cache import DAMAGE
+from conftest import DAMAGE, tiny_lm
 
 
 @pytest.fixture

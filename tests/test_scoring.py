@@ -187,16 +187,6 @@ def test_an_option_without_tokens_is_refused(llama):
         score(replace(llama, tokenizer=tokenizer), [Request("the house:", (" yes", "  "))])
 
 
-def test_stored_prefixes_are_found_again(llama, tmp_path):
-    questions = [Request("the red house by the river:", (" yes", " no"))]
-    first = score(llama, questions, store=tmp_path)
-    again = score(llama, questions, store=tmp_path)
-    assert again.cost.prefilled == 0 and again.cost.cached == first.cost.prefilled
-    assert_same(again.options, [[o.logprob for o in row] for row in first.options])
-    other = tiny_lm("llama", seed=1)
-    assert score(other, questions, store=tmp_path).cost.prefilled == first.cost.prefilled
-
-
 @pytest.mark.parametrize(
     ("question", "message"),
     [

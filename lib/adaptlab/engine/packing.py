@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from adaptlab.engine import cache, plain
-from adaptlab.engine.lm import LM
+from adaptlab.engine.lm import LM, runs_that_fit
 
 # Tokens of a packed row. Attention over a row costs its square, so rows are short, and many of them stand in a batch:
 # with SmolLM2 on a CPU, rows of 64 to 128 took about two thirds of the time of one row of 512.
@@ -64,15 +64,7 @@ class TrainingExample:
 
 def passes(items: Sequence[Sized], max_tokens: int = PASS) -> Iterator[list[Sized]]:
     """Items, shortest first, in runs of at most ``max_tokens`` tokens, or of one item that is longer."""
-    part, tokens = [], 0
-    for item in sorted(items, key=len):
-        if part and tokens + len(item) > max_tokens:
-            yield part
-            part, tokens = [], 0
-        part.append(item)
-        tokens += len(item)
-    if part:
-        yield part
+    return runs_that_fit(sorted(items, key=len), lambda part: sum(map(len, part)) <= max_tokens)
 
 
 def pack(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:

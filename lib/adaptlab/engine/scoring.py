@@ -8,14 +8,12 @@ LM head runs only where an option's token is predicted. The numbers are the same
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
 from adaptlab.engine import cache, plain
 from adaptlab.engine.cache import EMPTY, PrefixCache, Trie, shared_length
-from adaptlab.engine.lm import LM
-from adaptlab.engine.prefix_cache import prefilled
+from adaptlab.engine.lm import LM, runs_that_fit
 
 PLANS = ("auto", "trie", "plain")
 # Nodes in one packed row. Longer rows waste attention on branches that do not see each other, shorter ones
@@ -87,7 +85,6 @@ def score(
     prefix_cache: PrefixCache = EMPTY,
     plan: str = "auto",
     memory: float = 1.0,
-    store: Path | None = None,
 ) -> Scores:
     """Score every option of every question, exactly as if each had been run alone.
 
@@ -95,7 +92,7 @@ def score(
     curve with nested demonstrations pays for each demonstration once).
     ``plan``: ``trie`` shares prefix and branches; ``plain`` runs padded batches of whole sequences; ``auto`` takes
     ``trie`` where it is known to be exact for the model's architecture.
-    ``memory``: GiB that masks and logits may take beside the weights. ``store``: a folder to keep prefixes in.
+    ``memory``: GiB that masks and logits may take beside the weights.
 
     Raises ValueError for an empty option, a question without options, or a sequence beyond the context length.
     """
@@ -106,7 +103,7 @@ def score(
         return Scores([], Cost(), prefix_cache, plan)
     naive = sum(len(s) - 1 for e in encoded for s in e.sequences)  # the last token is only ever predicted
     if plan == "trie":
-        prefix, computed = _shared_prefix(lm, encoded, prefix_cache, store)
+        prefix, computed = shared_prefix(lm, [(s, e.start - 1) for e in encoded for s in e.sequences], prefix_cache)
         logprobs, scored = _score_tries(lm, prefix, encoded, memory)
         cost = Cost(computed, len(prefix) - computed, scored, naive=naive)
     else:
@@ -149,7 +146,7 @@ def _encode(lm: LM, question: Request) -> _Encoded:
         raise ValueError(f"a question needs options, none of them empty; found {question.options!r}")
     context = lm.encode(question.context)
     sequences = tuple(tuple(lm.encode(question.context + option)) for option in question.options)
-    start = min(cache.shared_length(context, s) for s in sequences)
+    start = min(shared_length(context, s) for s in sequences)
     if not start:
         raise ValueError(
             "nothing to condition on: the context is empty, and the tokenizer puts no token in front; "
@@ -164,13 +161,20 @@ def _encode(lm: LM, question: Request) -> _Encoded:
     return _Encoded(sequences, start)
 
 
-def _shared_prefix(
-    lm: LM, encoded: list[_Encoded], prefix_cache: PrefixCache, store: Path | None
+def shared_prefix(
+    lm: LM, rows: Sequence[tuple[Sequence[int], int]], prefix_cache: PrefixCache = EMPTY
 ) -> tuple[PrefixCache, int]:
-    """The tokens that all sequences begin with, less the last that predicts an option; and how many were computed."""
-    first = encoded[0].sequences[0]
-    length = min(min(cache.shared_length(first, s) for s in e.sequences) for e in encoded)
-    return prefilled(lm, first[: min(length, *(e.start - 1 for e in encoded))], prefix_cache, store)
+    """What all ``rows``, each with the most tokens of it that may be shared, begin with; how many were computed for it.
+
+    The leading tokens that ``prefix_cache`` has in common with it are taken over, if the same model made them.
+    """
+    first = rows[0][0]
+    ids = first[: min(min(shared_length(first, row), most) for row, most in rows)]
+    owner = f"{lm.digest} {lm.dtype} {lm.device}"
+    if prefix_cache.owner != owner:
+        prefix_cache = replace(EMPTY, owner=owner)
+    kept = prefix_cache.head(shared_length(prefix_cache.ids, ids))
+    return cache.extend(lm.model, kept, ids[len(kept) :]), len(ids) - len(kept)
 
 
 def _score_tries(lm: LM, prefix: PrefixCache, encoded: list[_Encoded], memory: float) -> tuple[list[float], int]:
@@ -202,20 +206,14 @@ def _sum_logprobs(
 
 def _groups(lm: LM, prefix: PrefixCache, encoded: list[_Encoded], memory: float) -> Iterator[list[_Encoded]]:
     """Questions in order, in groups whose masks and logits stay within ``memory`` GiB."""
-    budget = memory * 2**30
-    vocabulary = lm.vocabulary
-    group, tokens, targets = [], 0, 0
-    for e in encoded:
-        new_tokens = max(map(len, e.sequences)) - len(prefix) + e.targets
-        grown = tokens + new_tokens
-        logits = 8 * (targets + e.targets) * vocabulary
-        masks = 4 * grown * (len(prefix) + grown)
-        if group and (grown > ROW_TOKENS or logits + masks > budget):
-            yield group
-            group, tokens, targets = [], 0, 0
-        group.append(e)
-        tokens, targets = tokens + new_tokens, targets + e.targets
-    yield group
+
+    def fits(group: list[_Encoded]) -> bool:
+        tokens = sum(max(map(len, e.sequences)) - len(prefix) + e.targets for e in group)
+        logits = 8 * sum(e.targets for e in group) * lm.vocabulary
+        masks = 4 * tokens * (len(prefix) + tokens)
+        return tokens <= ROW_TOKENS and logits + masks <= memory * 2**30
+
+    return runs_that_fit(encoded, fits)
 
 
 def along(lm: LM, prompts: Sequence[str], answers: Sequence[Sequence[int]]) -> Iterator[torch.Tensor]:
@@ -230,13 +228,14 @@ def along(lm: LM, prompts: Sequence[str], answers: Sequence[Sequence[int]]) -> I
             raise ValueError("prompts and answers must have at least one token each")
         if len(row) + len(answer) > lm.context_length:
             raise ValueError(f"{len(row)} + {len(answer)} tokens do not fit into {lm.context_length}")
+    if not ids:
+        return
     if not cache.exact_trie(lm.model):
         yield from (plain.distributions(lm, [*row, *a], len(row)) for row, a in zip(ids, answers, strict=True))
         return
-    shared = min((min(shared_length(ids[0], row), len(row) - 1) for row in ids), default=0)
-    prefix = prefilled(lm, ids[0][:shared])[0] if shared else EMPTY
+    prefix, _ = shared_prefix(lm, [(row, len(row) - 1) for row in ids])
     for row, answer in zip(ids, answers, strict=True):
         trie = Trie()
-        path = trie.insert([*row[shared:], *answer[:-1]])
-        logits = cache.trie_logits(lm.model, prefix, trie, path[len(row) - shared - 1 :])
+        path = trie.insert([*row[len(prefix) :], *answer[:-1]])
+        logits = cache.trie_logits(lm.model, prefix, trie, path[len(row) - len(prefix) - 1 :])
         yield logits.float().log_softmax(-1).cpu()
