@@ -1,6 +1,7 @@
 """Copies, near copies and shared runs of words are found, and nothing else is taken for them."""
 
 import random
+from itertools import combinations
 
 import pytest
 from hypothesis import given
@@ -89,15 +90,15 @@ def test_planted_near_duplicates_are_found_and_nothing_else():
     assert all(m.value == pytest.approx(35 / 41) for m in found)
 
 
-@given(st.lists(SOME_TEXT, max_size=12), st.sampled_from([0.3, 0.7, 1.0]), st.integers(0, 3))
-def test_no_near_duplicate_is_false_and_all_matches_stay(texts, threshold, seed):
-    found = near_duplicates(texts, threshold, seed=seed)
+@given(st.lists(SOME_TEXT, max_size=12), st.sampled_from([0.3, 0.7, 1.0]))
+def test_no_near_duplicate_is_false_or_missed_and_all_matches_stay(texts, threshold):
+    found = near_duplicates(texts, threshold)
     gone = {m.place for m in found}
     for match in found:
         assert match.value == jaccard(texts[match.place], match.other) >= threshold
         assert any(texts[p] == match.other for p in range(match.place) if p not in gone)
     stay = [text for place, text in enumerate(texts) if place not in gone]
-    assert len({" ".join(words(text)) for text in stay}) == len(stay)  # an index of 1 is always found
+    assert all(jaccard(one, other) < threshold for one, other in combinations(stay, 2))
 
 
 def test_short_texts_are_alike_only_when_their_words_are():
