@@ -1,6 +1,5 @@
 """Probes: each fact about transformers that `engine/cache.py` relies on has a test that fails when it changes."""
 
-import pytest
 import torch
 
 from adaptlab.engine import cache
@@ -44,23 +43,6 @@ def test_the_4d_mask_is_honoured(any_lm):
         with torch.inference_mode():
             alone = any_lm.model(torch.tensor([IDS + branch])).logits[0, -1]
         assert torch.allclose(row, alone, atol=1e-4)
-
-
-def test_logits_to_keep_takes_positions(llama):
-    ids = torch.tensor([IDS])
-    with torch.inference_mode():
-        full = llama.model(ids).logits[0]
-        kept = llama.model(ids, logits_to_keep=torch.tensor([2, 7])).logits[0]
-    assert torch.allclose(kept, full[[2, 7]], atol=1e-5)
-
-
-def test_crop_takes_negative_counts_only(llama):
-    """`PrefixCache.head` cuts tensors itself because `Cache.crop` changed its meaning between major versions."""
-    fork = cache.extend(llama.model, cache.EMPTY, IDS).fork()
-    with pytest.raises(ValueError, match="positive"):
-        fork.crop(4)
-    fork.crop(-1)
-    assert fork.get_seq_length() == len(IDS) - 1
 
 
 def test_trie_shares_beginnings_and_sees_ancestors_only():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptlab.tasks import formats
-from adaptlab.tasks.records import Demonstration, FieldError, Instruction, Labelled, content_key
+from adaptlab.tasks.records import FieldError, Instruction, Labelled, content_key
 from adaptlab.tasks.similarity import (
     exact_duplicates,
     jaccard,
@@ -16,7 +16,6 @@ from adaptlab.tasks.similarity import (
     near_duplicates,
     nearest_rouge_l,
     ngrams,
-    query_of,
     rouge_l,
     shared_runs,
     words,
@@ -38,14 +37,6 @@ def sentences(n, length=20, seed=0):
 def with_one_word_changed(text, place=10):
     row = text.split()
     return " ".join([*row[:place], "changed", *row[place + 1 :]])
-
-
-def test_a_record_is_compared_by_its_query_and_a_text_by_itself():
-    assert [query_of(one) for one in ("plain", Demonstration("q", "a"), Labelled("a", "text", "x"))] == [
-        "plain",
-        "q",
-        "text",
-    ]
 
 
 @pytest.mark.parametrize(

@@ -96,15 +96,15 @@ def losses(
 ) -> torch.Tensor:
     """For each example the sum of -log p over its tokens that have a loss, in nats, with gradients: [examples].
 
-    ``max_tokens``: of a packed row, which may be as long as the longest example in any case; 0 gives every example a
-    row of its own. Models that cannot be packed exactly read one example after the other.
+    ``max_tokens``: of a packed row, which may be as long as the longest example in any case. Models that cannot be
+    packed exactly read one example after the other.
     """
     if not cache.exact_trie(model):
         return torch.stack(
             [_nll(plain.logits(model, e.ids)[[n - 1 for n in e.positions]], e.targets).sum() for e in examples]
         )
     lengths = [len(example) for example in examples]
-    rows = pack(lengths, max(max_tokens, *lengths)) if max_tokens else [[i] for i in range(len(examples))]
+    rows = pack(lengths, max(max_tokens, *lengths))
     nodes = [
         (number, start + position - 1)
         for number, row in enumerate(rows)

@@ -109,7 +109,14 @@ def score(
     else:
         rows = [(sequence, e.start) for e in encoded for sequence in e.sequences]
         prefix, logprobs, cost = EMPTY, plain.logprobs(lm, rows, memory), Cost(scored=naive, naive=naive)
-    options = _options(questions, encoded, logprobs)
+    values = iter(logprobs)
+    options = [
+        tuple(
+            OptionScore(next(values), len(sequence) - e.start, len(text.encode()))
+            for sequence, text in zip(e.sequences, question.options, strict=True)
+        )
+        for e, question in zip(encoded, questions, strict=True)
+    ]
     return Scores(options, replace(cost, seconds=time.perf_counter() - started), prefix, plan)
 
 
@@ -120,20 +127,6 @@ def plan_for(lm: LM, plan: str) -> str:
     if plan == "auto":
         return "trie" if cache.exact_trie(lm.model) else "plain"
     return plan
-
-
-def _options(
-    questions: Sequence[Request], encoded: list[_Encoded], logprobs: list[float]
-) -> list[tuple[OptionScore, ...]]:
-    """One tuple per question, from log-probabilities in the order of all options."""
-    values = iter(logprobs)
-    return [
-        tuple(
-            OptionScore(next(values), len(sequence) - e.start, len(text.encode()))
-            for sequence, text in zip(e.sequences, question.options, strict=True)
-        )
-        for e, question in zip(encoded, questions, strict=True)
-    ]
 
 
 def _encode(lm: LM, question: Request) -> _Encoded:
@@ -164,9 +157,10 @@ def _encode(lm: LM, question: Request) -> _Encoded:
 def shared_prefix(
     lm: LM, rows: Sequence[tuple[Sequence[int], int]], prefix_cache: PrefixCache = EMPTY
 ) -> tuple[PrefixCache, int]:
-    """What all ``rows``, each with the most tokens of it that may be shared, begin with; how many were computed for it.
+    """The tokens that all ``rows`` begin with, and how many of them had to be computed now.
 
-    The leading tokens that ``prefix_cache`` has in common with it are taken over, if the same model made them.
+    A row comes with how many of its tokens may be shared at most. What ``prefix_cache`` has of them is taken over, if
+    the same model made it.
     """
     first = rows[0][0]
     ids = first[: min(min(shared_length(first, row), most) for row, most in rows)]
@@ -178,30 +172,20 @@ def shared_prefix(
 
 
 def _score_tries(lm: LM, prefix: PrefixCache, encoded: list[_Encoded], memory: float) -> tuple[list[float], int]:
+    """Sum of log p over the scored part of every sequence, in their order; and how many nodes that took."""
     logprobs, scored = [], 0
     for group in _groups(lm, prefix, encoded, memory):
-        trie, steps = Trie(), []
-        for e in group:
-            for sequence in e.sequences:
-                # The last token is only ever predicted: it needs no node.
-                path = trie.insert(sequence[len(prefix) : -1])
-                steps.append((path[e.start - len(prefix) - 1 :], sequence[e.start :]))
-        logprobs += _sum_logprobs(lm, prefix, trie, steps)
+        trie, rows = Trie(), [(sequence, e.start) for e in group for sequence in e.sequences]
+        # The last token is only ever predicted: it needs no node.
+        paths = [trie.insert(sequence[len(prefix) : -1])[start - len(prefix) - 1 :] for sequence, start in rows]
+        nodes, at = torch.tensor([node for path in paths for node in path]).unique(return_inverse=True)
+        logits = cache.trie_logits(lm.model, prefix, trie, nodes.tolist()).float()
+        at = at.to(logits.device)
+        token = torch.tensor([t for sequence, start in rows for t in sequence[start:]], device=logits.device)
+        found = (logits[at, token] - logits.logsumexp(-1)[at]).cpu().double()
+        logprobs += [float(part.sum()) for part in found.split([len(path) for path in paths])]
         scored += len(trie)
     return logprobs, scored
-
-
-def _sum_logprobs(
-    lm: LM, prefix: PrefixCache, trie: Trie, steps: list[tuple[list[int], tuple[int, ...]]]
-) -> list[float]:
-    """Sum of log p over each step's (predicting nodes, predicted tokens)."""
-    nodes = sorted({node for path, _ in steps for node in path})
-    place = {node: i for i, node in enumerate(nodes)}
-    logits = cache.trie_logits(lm.model, prefix, trie, nodes).float()
-    at = torch.tensor([place[node] for path, _ in steps for node in path], device=logits.device)
-    token = torch.tensor([t for _, tokens in steps for t in tokens], device=logits.device)
-    logprobs = (logits[at, token] - logits.logsumexp(-1)[at]).cpu().double()
-    return [float(part.sum()) for part in logprobs.split([len(tokens) for _, tokens in steps])]
 
 
 def _groups(lm: LM, prefix: PrefixCache, encoded: list[_Encoded], memory: float) -> Iterator[list[_Encoded]]:
