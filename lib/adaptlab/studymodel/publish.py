@@ -148,7 +148,7 @@ def tuned_card(
 
 def _bracketed(lm: LM, example: TrainingExample) -> str:
     """An example with brackets around what is trained."""
-    start = example.places[0]
+    start = example.positions[0]
     return f"{lm.tokenizer.decode(example.ids[:start])}[{lm.tokenizer.decode(example.ids[start:])}]"
 
 
