@@ -1,4 +1,4 @@
-"""Tensors on disk with a checksum, and training that can be killed anywhere and goes on from there."""
+"""Training that can be killed anywhere and goes on from there: its state on disk, with a checksum."""
 
 import hashlib
 import json
@@ -25,23 +25,6 @@ class FileDamaged(ValueError):
     """A safetensors file that is cut, or that holds other bytes than were written."""
 
 
-def write_tensors(path: Path, tensors: Named, facts: Mapping[str, str]) -> None:
-    """Write tensors and facts, with a checksum over both, as one safetensors file that appears whole."""
-    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with whole_file(path) as new:
-        save_file(kept, new, {**facts, "sha256": _checksum(kept, facts)})
-
-
-def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The tensors and facts that `write_tensors` wrote. Raises `FileDamaged` unless they are the very same."""
-    with opened(path) as file:
-        facts = dict(file.metadata() or {})
-        kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    if facts.pop("sha256", None) != _checksum(kept, facts):
-        raise FileDamaged(f"{path} is damaged: its checksum does not fit its contents")
-    return kept, facts
-
-
 @contextmanager
 def opened(path: Path) -> Iterator[safe_open]:
     """A safetensors file to read from. Raises `FileDamaged` for one that is cut or damaged in its header."""
@@ -50,14 +33,6 @@ def opened(path: Path) -> Iterator[safe_open]:
             yield file
     except SafetensorError as error:
         raise FileDamaged(f"{path} is damaged: {error}") from error
-
-
-def _checksum(tensors: Named, facts: Mapping[str, str]) -> str:
-    found = hashlib.sha256(repr(sorted(facts.items())).encode())
-    for name, tensor in sorted(tensors.items()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy())
-    return found.hexdigest()
 
 
 STATE, LOG = "state.safetensors", "log.jsonl"
@@ -116,7 +91,10 @@ def _save(run: Run, folder: Path, origin: str) -> None:
     for name, optimizer in run.optimizers.items():
         for number, state in optimizer.state_dict()["state"].items():
             tensors |= {f"{name}.{number}.{key}": value for key, value in state.items()}
-    write_tensors(folder / STATE, tensors, {"done": str(len(run.log)), "origin": origin})
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    facts = {"done": str(len(run.log)), "origin": origin}
+    with whole_file(folder / STATE) as new:
+        save_file(kept, new, facts | {"sha256": _checksum(kept, facts)})
 
 
 def _resume(run: Run, folder: Path) -> str:
@@ -136,7 +114,11 @@ def _resume(run: Run, folder: Path) -> str:
 def _load(run: Run, path: Path, origin: str) -> int:
     """Fill the run's tensors and optimizers with what `_save` wrote; returns the number of steps done."""
     try:
-        kept, facts = read_tensors(path)
+        with opened(path) as file:
+            facts = dict(file.metadata() or {})
+            kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        if facts.pop("sha256", None) != _checksum(kept, facts):
+            raise FileDamaged(f"{path} is damaged: its checksum does not fit its contents")
     except FileDamaged as error:
         raise CannotResume(f"{error}. Delete {path.parent} to begin anew") from error
     if facts["origin"] != origin:
@@ -156,3 +138,11 @@ def _load(run: Run, path: Path, origin: str) -> int:
                 saved["state"].setdefault(int(number), {})[slot] = value
         optimizer.load_state_dict(saved)
     return int(facts["done"])
+
+
+def _checksum(tensors: Named, facts: Mapping[str, str]) -> str:
+    found = hashlib.sha256(repr(sorted(facts.items())).encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
