@@ -80,6 +80,15 @@ UNSUPPORTED = {
     "bloom-alibi": ("BloomConfig", {"hidden_size": 32, "n_layer": 2, "n_head": 4}),
 }
 
+# What can happen to a safetensors file.
+DAMAGE = {
+    "a flipped bit in the body": lambda data: data[:-50] + bytes([data[-50] ^ 64]) + data[-49:],
+    "a broken header": lambda data: data[:9] + b"\xff" + data[10:],
+    "cut": lambda data: data[:-7],
+    "empty": lambda data: b"",
+    "zeros": lambda data: bytes(len(data)),
+}
+
 
 def tiny_tokenizer() -> transformers.PreTrainedTokenizerFast:
     """A byte-level BPE with real merges: any text round-trips, and tokens do merge across word seams."""

@@ -13,44 +13,27 @@ public = pytest.mark.skipif(
     not PUBLIC.is_dir(), reason="the public data files (shared/data) are not beside the project"
 )
 
+
+def jsonl(rows) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+TALK = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
+TASK = {"name": "slug", "instruction": "Add.", "instances": [{"input": "", "output": "4"}], "is_classification": False}
+QUESTION = {"category": "sums", "turns": ["One?", "Two?"], "reference": ["1", ""]}
 # One small good file a format: what a test breaks.
 GOOD = {
     "alpaca": json.dumps(
         [{"instruction": f"Do {n}.", "input": "", "output": f"Done {n}."} for n in range(3)], indent=1
     ),
-    "chat": "".join(
-        json.dumps(
-            {"id": f"c{n}", "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]}
-        )
-        + "\n"
-        for n in range(3)
+    "chat": jsonl({"id": f"c{n}", "messages": TALK} for n in range(3)),
+    "completions": jsonl({"id": f"p{n}", "prompt": "Q:", "completion": f" {n}"} for n in range(3)),
+    "labelled": jsonl(
+        {"id": f"m{n}", "text": f"number {n}", "label": "ab"[n % 2], "split": ("pool", "test")[n % 2]} for n in range(4)
     ),
-    "completions": "".join(json.dumps({"id": f"p{n}", "prompt": "Q:", "completion": f" {n}"}) + "\n" for n in range(3)),
-    "labelled": "".join(
-        json.dumps({"id": f"m{n}", "text": f"number {n}", "label": "ab"[n % 2], "split": ("pool", "test")[n % 2]})
-        + "\n"
-        for n in range(4)
-    ),
-    "mt-bench": "".join(
-        json.dumps({"question_id": n, "category": "sums", "turns": ["One?", "Two?"], "reference": ["1", ""]}) + "\n"
-        for n in range(3)
-    ),
-    "self-instruct": "".join(
-        json.dumps(
-            {
-                "id": f"s{n}",
-                "name": "slug",
-                "instruction": "Add.",
-                "instances": [{"input": "", "output": "4"}],
-                "is_classification": False,
-            }
-        )
-        + "\n"
-        for n in range(3)
-    ),
-    "gsm8k": "".join(
-        json.dumps({"question": f"{n}+1?", "answer": f"It is <<{n}+1=2>>2.\n#### 2"}) + "\n" for n in range(3)
-    ),
+    "mt-bench": jsonl({"question_id": n, **QUESTION} for n in range(3)),
+    "self-instruct": jsonl({"id": f"s{n}", **TASK} for n in range(3)),
+    "gsm8k": jsonl({"question": f"{n}+1?", "answer": f"It is <<{n}+1=2>>2.\n#### 2"} for n in range(3)),
     "flan-cot": "Is it?\tyes\tBecause.\\nSo.\nIs not?\tno\tFor that.\n",
     "urial": "System.\n" + "".join(f"\n# Query:\n```\nq{n}\n```\n\n# Answer:\n```\na{n}\n```\n" for n in (1, 2)),
 }

@@ -20,10 +20,7 @@ from adaptlab.engine.models import load
 from adaptlab.engine.packing import losses
 from adaptlab.engine.seal import SEAL
 from adaptlab.engine.training import TrainingConfig, train
-from adaptlab.methods.tuning import FinetuneConfig, build_examples, tune
-from adaptlab.tasks.records import Instruction
-from conftest import tiny_lm
-from test_cache import DAMAGE
+from conftest import DAMAGE, tiny_lm
 from test_training import apart, drawn, weights
 
 ARCHITECTURES = ["llama", "qwen3", "gpt2", "gemma3-sliding"]
@@ -244,18 +241,6 @@ def test_adapters_that_are_no_safetensors_are_refused(tmp_path, base):
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
     with pytest.raises(ModelNotFound, match="safetensors or not at all"):
         load(str(folder), device="cpu")
-
-
-def test_adapters_of_changed_weights_cannot_be_saved_under_the_old_name(tmp_path):
-    study = load("study", device="cpu")
-    changed = tune(
-        study,
-        build_examples(study, [Instruction("r", "say it", "", "it", "")]),
-        FinetuneConfig(Full(), TrainingConfig(epochs=1)),
-    ).lm
-    with pytest.raises(ValueError, match="belong to a changed study"):
-        adapters.save(prepare_for_training(changed, Lora(rank=1), seed=0), tmp_path / "adapter", {})
-    assert not (tmp_path / "adapter").exists()
 
 
 KEY = "base_model.model.model.layers.0.mlp.down_proj.lora_A.weight"

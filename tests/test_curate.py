@@ -1,7 +1,6 @@
 """Curation loses nothing, splits stay apart and stay put, and every run gives the same."""
 
 import os
-import random
 import subprocess
 import sys
 from functools import partial
@@ -11,11 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptlab.tasks import formats
 from adaptlab.tasks.curate import FILTERS, blank_output, contaminated, curate, split, survival
 from adaptlab.tasks.records import Demonstration, FieldError, Instruction, PromptCompletion, content_key
-from adaptlab.tasks.similarity import near_duplicates
-from format_files import PUBLIC, public
 
 SHARES = {"demo": 0.5, "race": 0.2, "confirm": 0.1, "test": 0.2}
 LONG = "take the first word of every line and write it down again in capital letters"
@@ -52,12 +48,6 @@ def test_every_filter_says_why():
         {"filter": "near-duplicate", "in": 4, "out": 3, "share": 3 / 4},
         {"filter": "contaminated", "in": 3, "out": 2, "share": 2 / 3},
     ]
-
-
-def test_clean_records_are_left_alone():
-    records = [Instruction(f"s{n}", f"{text} {n}", "", "x") for n, text in enumerate(["Name a river", "Add up", "Say"])]
-    filters = FILTERS | {"contaminated": partial(contaminated, test=TEST)}
-    assert curate(records, filters) == (tuple(records), (), tuple(filters))
 
 
 def test_what_no_eye_sees_is_blank():
@@ -162,18 +152,3 @@ def test_other_processes_give_the_same():
         for seed in ("1", "777")
     }
     assert len(seen) == 1 and b"near-duplicate" in seen.pop()
-
-
-@public
-def test_a_planted_copy_of_a_public_task_is_turned_down():
-    tasks = list(formats.load(PUBLIC / "self_instruct_seed_tasks.jsonl", "self-instruct"))
-    assert curate(tasks).rejected == ()
-    rng = random.Random(0)
-    copies = [
-        Instruction(f"copy of {task.id}", task.instruction.upper(), task.input, task.output)
-        for task in rng.sample(tasks, 20)
-    ]
-    result = curate(tasks + copies)
-    assert result.kept == tuple(tasks)
-    assert [r.reason for r in result.rejected] == [f"same content as {c.id.removeprefix('copy of ')}" for c in copies]
-    assert near_duplicates(tasks) == []

@@ -1,7 +1,5 @@
 """What is computed with while training gives the numbers that PEFT and transformers give, and is gone afterwards."""
 
-from contextlib import contextmanager
-
 import peft
 import pytest
 import torch
@@ -70,12 +68,6 @@ def distance(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> 
     return sum(float((some[name] - others[name]).square().sum()) for name in some) ** 0.5
 
 
-@contextmanager
-def stopped():
-    with pytest.raises(KeyboardInterrupt):
-        yield
-
-
 @pytest.mark.parametrize("low", [False, True])
 @pytest.mark.parametrize("architecture", ["llama", "gemma3-sliding"])
 def test_a_model_is_as_it_was_afterwards_even_where_training_was_stopped(architecture, low):
@@ -83,7 +75,7 @@ def test_a_model_is_as_it_was_afterwards_even_where_training_was_stopped(archite
     model = prepare_for_training(lm, Lora(rank=2), seed=0).model
     before = [(name, p, p.data_ptr(), p.detach().clone()) for name, p in model.named_parameters()]
     forwards = [part.forward for part in model.modules()]
-    with stopped(), fast_kernels(model, low):
+    with pytest.raises(KeyboardInterrupt), fast_kernels(model, low):
         frozen = [p for name, p in model.named_parameters() if "base_layer.weight" in name]
         head, embedding = model.get_output_embeddings().weight, model.get_input_embeddings().weight
         assert {p.dtype for p in [*frozen, head]} == {torch.bfloat16 if low else torch.float32}

@@ -6,6 +6,7 @@ import shutil
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import huggingface_hub
 import pytest
@@ -18,8 +19,7 @@ from adaptlab.engine import folders, models, packaged
 from adaptlab.engine.folders import ModelNotFound, digest, embedded, prepare
 from adaptlab.engine.models import UnknownDevice, load
 from adaptlab.engine.seal import SEAL
-from conftest import tiny_lm
-from test_cache import DAMAGE
+from conftest import DAMAGE, tiny_lm
 
 
 @pytest.fixture
@@ -148,37 +148,33 @@ def test_other_bytes_than_the_pinned_ones_are_refused(cache, monkeypatch, tmp_pa
     assert not model.folder.exists() and left_over(cache) == []
 
 
-def test_conversion_is_whole_or_absent(cache, monkeypatch, tmp_path):
+def converting(monkeypatch, happens=lambda: None) -> list:
+    """Have a conversion write two files, between which something ``happens``; the folders that were made whole."""
+    made = []
+
+    def convert(source, folder):
+        (folder / "model.safetensors").write_bytes(bytes(1000))
+        happens()
+        (folder / "config.json").write_text("whole")
+        made.append(folder)
+
+    monkeypatch.setattr(packaged, "convert", convert)
+    return made
+
+
+def test_conversion_is_whole_or_absent_and_made_once(cache, monkeypatch, tmp_path):
     model = fake_package(monkeypatch, tmp_path)
-
-    def broken(source, folder):
-        (folder / "config.json").write_text("{}")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(packaged, "convert", broken)
+    converting(monkeypatch, Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         prepare("fake")
     assert not model.folder.exists() and left_over(cache) == []
-
-    def whole(source, folder):
-        (folder / "config.json").write_text(source.read_text())
-
-    monkeypatch.setattr(packaged, "convert", whole)
-    assert prepare("fake") == model.folder
-    monkeypatch.setattr(packaged, "convert", broken)
-    assert prepare("fake") == model.folder, "made once"
+    made = converting(monkeypatch)
+    assert prepare("fake") == prepare("fake") == model.folder and len(made) == 1
 
 
 def test_processes_that_meet_convert_once(cache, monkeypatch, tmp_path):
     """The second waits for the first, and finds its folder whole."""
-    model, made = fake_package(monkeypatch, tmp_path), []
-
-    def slow(source, folder):
-        made.append(folder)
-        time.sleep(0.3)
-        (folder / "config.json").write_text("whole")
-
-    monkeypatch.setattr(packaged, "convert", slow)
+    model, made = fake_package(monkeypatch, tmp_path), converting(monkeypatch, lambda: time.sleep(0.3))
     with ThreadPoolExecutor(3) as pool:
         assert set(pool.map(prepare, ["fake"] * 3)) == {model.folder}
     assert len(made) == 1 and (model.folder / "config.json").read_text() == "whole"
@@ -186,15 +182,8 @@ def test_processes_that_meet_convert_once(cache, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("harm", ["a flipped bit", "a cut file", "a lost file", "no seal", "a foreign file"])
 def test_a_damaged_conversion_is_made_anew(cache, monkeypatch, tmp_path, harm):
-    model, made = fake_package(monkeypatch, tmp_path), []
-
-    def convert(source, folder):
-        made.append(folder)
-        (folder / "model.safetensors").write_bytes(bytes(1000))
-        (folder / "config.json").write_text("whole")
-
-    monkeypatch.setattr(packaged, "convert", convert)
-    assert prepare("fake") == prepare("fake") == model.folder and len(made) == 1
+    model, made = fake_package(monkeypatch, tmp_path), converting(monkeypatch)
+    assert prepare("fake") == model.folder
     weights = model.folder / "model.safetensors"
     if harm == "a flipped bit":
         weights.write_bytes(bytes(500) + b"\x40" + bytes(499))

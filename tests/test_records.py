@@ -17,11 +17,10 @@ from adaptlab.tasks.records import (
     Message,
     PromptCompletion,
     PromptFile,
-    check_unique,
     content_key,
     quote,
 )
-from adaptlab.tasks.splits import LabelledSet, OpenSet, balanced_sample, leaked
+from adaptlab.tasks.splits import LabelledSet, OpenSet, balanced_sample
 
 ITEM = Labelled("a", "Where is my parcel?", "delivery")
 OTHER = Labelled("b", "My brakes squeal.", "repair")
@@ -89,27 +88,13 @@ def test_a_wrong_type_is_refused_by_name(record, field, bad):
     str(caught.value).encode()  # even a lone surrogate is shown in printable form
 
 
-@pytest.mark.parametrize(
-    ("record", "field"),
-    [
-        (ITEM, "id"),
-        (ITEM, "text"),
-        (ITEM, "label"),
-        (Instruction("a", "Add.", "", "4"), "instruction"),
-        (Instruction("a", "Add.", "", "4"), "output"),
-        (USER, "content"),
-        (PromptCompletion("a", "b", "c"), "prompt"),
-        (PromptCompletion("a", "b", "c"), "completion"),
-    ],
-)
+REQUIRED = {ITEM: "id text label", GOOD[2]: "instruction output", USER: "content", GOOD[5]: "prompt completion"}
+
+
+@pytest.mark.parametrize(("record", "field"), [(one, field) for one in REQUIRED for field in REQUIRED[one].split()])
 def test_required_text_may_not_be_blank(record, field):
     with pytest.raises(FieldError, match=f"field '{field}': expected text that is not blank, found ' .n'"):
         dataclasses.replace(record, **{field: " \n"})
-
-
-def test_optional_text_may_be_blank():
-    record = Instruction("a", "Add.", "", "4", "", "")
-    assert (record.input, record.category, record.rationale) == ("", "", "")
 
 
 def test_text_is_kept_as_it_is():
@@ -166,11 +151,6 @@ def test_a_labelled_set_refuses(change, message):
 
 def test_a_labelled_set_may_have_no_pool():
     assert LabelledSet("desk", LABELS, (), (ITEM,)).pool == ()
-
-
-def test_leaked_finds_the_test_items_only():
-    twin = Labelled("c", "where is my PARCEL!", "delivery")
-    assert leaked((ITEM,), (OTHER, twin)) == (twin,)
 
 
 ITEMS = tuple(Labelled(str(n), f"number {n}", "abb"[n % 3]) for n in range(30))
@@ -235,15 +215,6 @@ def test_content_key_does_not_see_form_or_frame(text):
 @given(st.text(alphabet="abcXYZ 19", min_size=1))
 def test_content_key_does_not_see_case(text):
     assert content_key(text.upper()) == content_key(text.lower())
-
-
-@given(st.lists(st.text(max_size=2)))
-def test_check_unique_agrees_with_a_set(values):
-    if len(set(values)) == len(values):
-        check_unique("id", values)
-    else:
-        with pytest.raises(FieldError):
-            check_unique("id", values)
 
 
 def test_errors_survive_pickling_and_long_values_are_cut():

@@ -151,11 +151,6 @@ def test_impossible_decoding_is_refused(field, value):
         Decoding(**{field: value})
 
 
-def test_an_unknown_plan_is_refused(llama):
-    with pytest.raises(ValueError, match="plan must be one of"):
-        generate(llama, MANY, Decoding(), plan="fast")
-
-
 def test_a_penalty_does_not_see_the_padding():
     """Where padding is EOS, padded rows would be kept from ending."""
     lm, how = tiny_lm("llama"), Decoding(repetition_penalty=1.5, max_new_tokens=20, stop=())

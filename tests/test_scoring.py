@@ -53,18 +53,6 @@ def test_plain_equals_naive(llama, prefix, items):
     assert_same(score(llama, questions, plan="plain").options, [naive(llama, q) for q in questions])
 
 
-def test_sliding_window_is_what_makes_the_difference():
-    """The sliding architectures are tested on prompts longer than their window, or equality would prove little."""
-    lm = tiny_lm("gemma3-sliding")
-    long = Request("the red house by the river " * 6 + ":", (" yes", " no"))
-    within = naive(lm, long)
-    lm.model.config.sliding_window = 1000
-    lm.model.model.config.sliding_window = 1000
-    for layer in lm.model.model.layers:
-        layer.self_attn.sliding_window = 1000
-    assert naive(lm, long) != pytest.approx(within, abs=1e-3)
-
-
 @EASY
 @given(first=phrases, more=st.lists(phrases, min_size=1, max_size=4), items=prompts)
 def test_nested_prompts_reuse_and_agree_with_scratch(any_lm, first, more, items):
@@ -185,16 +173,6 @@ def test_an_option_without_tokens_is_refused(llama):
     tokenizer._tokenizer.normalizer = normalizers.Strip(left=False, right=True)
     with pytest.raises(ValueError, match="makes no token of the option"):
         score(replace(llama, tokenizer=tokenizer), [Request("the house:", (" yes", "  "))])
-
-
-def test_stored_prefixes_are_found_again(llama, tmp_path):
-    questions = [Request("the red house by the river:", (" yes", " no"))]
-    first = score(llama, questions, store=tmp_path)
-    again = score(llama, questions, store=tmp_path)
-    assert again.cost.prefilled == 0 and again.cost.cached == first.cost.prefilled
-    assert_same(again.options, [[o.logprob for o in row] for row in first.options])
-    other = tiny_lm("llama", seed=1)
-    assert score(other, questions, store=tmp_path).cost.prefilled == first.cost.prefilled
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """Copies, near copies and shared runs of words are found, and nothing else is taken for them."""
 
 import random
+from itertools import combinations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptlab.tasks import formats
-from adaptlab.tasks.records import Demonstration, FieldError, Instruction, Labelled, content_key
+from adaptlab.tasks.records import FieldError, Instruction, Labelled, content_key
 from adaptlab.tasks.similarity import (
     exact_duplicates,
     jaccard,
@@ -15,7 +16,6 @@ from adaptlab.tasks.similarity import (
     near_duplicates,
     nearest_rouge_l,
     ngrams,
-    query_of,
     rouge_l,
     shared_runs,
     words,
@@ -37,14 +37,6 @@ def sentences(n, length=20, seed=0):
 def with_one_word_changed(text, place=10):
     row = text.split()
     return " ".join([*row[:place], "changed", *row[place + 1 :]])
-
-
-def test_a_record_is_compared_by_its_query_and_a_text_by_itself():
-    assert [query_of(one) for one in ("plain", Demonstration("q", "a"), Labelled("a", "text", "x"))] == [
-        "plain",
-        "q",
-        "text",
-    ]
 
 
 @pytest.mark.parametrize(
@@ -89,15 +81,15 @@ def test_planted_near_duplicates_are_found_and_nothing_else():
     assert all(m.value == pytest.approx(35 / 41) for m in found)
 
 
-@given(st.lists(SOME_TEXT, max_size=12), st.sampled_from([0.3, 0.7, 1.0]), st.integers(0, 3))
-def test_no_near_duplicate_is_false_and_all_matches_stay(texts, threshold, seed):
-    found = near_duplicates(texts, threshold, seed=seed)
+@given(st.lists(SOME_TEXT, max_size=12), st.sampled_from([0.3, 0.7, 1.0]))
+def test_no_near_duplicate_is_false_or_missed_and_all_matches_stay(texts, threshold):
+    found = near_duplicates(texts, threshold)
     gone = {m.place for m in found}
     for match in found:
         assert match.value == jaccard(texts[match.place], match.other) >= threshold
         assert any(texts[p] == match.other for p in range(match.place) if p not in gone)
     stay = [text for place, text in enumerate(texts) if place not in gone]
-    assert len({" ".join(words(text)) for text in stay}) == len(stay)  # an index of 1 is always found
+    assert all(jaccard(one, other) < threshold for one, other in combinations(stay, 2))
 
 
 def test_short_texts_are_alike_only_when_their_words_are():

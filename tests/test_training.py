@@ -18,8 +18,7 @@ from filelock import FileLock
 from adaptlab.engine.checkpoints import LOG, STATE, CannotResume
 from adaptlab.engine.packing import TrainingExample, losses
 from adaptlab.engine.training import Diverged, Trained, TrainingConfig, train
-from conftest import tiny_lm
-from test_cache import DAMAGE
+from conftest import DAMAGE, tiny_lm
 
 PLAN = TrainingConfig(epochs=3, batch=4, lr=1e-4, warm_up=0.3, weight_decay=0.1, seed=5)
 LONG = TrainingConfig(epochs=40, batch=2, lr=1e-3, seed=3)

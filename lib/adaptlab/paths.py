@@ -21,7 +21,7 @@ CHECKPOINTS = BUILD.parent / "checkpoints"
 
 
 def cache() -> Path:
-    """Folder for what is expensive to make and safe to delete (converted models, prefix caches).
+    """Folder for what is expensive to make and safe to delete (converted models).
 
     ``ADAPTLAB_CACHE`` overrides the platform's user cache folder.
     """

@@ -96,7 +96,8 @@ def _adapters(lm: LM, lora: Lora, top: list[int] | None, seed: int) -> Adapted:
     shared = {id(p): torch.nn.Parameter(p.detach(), requires_grad=False) for p in lm.model.parameters()}
     model = copy.deepcopy(lm.model, shared)
     head = model.get_output_embeddings()
-    maps = {name.rsplit(".", 1)[-1] for name, part in model.named_modules() if _is_map(part) and part is not head}
+    linear = torch.nn.Linear | Conv1D
+    maps = {n.rsplit(".", 1)[-1] for n, part in model.named_modules() if isinstance(part, linear) and part is not head}
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
@@ -110,10 +111,6 @@ def _adapters(lm: LM, lora: Lora, top: list[int] | None, seed: int) -> Adapted:
         adapter = get_peft_model(model, config)
     adapter.peft_config[ADAPTER].base_model_name_or_path = lm.name
     return Adapted(lm.name, adapter.get_base_model(), lm.tokenizer, lm.digest, adapter, lm.digest)
-
-
-def _is_map(part: torch.nn.Module) -> bool:
-    return isinstance(part, torch.nn.Linear | Conv1D)
 
 
 def attached(base: LM, folder: Path, name: str, digest: str) -> Adapted:

@@ -130,12 +130,7 @@ def extend(model: PreTrainedModel, prefix: PrefixCache, ids: Sequence[int], chun
 
 def shared_length(a: Sequence[int], b: Sequence[int]) -> int:
     """How many leading tokens two sequences have in common."""
-    n = 0
-    for x, y in zip(a, b, strict=False):
-        if x != y:
-            break
-        n += 1
-    return n
+    return next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 @torch.inference_mode()

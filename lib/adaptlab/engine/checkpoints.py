@@ -1,4 +1,4 @@
-"""Tensors on disk with a checksum, and training that can be killed anywhere and goes on from there."""
+"""Training that can be killed anywhere and goes on from there: its state on disk, with a checksum."""
 
 import hashlib
 import json
@@ -25,23 +25,6 @@ class FileDamaged(ValueError):
     """A safetensors file that is cut, or that holds other bytes than were written."""
 
 
-def write_tensors(path: Path, tensors: Named, facts: Mapping[str, str]) -> None:
-    """Write tensors and facts, with a checksum over both, as one safetensors file that appears whole."""
-    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with whole_file(path) as new:
-        save_file(kept, new, {**facts, "sha256": _checksum(kept, facts)})
-
-
-def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The tensors and facts that `write_tensors` wrote. Raises `FileDamaged` unless they are the very same."""
-    with opened(path) as file:
-        facts = dict(file.metadata() or {})
-        kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    if facts.pop("sha256", None) != _checksum(kept, facts):
-        raise FileDamaged(f"{path} is damaged: its checksum does not fit its contents")
-    return kept, facts
-
-
 @contextmanager
 def opened(path: Path) -> Iterator[safe_open]:
     """A safetensors file to read from. Raises `FileDamaged` for one that is cut or damaged in its header."""
@@ -50,73 +33,6 @@ def opened(path: Path) -> Iterator[safe_open]:
             yield file
     except SafetensorError as error:
         raise FileDamaged(f"{path} is damaged: {error}") from error
-
-
-def _checksum(tensors: Named, facts: Mapping[str, str]) -> str:
-    found = hashlib.sha256(repr(sorted(facts.items())).encode())
-    for name, tensor in sorted(tensors.items()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy())
-    return found.hexdigest()
-
-
-def save(path: Path, origin: str, done: int, tensors: Named, optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
-    """Write tensors and the state of optimizers after ``done`` steps; `load` refuses the file of another ``origin``."""
-    kept = dict(tensors)
-    for name, optimizer in optimizers.items():
-        for number, state in optimizer.state_dict()["state"].items():
-            kept |= {f"{name}.{number}.{key}": value for key, value in state.items()}
-    write_tensors(path, kept, {"done": str(done), "origin": origin})
-
-
-def load(
-    path: Path, origin: str, tensors: Named, optimizers: Mapping[str, torch.optim.Optimizer]
-) -> tuple[int, dict[str, torch.Tensor]]:
-    """Fill ``tensors`` and optimizers with what `save` wrote; the number of steps done, and every tensor of the file.
-
-    Raises `CannotResume` for the file of another run, or one that is damaged.
-    """
-    try:
-        kept, facts = read_tensors(path)
-    except FileDamaged as error:
-        raise CannotResume(f"{error}. Delete {path.parent} to begin anew") from error
-    if facts["origin"] != origin:
-        raise CannotResume(
-            f"{path} belongs to another run: settings, data, model, tokenizer or number format have changed "
-            f"since. Delete {path.parent} to begin anew"
-        )
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            tensor.copy_(kept[name])
-    for name, optimizer in optimizers.items():
-        saved = optimizer.state_dict()
-        saved["state"] = {}
-        for key, value in kept.items():
-            if key.startswith(f"{name}."):
-                _, number, slot = key.split(".", 2)
-                saved["state"].setdefault(int(number), {})[slot] = value
-        optimizer.load_state_dict(saved)
-    return int(facts["done"]), kept
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Hold a folder for one run. Raises `CannotResume` where another is at work in it."""
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise CannotResume(f"another run is at work in {folder}") from None
-
-
-def kept_lines(log: Path, done: int) -> list[str]:
-    """The log's lines of the first ``done`` steps; later lines are removed, as their steps will be taken again."""
-    lines = log.read_text().splitlines(keepends=True) if log.is_file() else []
-    if len(lines) < done:
-        raise CannotResume(f"{log} has {len(lines)} lines for {done} steps. Delete {log.parent} to begin anew")
-    if len(lines) > done:
-        write_text(log, "".join(lines[:done]))
-    return lines[:done]
 
 
 STATE, LOG = "state.safetensors", "log.jsonl"
@@ -145,11 +61,9 @@ def run_steps(run: Run, folder: Path | None, save_every: int, **bar: Any) -> Non
     """Take steps until the run is done, and show progress; ``bar`` are options of tqdm.
 
     With a folder, go on from what it holds, and save every ``save_every`` steps and after the last one. Raises
-    `CannotResume` where the folder holds another run or one that is at work.
+    `CannotResume` where the folder holds another run, one that is at work, or one that is damaged.
     """
-    if folder:
-        folder.mkdir(parents=True, exist_ok=True)
-    with alone_in(folder) if folder else nullcontext():
+    with _alone_in(folder) if folder else nullcontext():
         origin = _resume(run, folder) if folder else ""
         with tqdm(total=run.steps, initial=len(run.log), **bar) as progress:
             while not run.done:
@@ -157,15 +71,78 @@ def run_steps(run: Run, folder: Path | None, save_every: int, **bar: Any) -> Non
                 progress.set_postfix_str(f"loss {loss:.3f}, {line['tokens'] / line['seconds']:,.0f} tokens/s")
                 progress.update()
                 if folder and (len(run.log) % save_every == 0 or run.done):
-                    # The log first: lines of steps that the state does not know are dropped when the run goes on.
-                    write_text(folder / LOG, "".join(json.dumps(line) + "\n" for line in run.log))
-                    save(folder / STATE, origin, len(run.log), run.tensors(), run.optimizers)
+                    _save(run, folder, origin)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise CannotResume(f"another run is at work in {folder}") from None
+
+
+def _save(run: Run, folder: Path, origin: str) -> None:
+    # The log first: lines of steps that the state does not know are dropped when the run goes on.
+    write_text(folder / LOG, "".join(json.dumps(line) + "\n" for line in run.log))
+    tensors = dict(run.tensors())
+    for name, optimizer in run.optimizers.items():
+        for number, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"{name}.{number}.{key}": value for key, value in state.items()}
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    facts = {"done": str(len(run.log)), "origin": origin}
+    with whole_file(folder / STATE) as new:
+        save_file(kept, new, facts | {"sha256": _checksum(kept, facts)})
 
 
 def _resume(run: Run, folder: Path) -> str:
     """Take the run to where its folder has it; returns its origin."""
-    origin, done = run.origin(), 0
+    origin, done, log = run.origin(), 0, folder / LOG
     if (folder / STATE).is_file():
-        done, _ = load(folder / STATE, origin, run.tensors(), run.optimizers)
-    run.log = [json.loads(line) for line in kept_lines(folder / LOG, done)]
+        done = _load(run, folder / STATE, origin)
+    lines = log.read_text().splitlines(keepends=True) if log.is_file() else []
+    if len(lines) < done:
+        raise CannotResume(f"{log} has {len(lines)} lines for {done} steps. Delete {folder} to begin anew")
+    if len(lines) > done:  # those steps will be taken again
+        write_text(log, "".join(lines[:done]))
+    run.log = [json.loads(line) for line in lines[:done]]
     return origin
+
+
+def _load(run: Run, path: Path, origin: str) -> int:
+    """Fill the run's tensors and optimizers with what `_save` wrote; returns the number of steps done."""
+    try:
+        with opened(path) as file:
+            facts = dict(file.metadata() or {})
+            kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        if facts.pop("sha256", None) != _checksum(kept, facts):
+            raise FileDamaged(f"{path} is damaged: its checksum does not fit its contents")
+    except FileDamaged as error:
+        raise CannotResume(f"{error}. Delete {path.parent} to begin anew") from error
+    if facts["origin"] != origin:
+        raise CannotResume(
+            f"{path} belongs to another run: settings, data, model, tokenizer or number format have changed "
+            f"since. Delete {path.parent} to begin anew"
+        )
+    with torch.no_grad():
+        for name, tensor in run.tensors().items():
+            tensor.copy_(kept[name])
+    for name, optimizer in run.optimizers.items():
+        saved = optimizer.state_dict()
+        saved["state"] = {}
+        for key, value in kept.items():
+            if key.startswith(f"{name}."):
+                _, number, slot = key.split(".", 2)
+                saved["state"].setdefault(int(number), {})[slot] = value
+        optimizer.load_state_dict(saved)
+    return int(facts["done"])
+
+
+def _checksum(tensors: Named, facts: Mapping[str, str]) -> str:
+    found = hashlib.sha256(repr(sorted(facts.items())).encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()

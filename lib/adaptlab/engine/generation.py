@@ -5,7 +5,7 @@ share is prefilled once, a prompt with many samples is computed once, and a text
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
@@ -18,10 +18,9 @@ from transformers import (
 )
 
 from adaptlab.engine import plain
-from adaptlab.engine.cache import EMPTY, Branches, PrefixCache, shared_length
-from adaptlab.engine.lm import LM, check_fields
-from adaptlab.engine.prefix_cache import prefilled
-from adaptlab.engine.scoring import ROW_TOKENS, Cost, plan_for
+from adaptlab.engine.cache import EMPTY, Branches, PrefixCache
+from adaptlab.engine.lm import LM, check_fields, runs_that_fit
+from adaptlab.engine.scoring import ROW_TOKENS, Cost, plan_for, shared_prefix
 
 MOST_BRANCHES = 64  # of one packed row: each attends, masked, to the tokens of all others
 
@@ -93,15 +92,18 @@ def generate(
     started, ids = time.perf_counter(), [_encode(lm, prompt, decoding.max_new_tokens) for prompt in prompts]
     prefix, computed, nodes = EMPTY, 0, 0
     if plan == "trie" and ids:
-        shared = min(min(shared_length(ids[0], row), len(row) - 1) for row in ids)
-        prefix, computed = prefilled(lm, ids[0][:shared], prefix_cache)
+        prefix, computed = shared_prefix(lm, [(row, len(row) - 1) for row in ids], prefix_cache)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     tokens: dict[int, list[int]] = {}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for start in range(0, len(order), rows):
             chosen = order[start : start + rows]
-            made, count = _batch(lm, [ids[i] for i in chosen], prefix, decoding, plan)
+            batch = [ids[i] for i in chosen]
+            if plan == "trie":
+                made, count = _grown(lm, batch, prefix, decoding)
+            else:
+                made, count = plain.continued(lm, batch, decoding), sum(map(len, batch))
             nodes += count
             tokens |= zip(chosen, made, strict=True)
     completions = [_cut(lm, tokens[i], decoding.stop) for i in range(len(prompts))]
@@ -121,19 +123,16 @@ def _encode(lm: LM, prompt: str, max_new_tokens: int) -> list[int]:
     return ids
 
 
-def _batch(
-    lm: LM, ids: list[list[int]], prefix: PrefixCache, decoding: Decoding, plan: str
-) -> tuple[list[list[int]], int]:
-    """New tokens for every prompt, and how many prompt tokens were computed."""
-    if plan == "trie":
-        return _grown(lm, ids, prefix, decoding)
-    return plain.continued(lm, ids, decoding), sum(map(len, ids))
-
-
 def _grown(lm: LM, ids: list[list[int]], prefix: PrefixCache, decoding: Decoding) -> tuple[list[list[int]], int]:
     """New tokens for every prompt, the one that ends a text included; and how many prompt tokens were computed."""
     rows = [row[len(prefix) :] for row in ids]
-    groups = [_Group(members, Branches(lm.model, prefix, [rows[i] for i in members])) for members in _grouped(rows)]
+
+    def fits(group: list[int]) -> bool:
+        tokens = sum(len(rows[i]) for n, i in enumerate(group) if not n or rows[i] != rows[group[n - 1]])
+        return tokens <= ROW_TOKENS and len(group) <= MOST_BRANCHES
+
+    members = runs_that_fit(range(len(rows)), fits)
+    groups = [_Group(group, Branches(lm.model, prefix, [rows[i] for i in group])) for group in members]
     nodes = sum(group.branches.nodes for group in groups)
     scores = torch.cat([group.branches.logits for group in groups]).float()
     completions: list[list[int]] = [[] for _ in ids]
@@ -170,19 +169,6 @@ class _Group:
         if going and len(going) < len(self.members):
             self.branches.keep(going)
         self.members = [self.members[i] for i in going]
-
-
-def _grouped(rows: list[list[int]]) -> Iterator[list[int]]:
-    """Prompts in order, in groups whose packed rows stay short."""
-    group, tokens = [], 0
-    for i, row in enumerate(rows):
-        new = 0 if group and row == rows[group[-1]] else len(row)
-        if group and (tokens + new > ROW_TOKENS or len(group) == MOST_BRANCHES):
-            yield group
-            group, tokens, new = [], 0, len(row)
-        group.append(i)
-        tokens += new
-    yield group
 
 
 def _chosen(ids: list[list[int]], completions: list[list[int]], scores: torch.Tensor, decoding: Decoding) -> list[int]:

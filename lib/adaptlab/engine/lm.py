@@ -2,9 +2,10 @@
 
 import inspect
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -17,6 +18,21 @@ def check_fields(config: object, **rules: tuple[str, bool]) -> None:
     for name, (allowed, fits) in rules.items():
         if not fits:
             raise ValueError(f"{name} must be {allowed}; found {getattr(config, name)!r}")
+
+
+Item = TypeVar("Item")
+
+
+def runs_that_fit(items: Iterable[Item], fits: Callable[[list[Item]], bool]) -> Iterator[list[Item]]:
+    """Items in order, in runs that fit and are as long as they can be, or of one item that does not fit alone."""
+    run: list[Item] = []
+    for item in items:
+        if run and not fits([*run, item]):
+            yield run
+            run = []
+        run.append(item)
+    if run:
+        yield run
 
 
 Named = Mapping[str, torch.Tensor]

@@ -49,11 +49,9 @@ def keep_freed_memory() -> None:
 
 def name_of(device: torch.device) -> str:
     """The device's name in logs: that of a graphics card, or a number of processor threads."""
-    return (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"{torch.get_num_threads()} {device.type} threads"
-    )
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} {device.type} threads"
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -19,8 +19,6 @@ from adaptlab.engine.lm import LM, check_weights, sees_ahead
 from adaptlab.engine.seal import SEAL, damaged
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
 # What transformers raises for files, settings and libraries that it cannot do with.
 UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, TypeError, AttributeError, KeyError, IndexError)
 
@@ -102,9 +100,8 @@ def device_named(device: str) -> torch.device:
         try:
             return torch.empty(0, device=device).device
         except (RuntimeError, AssertionError) as error:
-            raise UnknownDevice(
-                f"device must be cpu, cuda, mps or auto, and there; {device!r}: {first_line(error)}"
-            ) from error
+            said = f"device must be cpu, cuda, mps or auto, and there; {device!r}: {first_line(error)}"
+            raise UnknownDevice(said) from error
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -91,20 +91,16 @@ def converted(model: Packaged) -> Path:
     with lock, tempfile.TemporaryDirectory(prefix=f".{model.name}-", dir=model.folder.parent) as work:
         if not model.ready:  # another process may have been quicker
             source = model.locate(Path(work))
-            verify(source, model.sha256)
+            found = files.sha256(source)
+            if found != model.sha256:
+                raise WeightsCorrupted(
+                    f"{source.name}: expected sha256 {model.sha256}, found {found}; "
+                    "reinstall the package that carries it"
+                )
             with files.whole_folder(model.folder, replace=True) as new:
                 convert(source, new)
                 seal(new)
     return model.folder
-
-
-def verify(path: Path, sha256: str) -> None:
-    """Refuse a file that is not, byte for byte, the one this kit was tested with."""
-    found = files.sha256(path)
-    if found != sha256:
-        raise WeightsCorrupted(
-            f"{path.name}: expected sha256 {sha256}, found {found}; reinstall the package that carries it"
-        )
 
 
 def convert(source: Path, folder: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from adaptlab.engine import cache, plain
-from adaptlab.engine.lm import LM
+from adaptlab.engine.lm import LM, runs_that_fit
 
 # Tokens of a packed row. Attention over a row costs its square, so rows are short, and many of them stand in a batch:
 # with SmolLM2 on a CPU, rows of 64 to 128 took about two thirds of the time of one row of 512.
@@ -64,15 +64,7 @@ class TrainingExample:
 
 def passes(items: Sequence[Sized], max_tokens: int = PASS) -> Iterator[list[Sized]]:
     """Items, shortest first, in runs of at most ``max_tokens`` tokens, or of one item that is longer."""
-    part, tokens = [], 0
-    for item in sorted(items, key=len):
-        if part and tokens + len(item) > max_tokens:
-            yield part
-            part, tokens = [], 0
-        part.append(item)
-        tokens += len(item)
-    if part:
-        yield part
+    return runs_that_fit(sorted(items, key=len), lambda part: sum(map(len, part)) <= max_tokens)
 
 
 def pack(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
@@ -104,15 +96,15 @@ def losses(
 ) -> torch.Tensor:
     """For each example the sum of -log p over its tokens that have a loss, in nats, with gradients: [examples].
 
-    ``max_tokens``: of a packed row, which may be as long as the longest example in any case; 0 gives every example a
-    row of its own. Models that cannot be packed exactly read one example after the other.
+    ``max_tokens``: of a packed row, which may be as long as the longest example in any case. Models that cannot be
+    packed exactly read one example after the other.
     """
     if not cache.exact_trie(model):
         return torch.stack(
             [_nll(plain.logits(model, e.ids)[[n - 1 for n in e.positions]], e.targets).sum() for e in examples]
         )
     lengths = [len(example) for example in examples]
-    rows = pack(lengths, max(max_tokens, *lengths)) if max_tokens else [[i] for i in range(len(examples))]
+    rows = pack(lengths, max(max_tokens, *lengths))
     nodes = [
         (number, start + position - 1)
         for number, row in enumerate(rows)

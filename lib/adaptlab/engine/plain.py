@@ -9,7 +9,7 @@ from transformers import GenerationConfig, PreTrainedModel, StoppingCriteriaList
 from transformers.utils import ModelOutput
 
 from adaptlab.engine import cache
-from adaptlab.engine.lm import LM, length_dependent, pads_left
+from adaptlab.engine.lm import LM, length_dependent, pads_left, runs_that_fit
 
 Row = tuple[tuple[int, ...], int]  # a token sequence, and where its scored part begins
 
@@ -28,16 +28,12 @@ def logprobs(lm: LM, rows: Sequence[Row], memory: float) -> list[float]:
 def batches(lm: LM, rows: Sequence[Row], memory: float) -> Iterator[list[Row]]:
     """Rows, which come shortest first, in batches whose logits fit: from the earliest start to the longest end."""
     most = 1 if length_dependent(lm.model) else 8
-    batch, first = [], 0
-    for sequence, start in rows:
-        earliest = min(first, start) if batch else start
-        logits = 8 * (len(batch) + 1) * (len(sequence) - earliest + 1) * lm.vocabulary
-        if batch and (len(batch) == most or logits > memory * 2**30):
-            yield batch
-            batch, earliest = [], start
-        batch.append((sequence, start))
-        first = earliest
-    yield batch
+
+    def fits(batch: list[Row]) -> bool:
+        positions = len(batch[-1][0]) - min(start for _, start in batch) + 1
+        return len(batch) <= most and 8 * len(batch) * positions * lm.vocabulary <= memory * 2**30
+
+    return runs_that_fit(rows, fits)
 
 
 @torch.inference_mode()

@@ -8,14 +8,12 @@ LM head runs only where an option's token is predicted. The numbers are the same
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
 from adaptlab.engine import cache, plain
 from adaptlab.engine.cache import EMPTY, PrefixCache, Trie, shared_length
-from adaptlab.engine.lm import LM
-from adaptlab.engine.prefix_cache import prefilled
+from adaptlab.engine.lm import LM, runs_that_fit
 
 PLANS = ("auto", "trie", "plain")
 # Nodes in one packed row. Longer rows waste attention on branches that do not see each other, shorter ones
@@ -87,7 +85,6 @@ def score(
     prefix_cache: PrefixCache = EMPTY,
     plan: str = "auto",
     memory: float = 1.0,
-    store: Path | None = None,
 ) -> Scores:
     """Score every option of every question, exactly as if each had been run alone.
 
@@ -95,7 +92,7 @@ def score(
     curve with nested demonstrations pays for each demonstration once).
     ``plan``: ``trie`` shares prefix and branches; ``plain`` runs padded batches of whole sequences; ``auto`` takes
     ``trie`` where it is known to be exact for the model's architecture.
-    ``memory``: GiB that masks and logits may take beside the weights. ``store``: a folder to keep prefixes in.
+    ``memory``: GiB that masks and logits may take beside the weights.
 
     Raises ValueError for an empty option, a question without options, or a sequence beyond the context length.
     """
@@ -106,13 +103,20 @@ def score(
         return Scores([], Cost(), prefix_cache, plan)
     naive = sum(len(s) - 1 for e in encoded for s in e.sequences)  # the last token is only ever predicted
     if plan == "trie":
-        prefix, computed = _shared_prefix(lm, encoded, prefix_cache, store)
+        prefix, computed = shared_prefix(lm, [(s, e.start - 1) for e in encoded for s in e.sequences], prefix_cache)
         logprobs, scored = _score_tries(lm, prefix, encoded, memory)
         cost = Cost(computed, len(prefix) - computed, scored, naive=naive)
     else:
         rows = [(sequence, e.start) for e in encoded for sequence in e.sequences]
         prefix, logprobs, cost = EMPTY, plain.logprobs(lm, rows, memory), Cost(scored=naive, naive=naive)
-    options = _options(questions, encoded, logprobs)
+    values = iter(logprobs)
+    options = [
+        tuple(
+            OptionScore(next(values), len(sequence) - e.start, len(text.encode()))
+            for sequence, text in zip(e.sequences, question.options, strict=True)
+        )
+        for e, question in zip(encoded, questions, strict=True)
+    ]
     return Scores(options, replace(cost, seconds=time.perf_counter() - started), prefix, plan)
 
 
@@ -125,20 +129,6 @@ def plan_for(lm: LM, plan: str) -> str:
     return plan
 
 
-def _options(
-    questions: Sequence[Request], encoded: list[_Encoded], logprobs: list[float]
-) -> list[tuple[OptionScore, ...]]:
-    """One tuple per question, from log-probabilities in the order of all options."""
-    values = iter(logprobs)
-    return [
-        tuple(
-            OptionScore(next(values), len(sequence) - e.start, len(text.encode()))
-            for sequence, text in zip(e.sequences, question.options, strict=True)
-        )
-        for e, question in zip(encoded, questions, strict=True)
-    ]
-
-
 def _encode(lm: LM, question: Request) -> _Encoded:
     """Tokenise context and option *joined*, since a tokenizer may merge across the seam.
 
@@ -149,7 +139,7 @@ def _encode(lm: LM, question: Request) -> _Encoded:
         raise ValueError(f"a question needs options, none of them empty; found {question.options!r}")
     context = lm.encode(question.context)
     sequences = tuple(tuple(lm.encode(question.context + option)) for option in question.options)
-    start = min(cache.shared_length(context, s) for s in sequences)
+    start = min(shared_length(context, s) for s in sequences)
     if not start:
         raise ValueError(
             "nothing to condition on: the context is empty, and the tokenizer puts no token in front; "
@@ -164,58 +154,50 @@ def _encode(lm: LM, question: Request) -> _Encoded:
     return _Encoded(sequences, start)
 
 
-def _shared_prefix(
-    lm: LM, encoded: list[_Encoded], prefix_cache: PrefixCache, store: Path | None
+def shared_prefix(
+    lm: LM, rows: Sequence[tuple[Sequence[int], int]], prefix_cache: PrefixCache = EMPTY
 ) -> tuple[PrefixCache, int]:
-    """The tokens that all sequences begin with, less the last that predicts an option; and how many were computed."""
-    first = encoded[0].sequences[0]
-    length = min(min(cache.shared_length(first, s) for s in e.sequences) for e in encoded)
-    return prefilled(lm, first[: min(length, *(e.start - 1 for e in encoded))], prefix_cache, store)
+    """The tokens that all ``rows`` begin with, and how many of them had to be computed now.
+
+    A row comes with how many of its tokens may be shared at most. What ``prefix_cache`` has of them is taken over, if
+    the same model made it.
+    """
+    first = rows[0][0]
+    ids = first[: min(min(shared_length(first, row), most) for row, most in rows)]
+    owner = f"{lm.digest} {lm.dtype} {lm.device}"
+    if prefix_cache.owner != owner:
+        prefix_cache = replace(EMPTY, owner=owner)
+    kept = prefix_cache.head(shared_length(prefix_cache.ids, ids))
+    return cache.extend(lm.model, kept, ids[len(kept) :]), len(ids) - len(kept)
 
 
 def _score_tries(lm: LM, prefix: PrefixCache, encoded: list[_Encoded], memory: float) -> tuple[list[float], int]:
+    """Sum of log p over the scored part of every sequence, in their order; and how many nodes that took."""
     logprobs, scored = [], 0
     for group in _groups(lm, prefix, encoded, memory):
-        trie, steps = Trie(), []
-        for e in group:
-            for sequence in e.sequences:
-                # The last token is only ever predicted: it needs no node.
-                path = trie.insert(sequence[len(prefix) : -1])
-                steps.append((path[e.start - len(prefix) - 1 :], sequence[e.start :]))
-        logprobs += _sum_logprobs(lm, prefix, trie, steps)
+        trie, rows = Trie(), [(sequence, e.start) for e in group for sequence in e.sequences]
+        # The last token is only ever predicted: it needs no node.
+        paths = [trie.insert(sequence[len(prefix) : -1])[start - len(prefix) - 1 :] for sequence, start in rows]
+        nodes, at = torch.tensor([node for path in paths for node in path]).unique(return_inverse=True)
+        logits = cache.trie_logits(lm.model, prefix, trie, nodes.tolist()).float()
+        at = at.to(logits.device)
+        token = torch.tensor([t for sequence, start in rows for t in sequence[start:]], device=logits.device)
+        found = (logits[at, token] - logits.logsumexp(-1)[at]).cpu().double()
+        logprobs += [float(part.sum()) for part in found.split([len(path) for path in paths])]
         scored += len(trie)
     return logprobs, scored
 
 
-def _sum_logprobs(
-    lm: LM, prefix: PrefixCache, trie: Trie, steps: list[tuple[list[int], tuple[int, ...]]]
-) -> list[float]:
-    """Sum of log p over each step's (predicting nodes, predicted tokens)."""
-    nodes = sorted({node for path, _ in steps for node in path})
-    place = {node: i for i, node in enumerate(nodes)}
-    logits = cache.trie_logits(lm.model, prefix, trie, nodes).float()
-    at = torch.tensor([place[node] for path, _ in steps for node in path], device=logits.device)
-    token = torch.tensor([t for _, tokens in steps for t in tokens], device=logits.device)
-    logprobs = (logits[at, token] - logits.logsumexp(-1)[at]).cpu().double()
-    return [float(part.sum()) for part in logprobs.split([len(tokens) for _, tokens in steps])]
-
-
 def _groups(lm: LM, prefix: PrefixCache, encoded: list[_Encoded], memory: float) -> Iterator[list[_Encoded]]:
     """Questions in order, in groups whose masks and logits stay within ``memory`` GiB."""
-    budget = memory * 2**30
-    vocabulary = lm.vocabulary
-    group, tokens, targets = [], 0, 0
-    for e in encoded:
-        new_tokens = max(map(len, e.sequences)) - len(prefix) + e.targets
-        grown = tokens + new_tokens
-        logits = 8 * (targets + e.targets) * vocabulary
-        masks = 4 * grown * (len(prefix) + grown)
-        if group and (grown > ROW_TOKENS or logits + masks > budget):
-            yield group
-            group, tokens, targets = [], 0, 0
-        group.append(e)
-        tokens, targets = tokens + new_tokens, targets + e.targets
-    yield group
+
+    def fits(group: list[_Encoded]) -> bool:
+        tokens = sum(max(map(len, e.sequences)) - len(prefix) + e.targets for e in group)
+        logits = 8 * sum(e.targets for e in group) * lm.vocabulary
+        masks = 4 * tokens * (len(prefix) + tokens)
+        return tokens <= ROW_TOKENS and logits + masks <= memory * 2**30
+
+    return runs_that_fit(encoded, fits)
 
 
 def along(lm: LM, prompts: Sequence[str], answers: Sequence[Sequence[int]]) -> Iterator[torch.Tensor]:
@@ -230,13 +212,14 @@ def along(lm: LM, prompts: Sequence[str], answers: Sequence[Sequence[int]]) -> I
             raise ValueError("prompts and answers must have at least one token each")
         if len(row) + len(answer) > lm.context_length:
             raise ValueError(f"{len(row)} + {len(answer)} tokens do not fit into {lm.context_length}")
+    if not ids:
+        return
     if not cache.exact_trie(lm.model):
         yield from (plain.distributions(lm, [*row, *a], len(row)) for row, a in zip(ids, answers, strict=True))
         return
-    shared = min((min(shared_length(ids[0], row), len(row) - 1) for row in ids), default=0)
-    prefix = prefilled(lm, ids[0][:shared])[0] if shared else EMPTY
+    prefix, _ = shared_prefix(lm, [(row, len(row) - 1) for row in ids])
     for row, answer in zip(ids, answers, strict=True):
         trie = Trie()
-        path = trie.insert([*row[shared:], *answer[:-1]])
-        logits = cache.trie_logits(lm.model, prefix, trie, path[len(row) - shared - 1 :])
+        path = trie.insert([*row[len(prefix) :], *answer[:-1]])
+        logits = cache.trie_logits(lm.model, prefix, trie, path[len(row) - len(prefix) - 1 :])
         yield logits.float().log_softmax(-1).cpu()

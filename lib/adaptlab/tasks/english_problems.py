@@ -112,17 +112,13 @@ def _rules(rng: random.Random, length: int, split: str, branches: int) -> Told:
     holds = rng.random() < 0.5
     end, opposite = (asked, NOT + asked) if holds else (NOT + asked, asked)
     needed = [*((a, f"a {b}") for a, b in pairwise(path)), (path[-1], end)]
-    astray = [rule for side in sides for rule in _branch(rng.choice(path), side, rng.choice(traits))]
-    told = [_rule(a, b, rng.choice(TEXTS["rules"])) for a, b in [*needed, *astray, *_branch(*strangers, opposite)]]
+    astray = [(rng.choice(path), side, rng.choice(traits)) for side in sides] + [(*strangers, opposite)]
+    off_the_way = [rule for start, side, trait in astray for rule in ((start, f"a {side}"), (side, trait))]
+    told = [_rule(a, b, rng.choice(TEXTS["rules"])) for a, b in needed + off_the_way]
     rng.shuffle(told)
     question = f"{' '.join(f'{rule.capitalize()}.' for rule in told)} {who} is a {path[0]}. Is {who} {asked}?"
     steps = [f"{who} is a {a}, and {_rule(a, b)}, so {who} is {b}." for a, b in needed]
     return question, " ".join(steps), "yes" if holds else "no"
-
-
-def _branch(start: str, side: str, trait: str) -> list[tuple[str, str]]:
-    """Two rules that lead from the class ``start`` into the class ``side``, and on to a property."""
-    return [(start, f"a {side}"), (side, trait)]
 
 
 def _rule(a: str, b: str, form: str = TEXTS["rules"][0]) -> str:

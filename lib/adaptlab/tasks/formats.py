@@ -76,12 +76,10 @@ def load_completions(path: str | Path, rejected: RejectedRows = None) -> tuple[P
     return collect(path, json_lines(path, rejected), build, rejected)
 
 
-def load_labelled(
-    path: str | Path, labels: tuple[str, ...] = (), name: str = "", rejected: RejectedRows = None
-) -> LabelledSet:
-    """JSONL of {id, text, label, split}, where split is "pool" or "test".
+def load_labelled(path: str | Path, labels: tuple[str, ...] = (), rejected: RejectedRows = None) -> LabelledSet:
+    """JSONL of {id, text, label, split}, where split is "pool" or "test"; the set has the file's name.
 
-    ``labels`` are the classes in their order; left out, they are those of the file, sorted. ``name`` is the file's.
+    ``labels`` are the classes in their order; left out, they are those of the file, sorted.
     """
 
     def build(row: Any, _fallback: str) -> Labelled:
@@ -102,7 +100,7 @@ def load_labelled(
     test = tuple(item for item in test if item not in twice)
     known = labels or tuple(sorted({item.label for item in pool + test}))
     with at(path, 1):
-        return LabelledSet(name or Path(path).stem, known, pool, test)
+        return LabelledSet(Path(path).stem, known, pool, test)
 
 
 LOADERS = {

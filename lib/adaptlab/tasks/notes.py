@@ -56,18 +56,16 @@ def notes(
     return [note(rng, split, visible, **{trait: rng.choice(classes)}) for _ in range(n)]
 
 
-def load_notes(
-    split: str = "test", pool: int = 200, test: int = 200, seed: int = 0, trait: str = "kind"
-) -> LabelledSet:
-    """Notes sorted by ``trait``, as a balanced data set; nouns are those of ``split``, sampled by ``seed``."""
+def load_notes(*, seed: int = 0, trait: str = "kind") -> LabelledSet:
+    """400 notes sorted by ``trait``, as a balanced data set; nouns are those of the split "test"."""
     rng, classes = random.Random(f"notes {seed}"), tuple(TRAITS[trait])
     sampled: dict[str, Labelled] = {}
-    while len(sampled) < pool + test:
+    while len(sampled) < 400:
         value = classes[len(sampled) % len(classes)]
-        key = content_key((one := note(rng, split, **{trait: value})).text)
+        key = content_key((one := note(rng, "test", **{trait: value})).text)
         sampled.setdefault(key, Labelled(f"n{key[:10]}", one.text, value))
     items = tuple(sampled.values())
-    return LabelledSet("notes", classes, items[:pool], items[pool:], INSTRUCTION)
+    return LabelledSet("notes", classes, items[:200], items[200:], INSTRUCTION)
 
 
 ORIGINAL = "Name the {trait} of each message: {answers}."

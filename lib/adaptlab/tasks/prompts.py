@@ -35,14 +35,12 @@ class PromptFormat:
         pairs = ((self.asked(query, instruction), answer) for query, answer in answered)
         return "".join(f"{asked}{self.separator}{answer}{self.end}" for asked, answer in pairs)
 
-    def training_parts(
-        self, answered: Iterable[tuple[str, str]], instruction: str = "", whole: bool = False
-    ) -> list[tuple[str, bool]]:
+    def training_parts(self, answered: Iterable[tuple[str, str]], whole: bool = False) -> list[tuple[str, bool]]:
         """Answered turns to train on, in parts: (text, whether it carries loss). The answers do, with what closes each
         of them but the last, which ends the text; ``whole``: all of it does."""
-        parts = [(self.header(instruction), whole)]
+        parts = [(self.header(""), whole)]
         for query, answer in answered:
-            parts += [(self.asked(query, instruction), whole), (f"{self.separator}{answer}{self.end}", True)]
+            parts += [(self.asked(query), whole), (f"{self.separator}{answer}{self.end}", True)]
         parts[-1] = (parts[-1][0].removesuffix(self.end), parts[-1][1])
         return [(text, trained) for text, trained in parts if text]
 

@@ -29,9 +29,7 @@ LABELLED: dict[str, Callable[[], LabelledSet]] = {"notes": load_notes, "messages
 
 def load_task(name: str) -> LabelledSet:
     """A labelled set of the kit by name: ``notes`` from the study world, or ``messages`` in English."""
-    if name not in LABELLED:
-        raise ValueError(f"task must be one of {list(LABELLED)}, not {name!r}")
-    return LABELLED[name]()
+    return LABELLED[check_choice("task", name, tuple(LABELLED))]()
 
 
 TURNED = 2  # of a labelled set's templates, the last: the label is given and the text is to be written

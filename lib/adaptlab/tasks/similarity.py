@@ -6,18 +6,18 @@ by their ``query``: what they ask, not what they answer. Any other view of them 
 
 import re
 import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
-from datasketch import MinHash, MinHashLSH
 from rapidfuzz import process
 from rapidfuzz.distance import Indel, LCSseq
 
 from adaptlab.tasks.records import FieldError, content_key, quote
 
 Key = Callable[[Any], str]
-PERMUTATIONS = 128
 _WORD = re.compile(r"\w+|[^\w\s]")
 _ROUGE_WORD = re.compile(r"[a-z0-9]+")
 
@@ -66,41 +66,28 @@ def exact_duplicates(records: Sequence[Any], key: Key = query_of) -> list[Match]
     return [Match(place, records[one], 1.0) for place, one in enumerate(places) if one != place]
 
 
-def near_duplicates(
-    records: Sequence[Any], threshold: float = 0.7, key: Key = query_of, n: int = 3, seed: int = 0
-) -> list[Match]:
+def near_duplicates(records: Sequence[Any], threshold: float = 0.7, key: Key = query_of, n: int = 3) -> list[Match]:
     """The records whose `jaccard` with an earlier one is `threshold` or more; matches are with records that stay.
 
-    MinHash and locality-sensitive hashing (Broder 1997; Indyk & Motwani 1998) propose pairs and the true index
-    decides: none is reported falsely. Of pairs right at a threshold of 0.04 or more, at most 1 in 50 is missed; of
-    closer ones fewer, and of the same words none. A text of fewer than n words is like another only if all words are.
+    A text of fewer than n words is like another only if all words are.
     """
     if not 0 < threshold <= 1:
         raise FieldError("threshold", "a Jaccard index above 0, at most 1", quote(threshold))
     sets = [set(ngrams(key(record), n)) for record in records]
-    index = MinHashLSH(num_perm=PERMUTATIONS, params=_bands(threshold))
+    number = Counter(chain.from_iterable(sets))
+    holders: dict[str, list[int]] = defaultdict(list)  # run -> records that stay and have it among their rarest
     matches = []
-    sketches = MinHash.generator(
-        ([run.encode("utf-8", "surrogatepass") for run in s] for s in sets), num_perm=PERMUTATIONS, seed=seed
-    )
-    for place, sketch in enumerate(sketches):
-        alike = [(_jaccard(sets[place], sets[one]), -one) for one in index.query(sketch)]
-        best, one = max(alike, default=(0.0, 0))
+    for place, runs in enumerate(sets):
+        # Two sets that are alike share one of so many of their rarest runs (Bayardo et al. 2007, "All Pairs").
+        rarest = sorted(runs, key=lambda run: (number[run], run))[: len(runs) - int(threshold * len(runs)) + 1]
+        candidates = {one for run in rarest for one in holders[run]}
+        best, one = max(((_jaccard(runs, sets[one]), -one) for one in candidates), default=(0.0, 0))
         if best >= threshold:
             matches.append(Match(place, records[-one], best))
         else:
-            index.insert(place, sketch)
+            for run in rarest:
+                holders[run].append(place)
     return matches
-
-
-def _bands(threshold: float) -> tuple[int, int]:
-    """(bands, rows a band): the fewest candidates at which at most 1 in 50 pairs at the threshold is none.
-
-    Not datasketch's own choice, which weighs false candidates as heavily: here they cost no more than a look.
-    """
-    choices = [(PERMUTATIONS // rows, rows) for rows in range(1, PERMUTATIONS // 2 + 1)]
-    good = [(bands, rows) for bands, rows in choices if (1 - threshold**rows) ** bands <= 0.02]
-    return good[-1] if good else choices[0]
 
 
 def shared_runs(train: Sequence[Any], test: Sequence[Any], n: int = 8, key: Key = query_of) -> list[Match]:

@@ -44,13 +44,6 @@ def balanced_sample(items: Sequence[Labelled], k: int, seed: int) -> list[Labell
     return sample[:k]
 
 
-def random_sample(items: Sequence[Instruction], k: int, seed: int) -> list[Instruction]:
-    """``k`` items at random; nested. Raises ValueError where there are too few."""
-    if not 0 <= k <= len(items):
-        raise ValueError(f"the number of records must be between 0 and {len(items)}, the size of the pool; found {k}")
-    return random.Random(f"demonstrations {seed}").sample(list(items), len(items))[:k]
-
-
 def _check_number(items: Sequence, n: int) -> None:
     if not 0 <= n <= len(items):
         raise ValueError(f"items must be at most {len(items)}, the number of test items, or 0 for all; found {n}")
@@ -119,8 +112,11 @@ class OpenSet:
             raise FieldError("test", "questions that are not in the pool", f"that of item {quote(item.id)}")
 
     def sample(self, k: int, seed: int) -> list[Instruction]:
-        """``k`` demonstrations at random (`random_sample`)."""
-        return random_sample(self.pool, k, seed)
+        """``k`` demonstrations at random. Raises ValueError where there are too few."""
+        size = len(self.pool)
+        if not 0 <= k <= size:
+            raise ValueError(f"the number of records must be between 0 and {size}, the size of the pool; found {k}")
+        return random.Random(f"demonstrations {seed}").sample(self.pool, size)[:k]
 
     def items(self, n: int = 0) -> list[Instruction]:
         """The first ``n`` test items; all of them for 0."""

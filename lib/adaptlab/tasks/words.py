@@ -39,8 +39,7 @@ def nouns(split: str) -> tuple[str, ...]:
 
     Every syllable occurs in every split; no pair of syllables occurs in two.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {SPLITS}, not {split!r}")
+    check_choice("split", split, SPLITS)
     held_out = {0: "probe", 5: "test"}
     return tuple(
         first + second

@@ -61,7 +61,8 @@ def structure(
     values = {ALL: names, ALL_CAN: verbs, ALL_LOOK: looks}
     own = _facts(rng, parent, names, held_out, {form: values[form] for form in (ALL_CAN, ALL_LOOK)})
     facts = [fact for of in own.values() for fact in of]
-    own = _turned(rng, own, {*rng.sample(verbs, each // 4), *rng.sample(looks, each // 4)}, held_out)
+    backward = int(OTHER_END * each)
+    own = _turned(rng, own, {*rng.sample(verbs, backward), *rng.sample(looks, backward)}, held_out)
     texts = _documents(rng, parent, own, documents)
     stated = {fact for document in texts for fact in document.facts}
     inferred = consequences(stated, FORM_INVERSES, FORM_COMPOSITIONS)
