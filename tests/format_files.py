@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from adaptlab.tasks import formats
-from adaptlab.tasks.reading import FormatError
+from adaptlab.tasks import load_files
+from adaptlab.tasks.strict_reading import FormatError
 
 PUBLIC = Path(__file__).parents[2] / "shared" / "data"
 public = pytest.mark.skipif(
@@ -49,7 +49,7 @@ def put(folder: Path, data: str | bytes, name: str = "file.jsonl") -> Path:
 def refusal(path: Path, format: str) -> FormatError:
     """The error that loading must raise; it always names the file."""
     with pytest.raises(FormatError) as caught:
-        formats.load(path, format)
+        load_files.load(path, format)
     assert isinstance(caught.value, ValueError)
     assert str(caught.value).startswith(f"{path.name}:{caught.value.line}: ")
     assert caught.value.path == path

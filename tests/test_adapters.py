@@ -16,8 +16,8 @@ from adaptlab.engine import adapters
 from adaptlab.engine.adapters import Adapted, Full, Lora, prepare_for_training
 from adaptlab.engine.folders import ModelNotFound, digest
 from adaptlab.engine.lm import LM
+from adaptlab.engine.loss_mask import losses
 from adaptlab.engine.models import load
-from adaptlab.engine.packing import losses
 from adaptlab.engine.seal import SEAL
 from adaptlab.engine.training import TrainingConfig, train
 from conftest import DAMAGE, tiny_lm

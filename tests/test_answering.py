@@ -13,8 +13,8 @@ from adaptlab.methods import ablations, urial
 from adaptlab.methods.answering import Chooser, Generator, fitting, in_context, shown
 from adaptlab.methods.prompting import WorldPrompt, reordered
 from adaptlab.methods.selection import SELECTIONS, select
-from adaptlab.tasks.formats_published import load_urial
-from adaptlab.tasks.prompts import FORMATS
+from adaptlab.tasks.load_published import load_urial
+from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.records import Conversation, Demonstration, Instruction, Labelled, Message, PromptFile
 from adaptlab.tasks.splits import LabelledSet, OpenSet
 from adaptlab.tasks.words import study

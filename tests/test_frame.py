@@ -111,7 +111,7 @@ def test_rooms_keep_their_walls():
         if room != "runner":
             assert not tops & {"papermill", "nbconvert"}, path
         if path.name != "cache.py":
-            assert "transformers.cache_utils" not in imported(path), f"{path}: caches are engine/cache.py's"
+            assert "transformers.cache_utils" not in imported(path), f"{path}: caches are engine/kv_sharing.py's"
 
 
 def test_every_import_is_declared():

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 import adaptlab as al
-from adaptlab.engine.cache import Trie
 from adaptlab.engine.folders import ModelNotFound
+from adaptlab.engine.kv_sharing import Trie
 from adaptlab.engine.scoring import Cost, OptionScore, Request, score
 from adaptlab.evidence import record
 from adaptlab.evidence.evaluate import TOKENS, align_items, evaluate, evaluate_turns, grid

@@ -13,7 +13,7 @@ from transformers import LlamaForCausalLM
 from typer.testing import CliRunner
 
 from adaptlab import paths
-from adaptlab.engine import packing, training
+from adaptlab.engine import loss_mask, training
 from adaptlab.engine.checkpoints import LOG
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
@@ -182,11 +182,11 @@ def test_twice_the_same_and_interrupted_the_same(kit, monkeypatch):
     assert [line["step"] for line in log] == [10, 20, 26] and "before" in log[0] and "held_out" in log[-1]
     left = iter(range(15))
 
-    @functools.wraps(packing.losses)
+    @functools.wraps(loss_mask.losses)
     def failing(model, items):
         if next(left, None) is None:
             raise KeyboardInterrupt
-        return packing.losses(model, items)
+        return loss_mask.losses(model, items)
 
     with monkeypatch.context() as patch:
         patch.setattr(instructed, "train", functools.partial(training.train, save_every=3, loss=failing))

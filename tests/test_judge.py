@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from adaptlab.evidence.judge import CUT, Judge, JudgeError, combined, mark, parse, write_prompt
 from adaptlab.evidence.judge_stats import COLUMNS, VERDICTS, compare, outcomes, position_bias, win_rate
-from adaptlab.tasks.formats_published import load_mt_bench
+from adaptlab.tasks.load_published import load_mt_bench
 from adaptlab.tasks.records import Conversation, FieldError, Message
 
 KEY = "sk-AbC123-never-to-be-seen"

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from adaptlab.engine.adapters import Lora, prepare_for_training
+from adaptlab.engine.loss_mask import losses
 from adaptlab.engine.machine import fast_kernels
-from adaptlab.engine.packing import losses
 from conftest import tiny_lm
 from test_training import drawn
 

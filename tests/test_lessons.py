@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptlab.engine.lm import LM
+from adaptlab.engine.loss_mask import tokenize_with_mask
 from adaptlab.engine.models import load
-from adaptlab.engine.packing import tokenize_with_mask
 from adaptlab.methods.tuning import build_examples
 from adaptlab.studies.fine_tuning import check_examples, packed_tokens, show_loss_mask
-from adaptlab.tasks.prompts import FORMATS
+from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.records import Conversation, Instruction, Message
 from adaptlab.tasks.sets import load_open
 from conftest import tiny_lm

@@ -6,8 +6,8 @@ import random
 import pytest
 import torch
 
-from adaptlab.engine import packing, preference
-from adaptlab.engine.packing import TrainingExample, tokenize_with_mask
+from adaptlab.engine import loss_mask, preference
+from adaptlab.engine.loss_mask import TrainingExample, tokenize_with_mask
 from adaptlab.engine.preference import Dpo, Pair, referenced
 from adaptlab.engine.training import TrainingConfig, train
 from conftest import tiny_lm
@@ -60,7 +60,7 @@ def test_references_are_the_same_in_any_passes_and_no_pass_is_too_long(llama, mo
 
     def noted(model, part, **more):
         sizes.append(sum(map(len, part)))
-        return packing.losses(model, part, **more)
+        return loss_mask.losses(model, part, **more)
 
     monkeypatch.setattr(preference, "losses", noted)
     longest = max(map(len, texts))
@@ -146,7 +146,7 @@ def test_trl_has_the_same_loss_of_texts(trl, tmp_path, how):
     assert len(batch["input_ids"]) == (1 if how else len(ASKED))
     theirs = trainer.compute_loss(trainer.model, batch).item()
     texts = [chosen for chosen, _ in two(lm)]
-    ours = packing.losses(tiny_lm("llama").model, texts).sum() / sum(text.weight for text in texts)
+    ours = loss_mask.losses(tiny_lm("llama").model, texts).sum() / sum(text.weight for text in texts)
     assert ours.item() == pytest.approx(theirs, abs=1e-5)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptlab.methods.prompting import CHAT, demonstrate, name_labels, render
-from adaptlab.tasks.prompts import FORMATS
+from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.records import Demonstration
 from adaptlab.tasks.sets import load_messages
 from conftest import tiny_tokenizer

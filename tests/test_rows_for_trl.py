@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from adaptlab import paths
 from adaptlab.methods import prompting
-from adaptlab.tasks.formats import to_dataset, to_messages, to_prompt_completion
-from adaptlab.tasks.prompts import FORMATS
+from adaptlab.tasks.load_files import to_dataset, to_messages, to_prompt_completion
+from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.records import (
     Conversation,
     Demonstration,

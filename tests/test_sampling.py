@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 import torch
 
-from adaptlab.engine import cache
+from adaptlab.engine import kv_sharing
 from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.lm import pads_left
 from adaptlab.engine.scoring import Request, score
@@ -119,8 +119,8 @@ def test_a_prefix_is_taken_over(llama):
 
 def test_keys_that_no_branch_sees_are_dropped_and_nothing_changes(any_lm):
     rows = [any_lm.encode(text) for text in MANY]
-    prefix = cache.extend(any_lm.model, cache.EMPTY, any_lm.encode(MANY[0]))
-    kept, alone = cache.Branches(any_lm.model, prefix, rows), cache.Branches(any_lm.model, prefix, rows[2:3])
+    prefix = kv_sharing.extend(any_lm.model, kv_sharing.EMPTY, any_lm.encode(MANY[0]))
+    kept, alone = kv_sharing.Branches(any_lm.model, prefix, rows), kv_sharing.Branches(any_lm.model, prefix, rows[2:3])
     assert torch.allclose(kept.logits[2], alone.logits[0], atol=1e-4)
     kept.grow([3, 4, 5, 6, 7])
     before = kept._cache.layers[0].keys.shape[2]

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import normalizers, processors
 
-from adaptlab.engine import cache, plain, scoring
+from adaptlab.engine import kv_sharing, plain, scoring
 from adaptlab.engine.scoring import Request, score
 from conftest import tiny_lm
 
@@ -56,14 +56,14 @@ def test_plain_equals_naive(llama, prefix, items):
 @EASY
 @given(first=phrases, more=st.lists(phrases, min_size=1, max_size=4), items=prompts)
 def test_nested_prompts_reuse_and_agree_with_scratch(any_lm, first, more, items):
-    prompt, prefix_cache = f"{first}\n\n", cache.EMPTY
+    prompt, prefix_cache = f"{first}\n\n", kv_sharing.EMPTY
     for extra in more:
         prompt += f"{extra}\n\n"
         questions = [Request(f"{prompt}{text}:", opts) for text, opts in items]
         grown, fresh = score(any_lm, questions, prefix_cache=prefix_cache), score(any_lm, questions)
         assert_same(grown.options, [[o.logprob for o in row] for row in fresh.options])
         assert grown.cost.prefilled + grown.cost.cached == fresh.cost.prefilled
-        assert grown.cost.prefilled <= fresh.cost.prefilled - cache.shared_length(
+        assert grown.cost.prefilled <= fresh.cost.prefilled - kv_sharing.shared_length(
             prefix_cache.ids, fresh.prefix_cache.ids
         )
         prefix_cache = grown.prefix_cache
@@ -142,7 +142,7 @@ def test_a_merge_across_the_seam_moves_the_start_for_all_options(llama):
     """'the' + 'n' may become other tokens than 'the', 'n': all options are then scored from the earlier place."""
     context, opts = "the red ho", ("use", "me", "x")
     ids = [llama.encode(context + o) for o in opts]
-    separator = min(cache.shared_length(llama.encode(context), i) for i in ids)
+    separator = min(kv_sharing.shared_length(llama.encode(context), i) for i in ids)
     assert separator < len(llama.encode(context)), "the example must merge"
     (row,) = score(llama, [Request(context, opts)]).options
     for option, sequence in zip(row, ids, strict=True):

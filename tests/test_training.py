@@ -16,7 +16,7 @@ import torch
 from filelock import FileLock
 
 from adaptlab.engine.checkpoints import LOG, STATE, CannotResume
-from adaptlab.engine.packing import TrainingExample, losses
+from adaptlab.engine.loss_mask import TrainingExample, losses
 from adaptlab.engine.training import Diverged, Trained, TrainingConfig, train
 from conftest import DAMAGE, tiny_lm
 

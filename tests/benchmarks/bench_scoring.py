@@ -21,7 +21,7 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
 
 import adaptlab  # noqa: F401  (first: it sets how threads wait, which OpenMP reads when torch is imported)
-from adaptlab.engine import cache
+from adaptlab.engine import kv_sharing
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
 from adaptlab.engine.scoring import Request, score
@@ -70,7 +70,7 @@ def bench_speed(lm: LM, args: argparse.Namespace) -> None:
     ours, seconds = timed(score, lm, questions)
     unique = ours.cost.prefilled + ours.cost.scored
     tokens = (lm.encode(questions[0].context) * 3)[:unique]
-    _, prefill = timed(cache.extend, lm.model, cache.EMPTY, tokens, unique)
+    _, prefill = timed(kv_sharing.extend, lm.model, kv_sharing.EMPTY, tokens, unique)
     theirs, peer_seconds = with_lm_eval(lm, questions, args.batch_size)
     gap = max(
         abs(a.logprob - b)

@@ -30,12 +30,12 @@ import torch
 import transformers
 import trl
 
-from adaptlab.engine import packing
+from adaptlab.engine import loss_mask
 from adaptlab.engine.adapters import Adapted, Lora, prepare_for_training
 from adaptlab.engine.lm import LM
+from adaptlab.engine.loss_mask import TrainingExample
 from adaptlab.engine.machine import has_bf16
 from adaptlab.engine.models import load
-from adaptlab.engine.packing import TrainingExample
 from adaptlab.engine.training import TrainingConfig, train
 from adaptlab.methods.tuning import build_examples
 from adaptlab.tasks.sets import load_open
@@ -75,7 +75,7 @@ def ours(
 
     def loss(model, part):
         seen.extend(part)
-        return packing.losses(model, part)
+        return loss_mask.losses(model, part)
 
     return (lambda: train(copy.model, examples, plan, loss=loss)), seen
 
@@ -112,7 +112,7 @@ def mean_loss(copy: Adapted, examples: Sequence[TrainingExample]) -> float:
     """Over the trained tokens of all examples, in float32 and nats."""
     copy.model.eval()
     parts = [examples[i : i + 32] for i in range(0, len(examples), 32)]
-    total = sum(packing.losses(copy.model, part).sum().item() for part in parts)
+    total = sum(loss_mask.losses(copy.model, part).sum().item() for part in parts)
     return total / sum(example.weight for example in examples)
 
 

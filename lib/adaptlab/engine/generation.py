@@ -1,6 +1,6 @@
 """Batched generation, greedy or sampled; shared prompt prefixes are computed once.
 
-All texts grow together as branches of packed rows (`adaptlab.engine.cache.Branches`): the prefix that all prompts
+All texts grow together as branches of packed rows (`adaptlab.engine.kv_sharing.Branches`): the prefix that all prompts
 share is prefilled once, a prompt with many samples is computed once, and a text that has ended costs nothing more.
 """
 
@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from adaptlab.engine import plain
-from adaptlab.engine.cache import EMPTY, Branches, PrefixCache
+from adaptlab.engine.kv_sharing import EMPTY, Branches, PrefixCache
 from adaptlab.engine.lm import LM, check_fields, runs_that_fit
 from adaptlab.engine.scoring import ROW_TOKENS, Cost, plan_for, shared_prefix
 

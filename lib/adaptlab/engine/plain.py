@@ -8,7 +8,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, StoppingCriteriaList
 from transformers.utils import ModelOutput
 
-from adaptlab.engine import cache
+from adaptlab.engine import kv_sharing
 from adaptlab.engine.lm import LM, length_dependent, pads_left, runs_that_fit
 
 Row = tuple[tuple[int, ...], int]  # a token sequence, and where its scored part begins
@@ -72,7 +72,7 @@ def continued(lm: LM, ids: list[list[int]], decoding) -> list[list[int]]:
     if not pads_left(lm.model):
         return [row for one in ids for row in _generated(lm, [one], decoding)]
     # A cache of full length: a stray window in a config must not shorten it.
-    rows = _generated(lm, ids, decoding, past_key_values=cache.EMPTY.fork())
+    rows = _generated(lm, ids, decoding, past_key_values=kv_sharing.EMPTY.fork())
     return [_unpadded(lm, row) for row in rows]
 
 

@@ -11,7 +11,7 @@ from itertools import chain
 import torch
 from transformers import PreTrainedModel
 
-from adaptlab.engine.packing import PASS, TrainingExample, losses, passes
+from adaptlab.engine.loss_mask import PASS, TrainingExample, losses, passes
 
 
 @dataclass(frozen=True)

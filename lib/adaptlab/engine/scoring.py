@@ -1,8 +1,8 @@
 """Log-probabilities of answer options; what questions share is computed once.
 
 A naive scorer sends every option of every question through the model with the whole prompt in front of it. Here the
-tokens that all questions share are prefilled once, the rest is packed into tries (`adaptlab.engine.cache`), and the
-LM head runs only where an option's token is predicted. The numbers are the same; `Cost` says what was saved.
+tokens that all questions share are prefilled once, the rest is packed into tries (`engine.kv_sharing`), and the LM
+head runs only where an option's token is predicted. The numbers are the same; `Cost` says what was saved.
 """
 
 import time
@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from adaptlab.engine import cache, plain
-from adaptlab.engine.cache import EMPTY, PrefixCache, Trie, shared_length
+from adaptlab.engine import kv_sharing, plain
+from adaptlab.engine.kv_sharing import EMPTY, PrefixCache, Trie, shared_length
 from adaptlab.engine.lm import LM, runs_that_fit
 
 PLANS = ("auto", "trie", "plain")
@@ -125,7 +125,7 @@ def plan_for(lm: LM, plan: str) -> str:
     if plan not in PLANS:
         raise ValueError(f"plan must be one of {PLANS}, not {plan!r}")
     if plan == "auto":
-        return "trie" if cache.exact_trie(lm.model) else "plain"
+        return "trie" if kv_sharing.exact_trie(lm.model) else "plain"
     return plan
 
 
@@ -168,7 +168,7 @@ def shared_prefix(
     if prefix_cache.owner != owner:
         prefix_cache = replace(EMPTY, owner=owner)
     kept = prefix_cache.head(shared_length(prefix_cache.ids, ids))
-    return cache.extend(lm.model, kept, ids[len(kept) :]), len(ids) - len(kept)
+    return kv_sharing.extend(lm.model, kept, ids[len(kept) :]), len(ids) - len(kept)
 
 
 def _score_tries(lm: LM, prefix: PrefixCache, encoded: list[_Encoded], memory: float) -> tuple[list[float], int]:
@@ -179,7 +179,7 @@ def _score_tries(lm: LM, prefix: PrefixCache, encoded: list[_Encoded], memory: f
         # The last token is only ever predicted: it needs no node.
         paths = [trie.insert(sequence[len(prefix) : -1])[start - len(prefix) - 1 :] for sequence, start in rows]
         nodes, at = torch.tensor([node for path in paths for node in path]).unique(return_inverse=True)
-        logits = cache.trie_logits(lm.model, prefix, trie, nodes.tolist()).float()
+        logits = kv_sharing.trie_logits(lm.model, prefix, trie, nodes.tolist()).float()
         at = at.to(logits.device)
         token = torch.tensor([t for sequence, start in rows for t in sequence[start:]], device=logits.device)
         found = (logits[at, token] - logits.logsumexp(-1)[at]).cpu().double()
@@ -214,12 +214,12 @@ def along(lm: LM, prompts: Sequence[str], answers: Sequence[Sequence[int]]) -> I
             raise ValueError(f"{len(row)} + {len(answer)} tokens do not fit into {lm.context_length}")
     if not ids:
         return
-    if not cache.exact_trie(lm.model):
+    if not kv_sharing.exact_trie(lm.model):
         yield from (plain.distributions(lm, [*row, *a], len(row)) for row, a in zip(ids, answers, strict=True))
         return
     prefix, _ = shared_prefix(lm, [(row, len(row) - 1) for row in ids])
     for row, answer in zip(ids, answers, strict=True):
         trie = Trie()
         path = trie.insert([*row[len(prefix) :], *answer[:-1]])
-        logits = cache.trie_logits(lm.model, prefix, trie, path[len(row) - len(prefix) - 1 :])
+        logits = kv_sharing.trie_logits(lm.model, prefix, trie, path[len(row) - len(prefix) - 1 :])
         yield logits.float().log_softmax(-1).cpu()

@@ -1,7 +1,7 @@
 """The training loop: AdamW over whatever requires a gradient, by any loss, on items in a seeded order.
 
 Full weights, top layers and adapters differ only in what requires a gradient (`adapters.prepare_for_training`). The
-loss is a function: `packing.losses` for texts, `preference.Dpo` for pairs, any other of the same form. Dropout stays
+loss is a function: `loss_mask.losses` for texts, `preference.Dpo` for pairs, any other of the same form. Dropout stays
 off, as results are to be repeated. A run with a folder can be killed anywhere and goes on with the same numbers.
 """
 
@@ -19,9 +19,9 @@ import torch
 from transformers import PreTrainedModel
 
 from adaptlab.engine import checkpoints
+from adaptlab.engine.loss_mask import PASS, passes
+from adaptlab.engine.loss_mask import losses as text_losses
 from adaptlab.engine.machine import fast_kernels, has_bf16, keep_freed_memory, ordered_sums
-from adaptlab.engine.packing import PASS, passes
-from adaptlab.engine.packing import losses as text_losses
 from adaptlab.engine.training_config import TrainingConfig
 
 MEMORY = 2 * 2**30  # bytes that the logits of one pass may take, with their gradients

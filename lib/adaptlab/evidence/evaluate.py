@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from adaptlab.engine.cache import EMPTY, PrefixCache
 from adaptlab.engine.generation import Completion
+from adaptlab.engine.kv_sharing import EMPTY, PrefixCache
 from adaptlab.engine.scoring import OptionScore
 from adaptlab.methods.answering import Generations, Generator, OptionScores
 from adaptlab.tasks.instructions import answers, right

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from adaptlab.tasks.prompts import PromptFormat
+from adaptlab.tasks.prompt_formats import PromptFormat
 from adaptlab.tasks.records import Instruction
 
 Records = Sequence[Instruction]

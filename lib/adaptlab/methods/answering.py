@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
-from adaptlab.engine.cache import EMPTY, PrefixCache
 from adaptlab.engine.generation import Completion, Decoding, generate
+from adaptlab.engine.kv_sharing import EMPTY, PrefixCache
 from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Cost, OptionScore, Request, score
 from adaptlab.methods.prompting import CHAT, check_format, class_prompt
-from adaptlab.tasks.prompts import FORMATS
+from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.records import Conversation, Instruction, Labelled
 from adaptlab.tasks.splits import LabelledSet
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adaptlab.engine.cache import EMPTY, PrefixCache
 from adaptlab.engine.generation import Completion
+from adaptlab.engine.kv_sharing import EMPTY, PrefixCache
 from adaptlab.engine.scoring import Cost, OptionScore
 from adaptlab.methods.answering import Generations, OptionScores
 from adaptlab.tasks.records import Instruction, Labelled

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Request, score
-from adaptlab.tasks.prompts import FORMATS
+from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.records import Instruction
 
 NO_INPUT = "<none>"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adaptlab.tasks.prompts import FORMATS
+from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.records import Demonstration, FieldError, Labelled, check_choice
 from adaptlab.tasks.splits import LabelledSet
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LABEL_MAPPINGS = ("letters", "words", "shuffled-letters", "shuffled-words")
 SHIFTED = ("shifted-letters", "shifted-words")
-CHAT = "chat"  # the tokenizer's own chat template, beside the formats of `prompts.FORMATS`
+CHAT = "chat"  # the tokenizer's own chat template, beside the formats of `prompt_formats.FORMATS`
 FEW = 6  # demonstrations whose orders are few enough to list
 
 
@@ -37,8 +37,8 @@ def render(
     """The prompt up to where the answer begins. A longer list of demonstrations only appends to the prompt of a
     shorter one, so that their computation can be shared.
 
-    ``prompt_format``: a key of `prompts.FORMATS`, or ``chat`` for the tokenizer's own chat template. Raises ValueError
-    for another, and for ``chat`` with a tokenizer that has no template.
+    ``prompt_format``: a key of `prompt_formats.FORMATS`, or ``chat`` for the tokenizer's own chat template. Raises
+    ValueError for another, and for ``chat`` with a tokenizer that has no template.
     """
     if check_format(prompt_format, chat=True) != CHAT:
         return FORMATS[prompt_format].prompt(instruction, demonstrations, query)

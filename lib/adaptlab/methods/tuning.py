@@ -1,8 +1,8 @@
 """Instruction tuning: the records that a prompt would show are trained on instead.
 
-The text of a record is that of a prompt with this one record (`prompts.FORMATS`), so that what is asked of a tuned
-model looks like what it was trained on, and the same record can be shown or trained on. By default only answers carry
-loss, as in the FLAN and Alpaca recipes (loss of the prompt 0).
+The text of a record is that of a prompt with this one record (`prompt_formats.FORMATS`), so that what is asked of a
+tuned model looks like what it was trained on, and the same record can be shown or trained on. By default only answers
+carry loss, as in the FLAN and Alpaca recipes (loss of the prompt 0).
 """
 
 import hashlib
@@ -12,11 +12,11 @@ from pathlib import Path
 
 from adaptlab.engine.adapters import MODIFIED, Lora, Trainable, prepare_for_training
 from adaptlab.engine.lm import LM
-from adaptlab.engine.packing import TrainingExample, losses, tokenize_with_mask
+from adaptlab.engine.loss_mask import TrainingExample, losses, tokenize_with_mask
 from adaptlab.engine.training import Loss, Trained, TrainingConfig, name_of_loss, train
 from adaptlab.methods.answering import Generator
 from adaptlab.methods.prompting import check_format
-from adaptlab.tasks.prompts import FORMATS
+from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.records import Conversation, Instruction
 
 
@@ -73,7 +73,7 @@ def tune(
 ) -> Tuned:
     """Train a copy of ``lm`` on the examples; ``lm`` stays as it is.
 
-    ``loss``: of texts (`packing.losses`), unless another is given. ``folder``: where a killed run goes on from;
+    ``loss``: of texts (`loss_mask.losses`), unless another is given. ``folder``: where a killed run goes on from;
     ``bar``: whether to show progress (both as in `training.train`).
     """
     copy = prepare_for_training(lm, config.trainable, config.training.seed)

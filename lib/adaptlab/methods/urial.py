@@ -1,8 +1,9 @@
 """Alignment by context: a system text and a few constant demonstrations in front of a base model.
 
-URIAL (Lin et al. 2023, arXiv 2312.01552): the structure of the prompt is that of its prompt files (`prompts.FORMATS`).
-Answers end at the next heading, as in its scripts, or at a closing fence, which is ours; system text and demonstrations
-are the kit's own. Later turns are appended as further blocks, with the model's own answers.
+URIAL (Lin et al. 2023, arXiv 2312.01552): the structure of the prompt is that of its prompt files
+(`prompt_formats.FORMATS`). Answers end at the next heading, as in its scripts, or at a closing fence, which is ours;
+system text and demonstrations are the kit's own. Later turns are appended as further blocks, with the model's own
+answers.
 """
 
 import random
@@ -11,7 +12,7 @@ import re
 from adaptlab.engine.lm import LM
 from adaptlab.methods.answering import Generator
 from adaptlab.tasks.instructions import RESPONSE_FRAMES
-from adaptlab.tasks.prompts import FORMATS
+from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.records import Demonstration, Instruction, PromptFile, check_choice
 from adaptlab.tasks.splits import OpenSet
 

@@ -11,7 +11,7 @@ from html import escape
 import pandas as pd
 
 from adaptlab.engine.lm import LM
-from adaptlab.engine.packing import MAX_TOKENS, TrainingExample, pack
+from adaptlab.engine.loss_mask import MAX_TOKENS, TrainingExample, pack
 from adaptlab.evidence.record import Record
 from adaptlab.evidence.token_shift import token_shift
 from adaptlab.methods.answering import Generator

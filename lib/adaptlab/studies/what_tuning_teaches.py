@@ -8,7 +8,7 @@ import pandas as pd
 
 from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.lm import LM
-from adaptlab.engine.packing import TrainingExample, tokenize_with_mask
+from adaptlab.engine.loss_mask import TrainingExample, tokenize_with_mask
 from adaptlab.engine.scoring import Request, score
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods.answering import Generator

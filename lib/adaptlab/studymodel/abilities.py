@@ -14,7 +14,7 @@ from adaptlab.engine.scoring import Request, score
 from adaptlab.studymodel.corpus import LETTERS, NOISE, SO
 from adaptlab.tasks import instructions, knowledge, notes, reasoning
 from adaptlab.tasks.knowledge import Fact
-from adaptlab.tasks.prompts import FORMATS
+from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.words import some_nouns
 
 LAYOUT = FORMATS["question"]

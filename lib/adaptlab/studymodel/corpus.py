@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from adaptlab.tasks import instructions, knowledge, notes, reasoning
 from adaptlab.tasks.knowledge import Fact
-from adaptlab.tasks.prompts import FORMATS, PromptFormat
+from adaptlab.tasks.prompt_formats import FORMATS, PromptFormat
 from adaptlab.tasks.words import some_nouns
 
 SPLIT = "train"

@@ -15,8 +15,8 @@ from transformers import PreTrainedTokenizerBase
 from adaptlab.engine.adapters import Full, prepare_for_training
 from adaptlab.engine.generation import Decoding
 from adaptlab.engine.lm import LM
+from adaptlab.engine.loss_mask import TrainingExample, tokenize_with_mask
 from adaptlab.engine.models import load, prepare
-from adaptlab.engine.packing import TrainingExample, tokenize_with_mask
 from adaptlab.engine.training import train
 from adaptlab.studymodel import corpus, tokenizer
 from adaptlab.studymodel.abilities import LAYOUT, Ability, finished, measure

@@ -13,9 +13,9 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from adaptlab.engine.lm import LM
+from adaptlab.engine.loss_mask import TrainingExample
 from adaptlab.engine.machine import name_of
 from adaptlab.engine.models import load
-from adaptlab.engine.packing import TrainingExample
 from adaptlab.engine.seal import seal
 from adaptlab.engine.training import Trained
 from adaptlab.files import whole_folder, write_text

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from adaptlab import paths
 from adaptlab.tasks import notes, templates
-from adaptlab.tasks.formats import load_alpaca, load_labelled
 from adaptlab.tasks.instructions import LIST_TASKS, WORDINGS, load_templates
+from adaptlab.tasks.load_files import load_alpaca, load_labelled
 from adaptlab.tasks.notes import load_notes
 from adaptlab.tasks.records import Conversation, FieldError, Instruction, Message, check_choice, content_key
 from adaptlab.tasks.splits import POOL_AND_TEST, LabelledSet, OpenSet

@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from adaptlab.tasks.prompts import FORMATS
+from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.records import (
     FieldError,
     Instruction,
@@ -96,7 +96,7 @@ class LabelledSet:
 @dataclass(frozen=True)
 class OpenSet:
     """A task with free answers: demonstrations come from ``pool``, methods are judged on ``test``; no question stands
-    in both. ``prompt_format``: the key of `prompts.FORMATS` in which the task is put."""
+    in both. ``prompt_format``: the key of `prompt_formats.FORMATS` in which the task is put."""
 
     name: str
     pool: tuple[Instruction, ...]

@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 from transformers import PreTrainedModel
 
-from adaptlab.engine import cache, plain
+from adaptlab.engine import kv_sharing, plain
 from adaptlab.engine.lm import LM, runs_that_fit
 
 # Tokens of a packed row. Attention over a row costs its square, so rows are short, and many of them stand in a batch:
@@ -99,7 +99,7 @@ def losses(
     ``max_tokens``: of a packed row, which may be as long as the longest example in any case. Models that cannot be
     packed exactly read one example after the other.
     """
-    if not cache.exact_trie(model):
+    if not kv_sharing.exact_trie(model):
         return torch.stack(
             [_nll(plain.logits(model, e.ids)[[n - 1 for n in e.positions]], e.targets).sum() for e in examples]
         )
@@ -138,7 +138,7 @@ def row_logits(
         owner[i, :end] = torch.arange(len(row), device=model.device).repeat_interleave(sizes)
         positions[i, :end] = torch.cat([torch.arange(len(text), device=model.device) for text in row])
     visible = (owner[:, :, None] == owner[:, None]) & (positions[:, :, None] >= positions[:, None])
-    mask = cache.masks(model, 0, visible, positions, positions)
+    mask = kv_sharing.masks(model, 0, visible, positions, positions)
     body = model.base_model(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False)
     logits = model.get_output_embeddings()(body.last_hidden_state[nodes])
     cap = getattr(model.config, "final_logit_softcapping", None)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptlab.engine.packing import TrainingExample, losses, pack
+from adaptlab.engine.loss_mask import TrainingExample, losses, pack
 from conftest import ARCHITECTURES, tiny_lm
 
 TEXTS = ["the red house stands by the river", "option two", "message: my order is late\ndesk: delivery", "a b c d"]

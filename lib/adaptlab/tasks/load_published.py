@@ -5,7 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from adaptlab.tasks.reading import (
+from adaptlab.tasks.records import (
+    Conversation,
+    Demonstration,
+    FieldError,
+    Instruction,
+    Message,
+    PromptFile,
+    check_text,
+    quote,
+)
+from adaptlab.tasks.strict_reading import (
     RejectedRows,
     Row,
     at,
@@ -16,16 +26,6 @@ from adaptlab.tasks.reading import (
     numbered_lines,
     read_text,
     within,
-)
-from adaptlab.tasks.records import (
-    Conversation,
-    Demonstration,
-    FieldError,
-    Instruction,
-    Message,
-    PromptFile,
-    check_text,
-    quote,
 )
 
 _CALCULATION = re.compile(r"<<[^<>]*>>")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptlab.tasks import formats
-from adaptlab.tasks.reading import FormatError
+from adaptlab.tasks import load_files
 from adaptlab.tasks.records import FieldError, Instruction
+from adaptlab.tasks.strict_reading import FormatError
 from format_files import GOOD, JSONL, PUBLIC, changed, public, put, refusal
 
 HUGE = "x" * 5_000_000
@@ -153,7 +153,7 @@ def test_a_bad_row_is_one_error_or_one_rejected_row(format, data, line, field, f
     error = refusal(path, format)
     check(error, line, field, found)
 
-    records = formats.LOADERS[format](path, rejected=(rejected := []))
+    records = load_files.LOADERS[format](path, rejected=(rejected := []))
     ((raw, same),) = rejected
     assert (same.line, str(same)) == (line, str(error))
     text = path.read_bytes().decode(errors="backslashreplace").split("\n")[line - 1]
@@ -162,7 +162,7 @@ def test_a_bad_row_is_one_error_or_one_rejected_row(format, data, line, field, f
     rest = b"\n".join(lines[: line - 1] + lines[line:])
     if format == "alpaca":  # the list's last item goes with the comma before it
         rest = rest.replace(b",\n]", b"\n]")
-    assert len(ids(records)) == len(ids(formats.load(put(tmp_path, rest), format)))
+    assert len(ids(records)) == len(ids(load_files.load(put(tmp_path, rest), format)))
 
 
 @pytest.mark.parametrize(("format", "data", "line", "field", "found"), cases(FILES))
@@ -171,26 +171,26 @@ def test_a_bad_file_is_an_error_either_way(format, data, line, field, found, tmp
     check(refusal(path, format), line, field, found)
     if format != "urial":
         with pytest.raises(FormatError) as caught:
-            formats.LOADERS[format](path, rejected=[])
+            load_files.LOADERS[format](path, rejected=[])
         check(caught.value, line, field, found)
 
 
 def test_the_tables_are_over_all_formats_and_an_unknown_one_lists_them():
-    assert {row[1] for row in ROWS + FILES} == set(GOOD) == set(formats.LOADERS)
+    assert {row[1] for row in ROWS + FILES} == set(GOOD) == set(load_files.LOADERS)
     with pytest.raises(FieldError) as caught:
-        formats.load("x", "csv")
-    assert caught.value.field == "format" and all(repr(name) in caught.value.expected for name in formats.LOADERS)
+        load_files.load("x", "csv")
+    assert caught.value.field == "format" and all(repr(name) in caught.value.expected for name in load_files.LOADERS)
 
 
 @pytest.mark.parametrize("format", GOOD)
 def test_harmless_forms_load_alike_and_reject_nothing(format, tmp_path):
-    first, data = formats.load(put(tmp_path, GOOD[format]), format), GOOD[format].encode()
+    first, data = load_files.load(put(tmp_path, GOOD[format]), format), GOOD[format].encode()
     for form in (b"\xef\xbb\xbf" + data, data.replace(b"\n", b"\r\n"), data.rstrip(b"\n"), data + b"\n\n"):
-        assert formats.load(put(tmp_path, form), format) == first
+        assert load_files.load(put(tmp_path, form), format) == first
     if format != "urial":
-        assert formats.LOADERS[format](put(tmp_path, data), rejected=(rejected := [])) == first and not rejected
+        assert load_files.LOADERS[format](put(tmp_path, data), rejected=(rejected := [])) == first and not rejected
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        formats.load(tmp_path / "nowhere", format)
+        load_files.load(tmp_path / "nowhere", format)
 
 
 @pytest.mark.parametrize("format", JSONL)
@@ -213,7 +213,7 @@ def test_fields_are_required_typed_and_known(format, tmp_path):
 def test_many_bad_rows_are_all_named_in_order(format, tmp_path):
     good = GOOD[format].splitlines()
     lines = [b"{", *(b for line in good for b in (line.encode(), b"\xff", b"[1]", b"")), b"NaN"]
-    records = formats.LOADERS[format](put(tmp_path, b"\r\n".join(lines)), rejected=(rejected := []))
+    records = load_files.LOADERS[format](put(tmp_path, b"\r\n".join(lines)), rejected=(rejected := []))
     assert len(ids(records)) == len(good)
     bad = [number for number, line in enumerate(lines, start=1) if line in (b"{", b"\xff", b"[1]", b"NaN")]
     assert [error.line for _, error in rejected] == bad
@@ -222,12 +222,12 @@ def test_many_bad_rows_are_all_named_in_order(format, tmp_path):
 def test_rows_keep_their_ids_whatever_was_rejected(tmp_path):
     first, second = GOOD["flan-cot"].splitlines()
     path = put(tmp_path, f"{first}\nbad\n{second}", "cot.tsv")
-    assert [record.id for record in formats.load_flan_cot(path, [])] == ["cot-1", "cot-3"]
+    assert [record.id for record in load_files.load_flan_cot(path, [])] == ["cot-1", "cot-3"]
 
 
 def test_line_separators_of_unicode_do_not_end_a_line(tmp_path):
     text = GOOD["chat"].replace("Hi", "H\u2028\x85i")
-    assert formats.load(put(tmp_path, text), "chat")[1].messages[0].content == "H\u2028\x85i"
+    assert load_files.load(put(tmp_path, text), "chat")[1].messages[0].content == "H\u2028\x85i"
 
 
 def test_an_error_keeps_its_place_when_pickled():
@@ -241,7 +241,7 @@ def test_an_error_keeps_its_place_when_pickled():
 
 def test_alpaca_defaults_and_extras_and_a_cut_file_never_loads(tmp_path):
     rows = [{"instruction": "a", "output": "b"}, {"id": "x", "instruction": "a", "output": "b", "rationale": "c"}]
-    first, second = formats.load(put(tmp_path, json.dumps(rows), "mine.json"), "alpaca")
+    first, second = load_files.load(put(tmp_path, json.dumps(rows), "mine.json"), "alpaca")
     assert first == Instruction("mine-1", "a", "", "b")
     assert second == Instruction("x", "a", "", "b", rationale="c")
     for length in range(len(GOOD["alpaca"]) - 1):
@@ -249,15 +249,15 @@ def test_alpaca_defaults_and_extras_and_a_cut_file_never_loads(tmp_path):
 
 
 def test_labelled_splits_and_labels(tmp_path):
-    data = formats.load(put(tmp_path, GOOD["labelled"], "desk.jsonl"), "labelled")
+    data = load_files.load(put(tmp_path, GOOD["labelled"], "desk.jsonl"), "labelled")
     assert (data.name, data.labels, ids(data)) == ("desk", ("a", "b"), ["m0", "m2", "m1", "m3"])
     with pytest.raises(FormatError, match=r"^desk.jsonl:2: field 'label': expected one of 'a', 'c', found 'b'$"):
-        formats.load_labelled(tmp_path / "desk.jsonl", labels=("a", "c"))
+        load_files.load_labelled(tmp_path / "desk.jsonl", labels=("a", "c"))
 
 
 def test_self_instruct_instances(tmp_path):
     pairs = [{"input": "2", "output": "4"}, {"input": "3", "output": "6"}]
-    records = formats.load(put(tmp_path, changed("self-instruct", 2, instances=pairs)), "self-instruct")
+    records = load_files.load(put(tmp_path, changed("self-instruct", 2, instances=pairs)), "self-instruct")
     assert [(r.id, r.input) for r in records] == [("s0", ""), ("s1.1", "2"), ("s1.2", "3"), ("s2", "")]
 
 
@@ -270,7 +270,7 @@ def test_self_instruct_instances(tmp_path):
     ],
 )
 def test_gsm8k_answers(answer, output, rationale, tmp_path):
-    record = formats.load(put(tmp_path, changed("gsm8k", 2, answer=answer)), "gsm8k")[1]
+    record = load_files.load(put(tmp_path, changed("gsm8k", 2, answer=answer)), "gsm8k")[1]
     assert (record.id, record.output, record.rationale) == ("file-2", output, rationale)
 
 
@@ -282,10 +282,10 @@ def urial_text(system, demonstrations):
 
 def test_urial_answers_keep_their_own_code_fences(tmp_path):
     answer = "Run this:\n\n```python\nprint('# Query:')\n```\n\nand then\n```\nmore\n```"
-    prompt = formats.load(put(tmp_path, URIAL.replace("a1", answer)), "urial")
+    prompt = load_files.load(put(tmp_path, URIAL.replace("a1", answer)), "urial")
     assert (prompt.system, prompt.demonstrations) == ("System.", (("q1", answer), ("q2", "a2")))
     on_the_fence = "# Query:\n```What is 2+2? ```\n \n# Answer:\n```\n4\n```"
-    assert formats.load(put(tmp_path, on_the_fence), "urial").demonstrations == (("What is 2+2? ", "4"),)
+    assert load_files.load(put(tmp_path, on_the_fence), "urial").demonstrations == (("What is 2+2? ", "4"),)
 
 
 BODIES = st.text().map(lambda t: t.replace("\r", "")).filter(lambda t: t.strip() and "#" not in t)
@@ -294,7 +294,7 @@ BODIES = st.text().map(lambda t: t.replace("\r", "")).filter(lambda t: t.strip()
 @settings(deadline=None)  # a disk has none
 @given(system=BODIES.filter(lambda t: t == t.strip("\n")), pairs=st.lists(st.tuples(BODIES, BODIES), max_size=3))
 def test_urial_texts_are_read_back(system, pairs, tmp_path_factory):
-    prompt = formats.load(put(tmp_path_factory.getbasetemp(), urial_text(system, pairs), "u.txt"), "urial")
+    prompt = load_files.load(put(tmp_path_factory.getbasetemp(), urial_text(system, pairs), "u.txt"), "urial")
     assert (prompt.system, prompt.demonstrations) == (system.removeprefix("\ufeff"), tuple(pairs))
 
 
@@ -312,14 +312,14 @@ def test_urial_texts_are_read_back(system, pairs, tmp_path_factory):
     ],
 )
 def test_every_row_of_a_public_file_is_read_and_a_flipped_byte_located(name, format, count, tmp_path):
-    records = formats.load(PUBLIC / name, format)
+    records = load_files.load(PUBLIC / name, format)
     assert len(records) == count == len({record.id for record in records})
     lines = (PUBLIC / name).read_bytes().split(b"\n")
     lines[16] = lines[16][:20] + b"\xff" + lines[16][21:]
     path = put(tmp_path, b"\n".join(lines), name)
     error = refusal(path, format)
     assert (error.line, error.found) == (17, "the byte 0xff")
-    rest = formats.LOADERS[format](path, rejected=[])
+    rest = load_files.LOADERS[format](path, rejected=[])
     assert {r.instruction if hasattr(r, "instruction") else r.messages for r in rest} <= {
         r.instruction if hasattr(r, "instruction") else r.messages for r in records
     }
@@ -327,14 +327,14 @@ def test_every_row_of_a_public_file_is_read_and_a_flipped_byte_located(name, for
 
 @public
 def test_what_the_public_files_hold():
-    talks = formats.load(PUBLIC / "mt_bench_questions.jsonl", "mt-bench")
+    talks = load_files.load(PUBLIC / "mt_bench_questions.jsonl", "mt-bench")
     assert {tuple(m.role for m in r.messages) for r in talks} == {("user", "user")}
     assert (talks[0].id, sum(bool(r.references) for r in talks), len({r.category for r in talks})) == ("81", 39, 8)
-    seeds = formats.load(PUBLIC / "self_instruct_seed_tasks.jsonl", "self-instruct")
+    seeds = load_files.load(PUBLIC / "self_instruct_seed_tasks.jsonl", "self-instruct")
     assert sum(r.category == "classification" for r in seeds) == 26
-    flan = formats.load(PUBLIC / "flan_cot_strategyqa_train.tsv", "flan-cot")
+    flan = load_files.load(PUBLIC / "flan_cot_strategyqa_train.tsv", "flan-cot")
     assert sum(r.output == "yes" for r in flan) == 964 and any('"' in r.rationale for r in flan)
-    sums = formats.load(PUBLIC / "gsm8k_test.jsonl", "gsm8k")
+    sums = load_files.load(PUBLIC / "gsm8k_test.jsonl", "gsm8k")
     for line, record in zip((PUBLIC / "gsm8k_test.jsonl").open(encoding="utf-8"), sums, strict=True):
         row = json.loads(line)
         worked, final = row["answer"].split("\n#### ")
@@ -345,7 +345,7 @@ def test_what_the_public_files_hold():
 @public
 def test_public_prompt_files_are_rebuilt_byte_for_byte():
     for name, shots in [("basic_icl", 3), ("inst_only", 0), ("inst_1shot", 1), ("inst_1k", 3)]:
-        assert len(formats.load(PUBLIC / "urial_prompts" / f"{name}.txt", "urial").demonstrations) == shots
+        assert len(load_files.load(PUBLIC / "urial_prompts" / f"{name}.txt", "urial").demonstrations) == shots
     path = PUBLIC / "urial_prompts" / "inst_1k_v4.help.txt"
-    prompt = formats.load(path, "urial")
+    prompt = load_files.load(path, "urial")
     assert urial_text(prompt.system, prompt.demonstrations) == path.read_text(encoding="utf-8")

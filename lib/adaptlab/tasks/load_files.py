@@ -10,19 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adaptlab.tasks.formats_published import load_flan_cot, load_gsm8k, load_mt_bench, load_self_instruct, load_urial
-from adaptlab.tasks.prompts import FORMATS, PromptFormat
-from adaptlab.tasks.reading import (
-    RejectedRows,
-    at,
-    check_list,
-    check_row,
-    collect,
-    collect_pairs,
-    json_items,
-    json_lines,
-    within,
-)
+from adaptlab.tasks.load_published import load_flan_cot, load_gsm8k, load_mt_bench, load_self_instruct, load_urial
+from adaptlab.tasks.prompt_formats import FORMATS, PromptFormat
 from adaptlab.tasks.records import (
     Conversation,
     FieldError,
@@ -34,6 +23,17 @@ from adaptlab.tasks.records import (
     quote,
 )
 from adaptlab.tasks.splits import POOL_AND_TEST, LabelledSet, leaked
+from adaptlab.tasks.strict_reading import (
+    RejectedRows,
+    at,
+    check_list,
+    check_row,
+    collect,
+    collect_pairs,
+    json_items,
+    json_lines,
+    within,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -151,7 +151,7 @@ def to_messages(record: Record, instruction: str = "") -> dict[str, list[dict[st
 
 def to_prompt_completion(record: Record, style: str = "question", instruction: str = "") -> dict[str, Any]:
     """{"prompt", "completion"}, of which TRL trains the completion alone, here the last answer: lists of messages in
-    style ``chat``, else texts in a prompt format, a key of `prompts.FORMATS`.
+    style ``chat``, else texts in a prompt format, a key of `prompt_formats.FORMATS`.
 
     The prompt is what `methods.prompting.render` asks with; a conversation's earlier turns stand as demonstrations.
     ``{instruction}`` is ``instruction`` or the system message; without either, an Instruction's own text, and its
