@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import adaptlab as al
-from adaptlab.engine.generation import Decoding, generate
-from adaptlab.engine.scoring import Request, score
-from adaptlab.methods import ablations, urial
+from adaptlab.engine.generation import Completion, Decoding, Generated, generate
+from adaptlab.engine.kv_sharing import EMPTY
+from adaptlab.engine.scoring import Cost, Request, score
+from adaptlab.methods import ablations, answering, urial
 from adaptlab.methods.answering import Chooser, Generator, fitting, in_context, shown
 from adaptlab.methods.prompting import WorldPrompt, reordered
 from adaptlab.methods.selection import SELECTIONS, select
@@ -256,6 +257,7 @@ def test_a_response_style_is_known_again_and_no_other_is(response_style):
     others = [style for style in urial.RESPONSE_STYLES if style != response_style]
     assert not any(urial.has_style(urial.apply_style(record, other), response_style) for other in others)
     assert urial.has_style("Answer: yes. In short, no.", "restyled")
+    assert not urial.has_style("Answer: yes. In short, no. Bye", "restyled")
     assert not urial.has_style("Answer: yes.", "restyled") and not urial.has_style("Answer: . In short, .", "restyled")
 
 
@@ -272,20 +274,24 @@ def test_a_published_prompt_file_comes_out_as_it_went_in(llama):
     assert squeezed == "\n".join(line.rstrip() for line in published.splitlines() if line.strip())
 
 
-def test_the_second_turn_reads_the_models_own_first_answer(llama):
-    talks = [
-        Conversation(f"c{i}", (Message("user", f"Say {word}"), Message("user", "Again, please")), references=("x", "y"))
-        for i, word in enumerate(("red", "blue house"))
-    ]
-    decoding = Decoding(max_new_tokens=5, stop=("```",))
-    file = PromptFile("Be short.", (Demonstration("Say a", "a"),))
-    generator = urial.aligned(llama, file, decoding=decoding)
+def test_the_second_turn_reads_the_models_own_first_answer(llama, monkeypatch):
+    asked = []
+
+    def generate(lm, prompts, decoding, seed):
+        asked.append(prompts)
+        texts = [f" answer {len(asked)}.{place}\n" for place in range(len(prompts))]
+        return Generated([Completion(text, stopped=True) for text in texts], Cost(), EMPTY, "trie")
+
+    monkeypatch.setattr(answering, "generate", generate)
+    turns = (Message("user", "Say red"), Message("user", "Again, please"))
+    talks = [Conversation(f"c{i}", turns, references=("x", "y")) for i in range(2)]
+    generator = urial.aligned(llama, PromptFile("Be short.", (Demonstration("Say a", "a"),)))
     first, second = generator.converse(talks)
-    for one, a, b in zip(talks, first, second, strict=True):
-        prompt = generator.prompt(one.messages[0].content)
-        assert a.text == generate(llama, [prompt], decoding).completions[0].text.strip()
-        prompt += f"{a.text}\n```\n\n# Query:\n```\nAgain, please\n```\n\n# Answer:\n```\n"
-        assert b.text == generate(llama, [prompt], decoding).completions[0].text.strip()
+    assert [one.text for one in first + second] == ["answer 1.0", "answer 1.1", "answer 2.0", "answer 2.1"]
+    begun = generator.prompt("Say red")
+    assert asked[0] == [begun, begun]
+    end = "\n```\n\n# Query:\n```\nAgain, please\n```\n\n# Answer:\n```\n"
+    assert asked[1] == [f"{begun}answer 1.{place}{end}" for place in range(2)]
 
 
 def test_conversations_of_different_lengths_are_refused(llama):

@@ -9,11 +9,12 @@ import pytest
 
 import adaptlab as al
 from adaptlab.engine.folders import ModelNotFound
+from adaptlab.engine.generation import Completion
 from adaptlab.engine.kv_sharing import Trie
 from adaptlab.engine.scoring import Cost, OptionScore, Request, score
 from adaptlab.evidence import record
 from adaptlab.evidence.evaluate import TOKENS, align_items, evaluate, evaluate_turns, grid
-from adaptlab.methods.answering import OptionScores, in_context, shown
+from adaptlab.methods.answering import Generations, OptionScores, in_context, shown
 from adaptlab.methods.prompting import LABEL_MAPPINGS
 from adaptlab.tasks.records import Conversation, Instruction, Labelled, Message
 from adaptlab.tasks.splits import LabelledSet, OpenSet
@@ -57,6 +58,16 @@ def test_rows_follow_from_the_answers():
     assert (frame[["model", "method", "shots"]] == ["none", "fixed", 3]).all(axis=None)
     totals = frame[[*TOKENS, "seconds"]].sum()
     assert list(totals) == pytest.approx([10, 4, 20, 0, 0, 100, 2])
+
+
+def test_a_right_answer_that_was_cut_off_is_not_correct():
+    class Told(Fixed):
+        def answer(self, items, prefix_cache=None):
+            texts = [Completion("owl", True, (1,)), Completion("owl", False, (1,)), Completion("bee", True, (1,))]
+            return Generations(texts, [OptionScore(-1.0, 1, 3)] * 3, Cost())
+
+    frame, _ = evaluate(Told(), [Instruction(f"i{n}", "say owl", "", "owl") for n in range(3)])
+    assert list(frame.correct) == [True, False, False] and list(frame.output) == ["owl", "owl", "bee"]
 
 
 def test_scores_without_texts_have_no_correctness(llama):
@@ -103,7 +114,8 @@ def test_cells_that_no_seed_changes_are_evaluated_and_counted_once(llama):
 
 def test_letters_that_a_seed_deals_out_are_evaluated_for_each(llama):
     frame = grid(sorting(llama, "letters"), DATA.items(4), seed=[0, 3], shots=[0])
-    assert {in_context(llama, DATA, 0, seed, label_mapping="letters").ask.label_names for seed in (0, 3)} != 1
+    named = {in_context(llama, DATA, 0, seed, label_mapping="letters").ask.label_names for seed in (0, 3)}
+    assert len(named) == 2, "another letter for each label"
     assert frame.groupby("seed").scored.sum().gt(0).all()
 
 

@@ -44,6 +44,13 @@ def test_shuffling_loses_the_pairing_and_nothing_else(k, more, seed, kind):
         assert sorted(d.answer for d in shuffled[whole : whole + 4]) == sorted(label_names.values()), "balanced"
 
 
+@given(k=st.integers(1, 20), seed=seeds, kind=st.sampled_from(["letters", "words"]))
+def test_shifted_labels_are_those_of_the_text_before(k, seed, kind):
+    items, label_names = DATA.sample(k, seed), name_labels(DATA.labels, f"shifted-{kind}", seed)
+    right, shifted = (demonstrate(items, label_names, prefix + kind, seed) for prefix in ("", "shifted-"))
+    assert [d.answer for d in shifted] == [right[i - 1].answer for i in range(k)]
+
+
 @pytest.mark.parametrize("k", [1, 2, 3, 64])
 def test_shuffled_labels_are_right_about_as_often_as_chance(k):
     agree = []
