@@ -100,7 +100,7 @@ class PrefixCache:
         """A cache that starts from this prefix and shares its tensors.
 
         Growing the fork re-binds its tensors and never writes into the shared ones (probed in
-        tests/test_cache.py). Sliding-window layers keep every token here, and the mask narrows their view:
+        tests/test_kv_sharing.py). Sliding-window layers keep every token here, and the mask narrows their view:
         a window that forgets could serve neither branches nor later extensions.
         """
         cache = DynamicCache()
