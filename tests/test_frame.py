@@ -1,6 +1,7 @@
 """The frame of the house: what is declared, installed, shipped and imported agrees."""
 
 import ast
+import inspect
 import os
 import re
 import shutil
@@ -15,6 +16,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+
+import adaptlab
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -176,3 +179,19 @@ def test_threads_soon_sleep_unless_the_user_says_how_they_wait(said, expected):
     given = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")} | said
     run = subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == expected
+
+
+PUBLIC = """
+Chooser Decoding FinetuneConfig Full Generator LABEL_MAPPINGS Lora NaiveBayes Request TrainingConfig Verdicts
+WordForWord align_items build_examples claim claims cost curve evaluate evaluate_turns explore fitting generate grid
+in_context load load_open load_seed load_task points predictions provenance score seed_strip select shares shown
+summary token_shift tune with_alt_text
+"""
+
+
+def test_the_public_names_are_these_and_each_says_what_it_is():
+    assert sorted(adaptlab.__all__) == sorted(PUBLIC.split())
+    for name in PUBLIC.split():
+        found = getattr(adaptlab, name)
+        assert name == "LABEL_MAPPINGS" or inspect.isclass(found) or inspect.isfunction(found)
+        assert name == "LABEL_MAPPINGS" or len((found.__doc__ or "").split()) > 4, name

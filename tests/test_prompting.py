@@ -18,7 +18,7 @@ DEMOS = (Demonstration("first message", "A"), Demonstration("second message", "B
 
 
 @given(small=ks, large=ks, seed=seeds)
-def test_draws_are_nested_balanced_and_repeatable(small, large, seed):
+def test_samples_are_nested_balanced_and_repeatable(small, large, seed):
     small, large = sorted((small, large))
     few, many = DATA.sample(small, seed), DATA.sample(large, seed)
     assert many[:small] == few
@@ -27,9 +27,9 @@ def test_draws_are_nested_balanced_and_repeatable(small, large, seed):
     assert max((counts[label] for label in DATA.labels), default=0) - min(counts[label] for label in DATA.labels) <= 1
 
 
-def test_draws_differ_between_seeds_and_stop_at_the_pool():
+def test_samples_differ_between_seeds_and_stop_at_the_pool():
     assert DATA.sample(8, 0) != DATA.sample(8, 1)
-    with pytest.raises(ValueError, match="cannot draw 201 balanced demonstrations: the pool holds 50"):
+    with pytest.raises(ValueError, match="cannot sample 201 balanced demonstrations: the pool holds 50"):
         DATA.sample(201, 0)
 
 

@@ -124,7 +124,7 @@ def growth(
         probes = log[["tokens", column]].dropna()
         axes.plot(probes.tokens / 1e6, probes[column], marker=marker, markersize=4, color=colour, label=column)
     for level in chance.values():
-        axes.axhline(level, color="0.4", linestyle="--", linewidth=1, zorder=1)
+        axes.axhline(level, color="0.5", linestyle="--", linewidth=1, zorder=1)
     _mark(axes, marks)
     note = ", ".join(f"{name}: {level:.2f}" for name, level in chance.items())
     axes.set(xlabel=f"million tokens read (dashed: {note})" if note else "million tokens read", ylabel="share right")
@@ -184,7 +184,7 @@ def _mark(axes: Axes, places: Sequence[float]) -> None:
 
 
 def _finish(axes: Axes) -> None:
-    axes.grid(axis="y", color="0.9")
+    axes.grid(axis="y", color="0.5", alpha=0.25)
     axes.set_axisbelow(True)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     sns.despine(ax=axes)

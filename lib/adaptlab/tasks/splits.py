@@ -36,7 +36,7 @@ def balanced_sample(items: Sequence[Labelled], k: int, seed: int) -> list[Labell
         classes.setdefault(item.label, []).append(item)
     rounds = min(map(len, classes.values()))
     if k > rounds * len(classes):
-        raise ValueError(f"cannot draw {k} balanced demonstrations: the pool holds {rounds} of its rarest class")
+        raise ValueError(f"cannot sample {k} balanced demonstrations: the pool holds {rounds} of its rarest class")
     shuffled = [rng.sample(members, rounds) for members in classes.values()]
     sample = []
     for one_of_each in zip(*shuffled, strict=True):
