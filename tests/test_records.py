@@ -172,7 +172,7 @@ def test_samples_are_nested_and_items_are_the_same_every_time(data):
         ):
             data.items(n)
     with pytest.raises(
-        ValueError, match=r"cannot draw 22 balanced .* holds 7 of its rarest|between 0 and 21, .* found 22"
+        ValueError, match=r"cannot sample 22 balanced .* holds 7 of its rarest|between 0 and 21, .* found 22"
     ):
         data.sample(22, seed=0)
 
