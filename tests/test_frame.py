@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 import os
 import re
 import shutil
@@ -195,3 +196,15 @@ def test_the_public_names_are_these_and_each_says_what_it_is():
         found = getattr(adaptlab, name)
         assert name == "LABEL_MAPPINGS" or inspect.isclass(found) or inspect.isfunction(found)
         assert name == "LABEL_MAPPINGS" or len((found.__doc__ or "").split()) > 4, name
+
+
+def test_the_readmes_lines_of_python_run(tmp_path):
+    rows = [
+        {"id": f"r{i}", "text": f"{word} day {i}", "label": label, "split": "pool" if i < 16 else "test"}
+        for i, (word, label) in enumerate([("sunny", "hot"), ("icy", "cold")] * 10)
+    ]
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    code += "\nprint(frame.shots.unique().tolist(), len(frame))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert run.stdout.strip().endswith("[0, 4, 16] 36")
