@@ -31,14 +31,10 @@ TITLES = {  # of axes and legends, for the columns of the kit
     "response_style": "response style",
     "answers": "answers of the demonstrations",
     "quality": "quality of the demonstrations",
-    "labels": "labels",
-    "way": "way of choosing",
-    "task": "task",
     "taught": "trained on",
     "asked": "asked for",
     "how": "what was trained",
     "task_clusters": "task clusters trained on",
-    "method": "method",
 }
 _MARKERS = "osD^vPX*<>"
 _DASHES = ((0, (5, 3)), (0, (1, 2)), (0, (6, 2, 1, 2)), (0, (2, 1)))
@@ -221,9 +217,7 @@ def _span(counts: pd.Series) -> str:
 
 def _end_labels(ax: Axes, ends: Sequence[tuple[str, float, int]], baselines: Mapping[str, float]) -> None:
     """Names beside the lines' ends, pushed apart where they would overlap, each with a lead to its line."""
-    wanted: list[tuple[float, str, dict[str, Any], dict[str, Any]]] = [
-        (value, name, {}, {"color": _color(i)}) for name, value, i in ends
-    ]
+    wanted = [(value, name, {}, {"color": _color(i)}) for name, value, i in ends]
     for i, (name, value) in enumerate(baselines.items()):
         wanted.append((value, name, {"style": "italic"}, {"color": "0.5", "linestyle": _DASHES[i % len(_DASHES)]}))
     wanted.sort(key=lambda label: label[0])
