@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import replace
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,6 +16,7 @@ from adaptlab import paths
 from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Request, score
 from adaptlab.evidence.claims import claims
+from adaptlab.evidence.evaluate import grid
 from adaptlab.studies import study_model
 from adaptlab.studymodel import corpus, tokenizer
 from adaptlab.studymodel.recipes import RECIPES
@@ -68,16 +70,22 @@ def test_an_ability_has_emerged_when_half_of_its_way_is_done():
     assert study_model.emergence(flat, ["forward"])["half way at step"].isna().all()
 
 
+def live(lm, worlds):
+    measured = {"items": [], "measure": lambda exam, _: exam(), "world": worlds, "seed": [0]}
+
+    def ask(ability, shots, world, seed):
+        return partial(study_model.ask, lm, ability, shots, world, 6)
+
+    choices = grid(ask, ability=["forward", "reversal", "unknown"], shots=[0], **measured)
+    return pd.concat([choices, grid(ask, ability=["instruction"], shots=[0, 3], **measured)], ignore_index=True)
+
+
 def test_measured_rows_are_what_the_ledger_wants(lm):
-    frame = study_model.measured(lm, 6, [0, 1])
+    frame = live(lm, [0, 1])
     assert frame.groupby(["ability", "shots"]).item.nunique().eq(12).all()
-    assert {(a, s) for a, s in zip(frame.ability, frame.shots, strict=True)} == {
-        *((name, 0) for name in ("forward", "reversal", "unknown", "instruction")),
-        ("instruction", 3),
-    }
     verdicts = claims(["MODEL-CONTEXT", "MODEL-BOTH-WAYS", "MODEL-ALIGN"], frame)
     assert [(v.interval.n_items, v.interval.n_seeds) for v in verdicts] == [(12, 1)] * 3
-    assert list(frame.correct) != list(study_model.measured(lm, 6, [2, 3]).correct)
+    assert list(frame.correct) != list(live(lm, [2, 3]).correct)
 
 
 def test_a_small_model_can_be_grown_in_the_notebook_and_comes_out_the_same():

@@ -19,7 +19,6 @@ from adaptlab.engine.checkpoints import LOG
 from adaptlab.engine.lm import LM
 from adaptlab.evidence.stats import proportion_interval
 from adaptlab.studymodel import abilities, tokenizer
-from adaptlab.studymodel.abilities import Ability
 from adaptlab.studymodel.corpus import Document
 from adaptlab.studymodel.pretrain import encode, pretrain
 from adaptlab.studymodel.publish import ABILITIES, TRAINING
@@ -72,20 +71,15 @@ def emergence(log: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["ability", "at first", "best", "half way at step", "million tokens"])
 
 
-def measured(lm: LM, items: int, seeds: Sequence[int]) -> pd.DataFrame:
-    """Abilities in context, measured now: one row for every item, as the ledger's claims want them.
-
-    Another seed means other worlds, so the items of all seeds count as items of one draw. An item is the same world for
-    every ability.
-    """
-    frames = []
-    for seed in seeds:
-        for name in ("forward", "reversal", "unknown"):
-            frames.append(_rows(lm, abilities.choices(lm, name, SPLIT, items, seed), seed, ability=name, shots=0))
-        for shots in (0, 3):
-            followed = abilities.instruction(lm, shots, SPLIT, items, seed)
-            frames.append(_rows(lm, followed, seed, ability="instruction", shots=shots))
-    return pd.concat(frames, ignore_index=True)
+def ask(lm: LM, ability: str, shots: int, world: int, items: int) -> pd.DataFrame:
+    """Ask for one ability in one seeded world: one row for each of ``items`` items, as `evidence.evaluate.grid` takes
+    them from a measure. An item of a world is the same for every ability."""
+    if ability == "instruction":
+        found = abilities.instruction(lm, shots, SPLIT, items, world)
+    else:
+        found = abilities.choices(lm, ability, SPLIT, items, world)
+    shared = {"model": lm.name, "method": "in-context"}
+    return pd.DataFrame([shared | {"item": f"{world}-{i}", "correct": c} for i, c in enumerate(found.correctness)])
 
 
 def retrained(steps: int) -> pd.DataFrame:
@@ -188,13 +182,6 @@ def _finish(axes: Axes) -> None:
     axes.set_axisbelow(True)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     sns.despine(ax=axes)
-
-
-def _rows(lm: LM, result: Ability, seed: int, **conditions: object) -> pd.DataFrame:
-    shared = {"study": "growth", "model": lm.name, "method": "in-context", "seed": 0, **conditions}
-    return pd.DataFrame(
-        [shared | {"item": f"{seed}-{i}", "correct": mark} for i, mark in enumerate(result.correctness)]
-    )
 
 
 def _interval(right: int, n: int) -> tuple[float, float]:
