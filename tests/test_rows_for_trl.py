@@ -92,7 +92,7 @@ def test_a_prompt_is_what_the_kit_itself_asks_with_and_no_token_spans_its_end(st
         (BARE, "plain", "", "field 'input': expected text that is not blank, as the query of the format 'plain'"),
         (PAIR, "chat", "", "which have roles, found PromptCompletion"),
         (PAIR, "plain", "Name it.", "field 'instruction': expected none for a PromptCompletion"),
-        (SUM, "xml", "", "field 'style': expected one of 'plain', .*, 'chat', found 'xml'"),
+        (SUM, "xml", "", "field 'prompt_format': expected one of 'plain', .*, 'chat', found 'xml'"),
     ],
 )
 def test_what_does_not_fit_is_refused(record, style, instruction, words):

@@ -202,7 +202,7 @@ def test_two_step_recipes_run_and_resume(tmp_path):
 
     go(tmp_path / "a", 1)
     assert go(tmp_path / "a", 2) == go(tmp_path / "b", 2)
-    assert json.loads((tmp_path / "a").read_text().splitlines()[0])["manner"] == "short"
+    assert json.loads((tmp_path / "a").read_text().splitlines()[0])["recipe"] == "short"
 
 
 @pytest.mark.slow

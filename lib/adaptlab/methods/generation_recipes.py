@@ -1,6 +1,6 @@
 """How a model is asked for instruction data, and how what it writes is read.
 
-Three manners. `SELF_INSTRUCT` asks for instructions first, then decides which are classification, then writes an
+Three recipes. `SELF_INSTRUCT` asks for instructions first, then decides which are classification, then writes an
 instance of each (Wang et al. 2022, arXiv 2212.10560, section 2.2); `ALPACA` asks for all at once (Taori et al. 2023);
 `PAGES` continues a page of questions and answers, the only text of the kind that the study model has read. The wording
 of the prompts is ours. Settings are those of the papers; the presence penalty of Self-Instruct is left out.

@@ -1,7 +1,7 @@
 """Self-Instruct: a model writes instruction data from a few examples of it, and filters throw most of it away.
 
 After Wang et al. 2022 (arXiv 2212.10560, section 2) and Alpaca, its cheaper variant (Taori et al. 2023). The prompts
-here are our own; `manners` has them.
+here are our own; `generation_recipes` has them.
 """
 
 import json
@@ -86,16 +86,16 @@ def self_instruct(
 ) -> Made:
     """Let ``lm`` write until ``wanted`` records are kept or ``rounds`` rounds of ``prompts`` prompts each are over.
 
-    Every prompt shows some of ``seeds`` and, as the manner has it, some of what was kept in rounds before. A round is
+    Every prompt shows some of ``seeds`` and, as the recipe has it, some of what was kept in rounds before. A round is
     one line of the file at ``path``: a run that was killed goes on with the next, and ends as if it had not been.
-    Raises FormatError where the file belongs to other weights, another bound on novelty, manner, seed, number of
+    Raises FormatError where the file belongs to other weights, another bound on novelty, recipe, seed, number of
     prompts or set of seeds.
     """
     head = {
         "model": lm.name,
         "weights": lm.digest,
         "novel": NOVEL,
-        "manner": recipe.name,
+        "recipe": recipe.name,
         "seed": seed,
         "prompts": prompts,
         "seeds": content_hash(seeds),

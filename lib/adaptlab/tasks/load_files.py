@@ -149,9 +149,9 @@ def to_messages(record: Record, instruction: str = "") -> dict[str, list[dict[st
     return {"messages": [asdict(message) for message in (*system, *messages)]}
 
 
-def to_prompt_completion(record: Record, style: str = "question", instruction: str = "") -> dict[str, Any]:
+def to_prompt_completion(record: Record, prompt_format: str = "question", instruction: str = "") -> dict[str, Any]:
     """{"prompt", "completion"}, of which TRL trains the completion alone, here the last answer: lists of messages in
-    style ``chat``, else texts in a prompt format, a key of `prompt_formats.FORMATS`.
+    the format ``chat``, else texts in a prompt format, a key of `prompt_formats.FORMATS`.
 
     The prompt is what `methods.prompting.render` asks with; a conversation's earlier turns stand as demonstrations.
     ``{instruction}`` is ``instruction`` or the system message; without either, an Instruction's own text, and its
@@ -159,32 +159,39 @@ def to_prompt_completion(record: Record, style: str = "question", instruction: s
     that no token spans the two. Raises FieldError where format and record do not fit, and unless user and assistant
     take turns.
     """
-    check_choice("style", style, (*FORMATS, CHAT))
-    if style != CHAT and isinstance(record, PromptCompletion):
+    check_choice("prompt_format", prompt_format, (*FORMATS, CHAT))
+    if prompt_format != CHAT and isinstance(record, PromptCompletion):
         if instruction:
             raise FieldError("instruction", "none for a PromptCompletion, whose prompt is complete", quote(instruction))
         return {"prompt": record.prompt, "completion": record.completion}
-    if style != CHAT and isinstance(record, Instruction) and not instruction and _has_place(FORMATS[style]):
-        return _laid_out(style, record.instruction, [(record.input, record.output)])
+    if (
+        prompt_format != CHAT
+        and isinstance(record, Instruction)
+        and not instruction
+        and _has_place(FORMATS[prompt_format])
+    ):
+        return _laid_out(prompt_format, record.instruction, [(record.input, record.output)])
     messages = to_messages(record, instruction)["messages"]
     turns = Conversation(record.id, tuple(Message(**m) for m in messages if m["role"] != "system")).turns
-    if style == CHAT:
+    if prompt_format == CHAT:
         return {"prompt": messages[:-1], "completion": messages[-1:]}
-    return _laid_out(style, messages[0]["content"] if messages[0]["role"] == "system" else "", turns)
+    return _laid_out(prompt_format, messages[0]["content"] if messages[0]["role"] == "system" else "", turns)
 
 
 def _has_place(format: PromptFormat) -> bool:
     return "{instruction}" in format.head + format.turn
 
 
-def _laid_out(style: str, instruction: str, turns: list[tuple[str, str]]) -> dict[str, str]:
+def _laid_out(prompt_format: str, instruction: str, turns: list[tuple[str, str]]) -> dict[str, str]:
     """Queries and answers in a prompt format, cut before the last answer."""
-    format = FORMATS[style]
+    format = FORMATS[prompt_format]
     if _has_place(format) and not instruction:
-        raise FieldError("instruction", f"text for its place in the format {style!r}", "none")
+        raise FieldError("instruction", f"text for its place in the format {prompt_format!r}", "none")
     if instruction and not _has_place(format):
-        raise FieldError("instruction", f"none, as the format {style!r} has no place for it", quote(instruction))
+        raise FieldError(
+            "instruction", f"none, as the format {prompt_format!r} has no place for it", quote(instruction)
+        )
     *earlier, (query, answer) = turns
     if "{instruction}" not in format.turn and not turns[0][0].strip():
-        raise FieldError("input", f"text that is not blank, as the query of the format {style!r}", quote(query))
+        raise FieldError("input", f"text that is not blank, as the query of the format {prompt_format!r}", quote(query))
     return {"prompt": format.prompt(instruction, earlier, query), "completion": format.separator + answer}
