@@ -5,8 +5,9 @@ from collections import Counter
 
 import pytest
 import torch
+from scipy.stats import chisquare
 
-from adaptlab.engine import kv_sharing
+from adaptlab.engine import kv_sharing, plain
 from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.lm import pads_left
 from adaptlab.engine.scoring import Request, score
@@ -80,6 +81,9 @@ MANY = [
 ]
 
 
+WARM = Decoding(temperature=1.3, top_p=0.95, max_new_tokens=8, stop=("e",))
+
+
 @pytest.mark.parametrize(
     "how",
     [
@@ -91,8 +95,8 @@ MANY = [
     ],
     ids=str,
 )
-def test_branches_write_what_transformers_writes(any_lm, how):
-    """Greedy, penalised and sampled: packed rows give the texts of padded batches, with the same random draws."""
+def test_shared_prompts_change_no_text(any_lm, how):
+    """Greedy, penalised and sampled: beside transformers' `generate` on padded batches, with the same numbers drawn."""
     prompts = MANY * 4
     packed, padded = (generate(any_lm, prompts, how, seed=5, rows=7, plan=plan) for plan in ("trie", "plain"))
     assert packed.completions == padded.completions
@@ -104,8 +108,7 @@ def test_a_prompt_with_many_continuations_is_computed_once(llama):
     prompt, how = MANY[2], Decoding(temperature=1.0, max_new_tokens=5, stop=())
     once = generate(llama, [prompt], how).cost
     many = generate(llama, [prompt] * 100, how).cost
-    # one packed row holds 64 branches: the second one meets the last prompt token again
-    assert many.prefilled == once.prefilled and once.scored == 1 and many.scored == 2
+    assert many.prefilled == once.prefilled and once.scored == many.scored == 1
 
 
 def test_a_prefix_is_taken_over(llama):
@@ -117,20 +120,63 @@ def test_a_prefix_is_taken_over(llama):
     assert again.completions == generate(llama, longer, how).completions
 
 
-def test_keys_that_no_branch_sees_are_dropped_and_nothing_changes(any_lm):
+def test_rows_that_leave_change_nothing_for_those_that_stay(any_lm):
+    """Rows of unequal lengths behind a prefix, more tokens than there was room for, and windows that slide."""
     rows = [any_lm.encode(text) for text in MANY]
     prefix = kv_sharing.extend(any_lm.model, kv_sharing.EMPTY, any_lm.encode(MANY[0]))
-    kept, alone = kv_sharing.Branches(any_lm.model, prefix, rows), kv_sharing.Branches(any_lm.model, prefix, rows[2:3])
+    kept, alone = (kv_sharing.Rows(any_lm.model, prefix, texts, room=2) for texts in (rows, rows[2:3]))
     assert torch.allclose(kept.logits[2], alone.logits[0], atol=1e-4)
     kept.grow([3, 4, 5, 6, 7])
-    before = kept._cache.layers[0].keys.shape[2]
     kept.keep([2])
-    assert kept._cache.layers[0].keys.shape[2] < before
     alone.grow([5])
-    for token in (8, 9, 10):
+    whole = [*prefix.ids, *rows[2], 5]
+    for token in (8, 9, 10, 11, 12):
         kept.grow([token])
         alone.grow([token])
+        whole.append(token)
+        with torch.inference_mode():
+            naive_logits = any_lm.model(torch.tensor([whole])).logits[0, -1]
         assert torch.allclose(kept.logits, alone.logits, atol=1e-4)
+        assert torch.allclose(kept.logits[0], naive_logits, atol=1e-4)
+
+
+@pytest.mark.parametrize("plan", ["trie", "plain"])
+@pytest.mark.parametrize("how", [Decoding(max_new_tokens=12, stop=("e",)), WARM], ids=["greedy", "sampled"])
+def test_log_probabilities_are_those_of_a_pass_over_the_text(any_lm, how, plan):
+    """Of every token, the end and stop strings included; before temperature, top-p and penalty."""
+    for prompt, made in zip(MANY, generate(any_lm, MANY, how, seed=2, plan=plan).completions, strict=True):
+        ids = any_lm.encode(prompt)
+        expected = plain.distributions(any_lm, [*ids, *made.tokens], len(ids))
+        expected = expected.gather(-1, torch.tensor(made.tokens)[:, None])[:, 0]
+        assert torch.allclose(torch.tensor(made.logprobs), expected, atol=1e-4)
+        assert made.logprob == pytest.approx(float(expected.sum()), abs=1e-3)
+
+
+def test_a_sample_depends_on_seed_prompt_and_its_number_alone(any_lm):
+    prompts = MANY * 3
+    whole = generate(any_lm, prompts, WARM, seed=7).completions
+    assert len({one.text for one in whole}) > len(MANY)
+    for rows in (1, 2, 7):
+        assert generate(any_lm, prompts, WARM, seed=7, rows=rows).completions == whole
+    backwards = generate(any_lm, MANY[::-1] * 2, WARM, seed=7).completions
+    assert backwards == whole[4::-1] + whole[9:4:-1]
+    assert generate(any_lm, [MANY[3]] * 2, WARM, seed=7).completions == whole[3:9:5]
+
+
+def test_samples_have_the_probabilities_of_the_model(llama):
+    """A chi-square test on whole texts of two tokens, which can be enumerated."""
+    n, how, ids = 20_000, Decoding(temperature=0.25, max_new_tokens=2, stop=()), llama.encode("a")
+    drawn = Counter(one.tokens for one in generate(llama, ["a"] * n, how, seed=1).completions)
+    with torch.inference_mode():
+        first = (plain.logits(llama.model, ids)[-1] / how.temperature).softmax(-1)
+        expected = {}
+        for token in first.topk(12).indices.tolist():
+            second = (plain.logits(llama.model, [*ids, token])[-1] / how.temperature).softmax(-1)
+            expected |= {(token, other): n * float(first[token] * p) for other, p in enumerate(second)}
+    often = {text: count for text, count in expected.items() if count >= 10 and not {*text} & {*plain.ends(llama)}}
+    observed = [drawn[text] for text in often]
+    found = chisquare([*observed, n - sum(observed)], [*often.values(), n - sum(often.values())])
+    assert len(often) > 20 and found.pvalue > 1e-4
 
 
 @pytest.mark.parametrize(

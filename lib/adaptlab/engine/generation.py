@@ -1,14 +1,20 @@
 """Batched generation, greedy or sampled; shared prompt prefixes are computed once.
 
-All texts grow together as branches of packed rows (`adaptlab.engine.kv_sharing.Branches`): the prefix that all prompts
-share is prefilled once, a prompt with many samples is computed once, and a text that has ended costs nothing more.
+All texts grow together as the rows of a batch (`adaptlab.engine.kv_sharing.Rows`): what all prompts begin with is
+prefilled once and held once, a prompt with many samples is read once, and a text that has ended costs nothing more.
+
+A sample depends on the seed, its prompt, and how many samples of this prompt stand before it, and on nothing else: its
+uniform numbers are drawn beforehand, one for each token, and the next token is where the cumulated probability passes
+the number. So neither the batch nor the order of prompts changes a text (up to rounding in the logits).
 """
 
+import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
+import numpy as np
 import torch
 from transformers import (
     LogitsProcessorList,
@@ -17,12 +23,13 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from adaptlab.engine import plain
-from adaptlab.engine.kv_sharing import EMPTY, Branches, PrefixCache
-from adaptlab.engine.lm import LM, check_fields, runs_that_fit
-from adaptlab.engine.scoring import ROW_TOKENS, Cost, plan_for, shared_prefix
+from adaptlab.engine import kv_sharing, plain
+from adaptlab.engine.kv_sharing import EMPTY, PrefixCache, shared_length
+from adaptlab.engine.lm import LM, check_fields
+from adaptlab.engine.scoring import Cost, plan_for, shared_prefix
 
-MOST_BRANCHES = 64  # of one packed row: each attends, masked, to the tokens of all others
+MOST_ROWS = 512  # of a batch
+MEMORY = 2**30  # bytes that the keys and values of a batch may take, and its logits
 
 
 @dataclass(frozen=True)
@@ -54,11 +61,21 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Completion:
-    """The text up to EOS or a stop string; ``stopped``: whether there was one. ``tokens`` include those that end it."""
+    """The text up to EOS or a stop string; ``stopped``: whether there was one.
+
+    ``tokens`` include those that end it. ``logprobs``: log-probability of each of them, in nats, under the model as it
+    is: before penalty, temperature and top-p.
+    """
 
     text: str
     stopped: bool
     tokens: tuple[int, ...] = field(default=(), repr=False, compare=False)
+    logprobs: tuple[float, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def logprob(self) -> float:
+        """log p(completion | prompt) in nats, with that of the end."""
+        return sum(self.logprobs)
 
 
 @dataclass(frozen=True)
@@ -73,48 +90,46 @@ class Generated:
 
 def generate(
     lm: LM,
-    prompts: Sequence[str],
+    prompts: Sequence[str | list[int]],
     decoding: Decoding = Decoding(),
     *,
-    seed: int = 0,
-    rows: int = 128,
+    seed: int | tuple[int, ...] = 0,
+    rows: int = MOST_ROWS,
     prefix_cache: PrefixCache = EMPTY,
     plan: str = "auto",
 ) -> Generated:
-    """Continue every prompt; the same prompt may occur many times.
+    """Continue every prompt, given as text or as token ids. A prompt that occurs n times gets n samples.
 
-    ``rows``: prompts in one batch; sampled text depends on it and on ``seed``, and on nothing else. ``prefix_cache``:
-    that of an earlier call. ``plan``: ``trie`` shares what prompts have in common; ``plain`` leaves padded batches to
-    transformers, or single prompts where padding would change the text; ``auto`` takes ``trie`` where that is known to
-    be exact. The texts are the same. Raises ValueError for a prompt that leaves no room for ``max_new_tokens``.
+    ``rows``: prompts in one batch at most; texts do not depend on it. ``prefix_cache``: that of an earlier call.
+    ``plan``: ``trie`` shares what prompts have in common; ``plain`` leaves padded batches to transformers, or single
+    prompts where padding would change the text; ``auto`` takes ``trie`` where that is known to be exact. The texts are
+    the same. Raises ValueError for a prompt that leaves no room for ``max_new_tokens``.
     """
     plan = plan_for(lm, plan)
     started, ids = time.perf_counter(), [_encode(lm, prompt, decoding.max_new_tokens) for prompt in prompts]
+    uniforms = _uniforms(ids, decoding, seed)
     prefix, computed, nodes = EMPTY, 0, 0
     if plan == "trie" and ids:
         prefix, computed = shared_prefix(lm, [(row, len(row) - 1) for row in ids], prefix_cache)
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    tokens: dict[int, list[int]] = {}
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        for start in range(0, len(order), rows):
-            chosen = order[start : start + rows]
-            batch = [ids[i] for i in chosen]
-            if plan == "trie":
-                made, count = _grown(lm, batch, prefix, decoding)
-            else:
-                made, count = plain.continued(lm, batch, decoding), sum(map(len, batch))
-            nodes += count
-            tokens |= zip(chosen, made, strict=True)
-    completions = [_cut(lm, tokens[i], decoding.stop) for i in range(len(prompts))]
-    decoded = sum(map(len, tokens.values()))
+    completions: dict[int, Completion] = {}
+    for batch in _batches(lm, ids, min(rows, MOST_ROWS), decoding.max_new_tokens):
+        chooser = Chooser(decoding, uniforms[batch])
+        if plan == "trie":
+            tokens, count = _grown(lm, [ids[i] for i in batch], prefix, chooser)
+        else:
+            tokens = plain.continued(lm, [ids[i] for i in batch], chooser)
+            count = sum(len(ids[i]) for i in batch)
+        nodes += count
+        for row, (i, made) in enumerate(zip(batch, tokens, strict=True)):
+            completions[i] = cut(lm, made, chooser.logprobs[row][: len(made)], decoding.stop)
+    decoded = sum(len(one.tokens) for one in completions.values())
     naive = decoded + sum(map(len, ids))
     cost = Cost(computed, len(prefix) - computed, nodes, decoded, naive, time.perf_counter() - started)
-    return Generated(completions, cost, prefix, plan)
+    return Generated([completions[i] for i in range(len(ids))], cost, prefix, plan)
 
 
-def _encode(lm: LM, prompt: str, max_new_tokens: int) -> list[int]:
-    ids = lm.encode(prompt)
+def _encode(lm: LM, prompt: str | list[int], max_new_tokens: int) -> list[int]:
+    ids = lm.encode(prompt) if isinstance(prompt, str) else prompt
     if not ids:
         raise ValueError("nothing to continue: the prompt is empty, and the tokenizer puts no token in front")
     if len(ids) + max_new_tokens > lm.context_length:
@@ -123,78 +138,106 @@ def _encode(lm: LM, prompt: str, max_new_tokens: int) -> list[int]:
     return ids
 
 
-def _grown(lm: LM, ids: list[list[int]], prefix: PrefixCache, decoding: Decoding) -> tuple[list[list[int]], int]:
+def _uniforms(ids: Sequence[Sequence[int]], decoding: Decoding, seed: int | tuple[int, ...]) -> np.ndarray:
+    """A number in [0, 1) for every token of every text: [prompts, max_new_tokens], or [prompts, 0] for greedy ones."""
+    found = np.zeros((len(ids), decoding.max_new_tokens if decoding.temperature else 0))
+    places: dict[tuple[int, ...], list[int]] = {}
+    for i, row in enumerate(ids):
+        places.setdefault(tuple(row), []).append(i)
+    for row, repeats in places.items() if decoding.temperature else ():
+        key = hashlib.sha256(repr((seed, row)).encode()).digest()
+        found[repeats] = np.random.default_rng(list(key)).random((len(repeats), decoding.max_new_tokens))
+    return found
+
+
+def _batches(lm: LM, ids: Sequence[Sequence[int]], rows: int, new: int) -> Iterator[list[int]]:
+    """Prompts, shorter ones and equal ones together, in batches whose own keys, values and logits fit into memory."""
+    config = lm.model.config.get_text_config()
+    token = 2 * config.num_hidden_layers * config.hidden_size * lm.dtype.itemsize  # or less, where heads share keys
+    batch: list[int] = []
+    shared = longest = 0
+    for i in sorted(range(len(ids)), key=lambda i: (len(ids[i]), ids[i])):
+        both = min(shared, shared_length(ids[i], ids[batch[0]])) if batch else len(ids[i])
+        most = max(longest, len(ids[i]))
+        need = (len(batch) + 1) * ((most - both + new) * token + 24 * lm.vocabulary)
+        if batch and (len(batch) == rows or need > MEMORY):
+            yield batch
+            batch, both, most = [], len(ids[i]), len(ids[i])
+        batch.append(i)
+        shared, longest = both, most
+    if batch:
+        yield batch
+
+
+def _grown(lm: LM, ids: list[list[int]], prefix: PrefixCache, chooser: "Chooser") -> tuple[list[list[int]], int]:
     """New tokens for every prompt, the one that ends a text included; and how many prompt tokens were computed."""
-    rows = [row[len(prefix) :] for row in ids]
-
-    def fits(group: list[int]) -> bool:
-        tokens = sum(len(rows[i]) for n, i in enumerate(group) if not n or rows[i] != rows[group[n - 1]])
-        return tokens <= ROW_TOKENS and len(group) <= MOST_BRANCHES
-
-    members = runs_that_fit(range(len(rows)), fits)
-    groups = [_Group(group, Branches(lm.model, prefix, [rows[i] for i in group])) for group in members]
-    nodes = sum(group.branches.nodes for group in groups)
-    scores = torch.cat([group.branches.logits for group in groups]).float()
-    completions: list[list[int]] = [[] for _ in ids]
-    for length in range(1, decoding.max_new_tokens + 1):
-        tokens = _chosen(ids, completions, scores, decoding)
-        for group in groups:
-            group.append(lm, tokens, completions, decoding.stop)
-        groups = [group for group in groups if group.members]
-        if not groups or length == decoding.max_new_tokens:
-            break
-        for group in groups:
-            group.branches.grow([tokens[i] for i in group.members])
-            scores[group.members] = group.branches.logits.float()
-    return completions, nodes
+    decoding, first = chooser.decoding, ids[0]
+    common = min(min(shared_length(first, row), len(row) - 1) for row in ids)
+    more = kv_sharing.extend(lm.model, prefix, first[len(prefix) : common])
+    rows = kv_sharing.Rows(lm.model, more, [row[common:] for row in ids], min(64, decoding.max_new_tokens))
+    texts: list[list[int]] = [[] for _ in ids]
+    live, ended, ends = list(range(len(ids))), set(), plain.Ends(lm, decoding.stop)
+    while True:
+        tokens = chooser.choose((ids[i] + texts[i] for i in live), rows.logits, live)
+        for i, token in zip(live, tokens, strict=True):
+            if i not in ended:
+                texts[i].append(token)
+                if ends(texts[i]) or len(texts[i]) == decoding.max_new_tokens:
+                    ended.add(i)
+        if len(ended) == len(ids):
+            return texts, common - len(prefix) + rows.nodes
+        going = [place for place, i in enumerate(live) if i not in ended]
+        if len(going) <= 0.8 * len(live):  # to leave out every row as it ends would copy the others each time
+            rows.keep(going)
+            live, tokens = [live[place] for place in going], [tokens[place] for place in going]
+        rows.grow(tokens)
 
 
-@dataclass
-class _Group:
-    """Texts that grow in one packed row; ``members`` are their indices in the batch."""
+class Chooser:
+    """Chooses the next token of every text of a batch, and keeps the log-probability that the model gave it.
 
-    members: list[int]
-    branches: Branches
+    ``uniforms`` [texts, tokens]: the numbers that sampled tokens are chosen by. ``logprobs``: for each text those of
+    its tokens so far, in nats.
+    """
 
-    def append(self, lm: LM, tokens: list[int], completions: list[list[int]], stop: Sequence[str]) -> None:
-        """Append every member's next token; members whose text has ended leave the group."""
-        for member in self.members:
-            completions[member].append(tokens[member])
-        last = plain.ends(lm)
-        going = [
-            i
-            for i, member in enumerate(self.members)
-            if tokens[member] not in last and not plain.has_stop(lm, completions[member], stop)
-        ]
-        if going and len(going) < len(self.members):
-            self.branches.keep(going)
-        self.members = [self.members[i] for i in going]
+    def __init__(self, decoding: Decoding, uniforms: np.ndarray) -> None:
+        self.decoding, self._uniforms = decoding, torch.from_numpy(uniforms)
+        self.logprobs: list[list[float]] = [[] for _ in uniforms]
+        self._steps = LogitsProcessorList()
+        if decoding.repetition_penalty != 1:
+            self._steps.append(RepetitionPenaltyLogitsProcessor(decoding.repetition_penalty))
+        if decoding.temperature:
+            self._steps.append(TemperatureLogitsWarper(float(decoding.temperature)))
+            if decoding.top_p < 1:
+                self._steps.append(TopPLogitsWarper(decoding.top_p))
 
-
-def _chosen(ids: list[list[int]], completions: list[list[int]], scores: torch.Tensor, decoding: Decoding) -> list[int]:
-    """The next token of every text. Ended texts are drawn for as well: so a sample does not depend on the length of the
-    others, and is the one that transformers would draw."""
-    steps, read = LogitsProcessorList(), None  # only the penalty needs the tokens so far
-    if decoding.repetition_penalty != 1:
-        steps.append(RepetitionPenaltyLogitsProcessor(decoding.repetition_penalty))
-        rows = [row + new for row, new in zip(ids, completions, strict=True)]
-        width = max(map(len, rows))
-        # Rows are filled up with a token that they hold anyway: a padding token would be penalised with the others.
-        read = torch.tensor([row[:1] * (width - len(row)) + row for row in rows], device=scores.device)
-    if decoding.temperature:
-        steps.append(TemperatureLogitsWarper(float(decoding.temperature)))
-        if decoding.top_p < 1:
-            steps.append(TopPLogitsWarper(decoding.top_p))
-    processed = steps(read, scores) if steps else scores
-    if not decoding.temperature:
-        return processed.argmax(-1).tolist()
-    return torch.multinomial(processed.softmax(-1), num_samples=1)[:, 0].tolist()
+    def choose(self, texts: Iterable[list[int]], logits: torch.Tensor, rows: Sequence[int]) -> list[int]:
+        """The next token of each text; ``rows``: its place in the batch. ``logits``: [texts, vocabulary]."""
+        logits, read = logits.float(), None
+        if self.decoding.repetition_penalty != 1:
+            texts = list(texts)
+            width = max(map(len, texts))
+            # Filled up with a token that a text holds anyway: a padding token would be penalised with the others.
+            filled = [text[:1] * (width - len(text)) + text for text in texts]
+            read = torch.tensor(filled, device=logits.device)
+        scores = self._steps(read, logits) if self._steps else logits
+        if self.decoding.temperature:
+            cumulated = scores.double().softmax(-1).cumsum(-1)
+            drawn = self._uniforms[list(rows), [len(self.logprobs[row]) for row in rows]].to(logits.device)
+            tokens = torch.searchsorted(cumulated, drawn[:, None] * cumulated[:, -1:], right=True)
+        else:
+            tokens = scores.argmax(-1, keepdim=True)
+        found = (logits.gather(-1, tokens)[:, 0] - logits.logsumexp(-1)).tolist()
+        for row, logprob in zip(rows, found, strict=True):
+            self.logprobs[row].append(logprob)
+        return tokens[:, 0].tolist()
 
 
-def _cut(lm: LM, tokens: list[int], stop: Sequence[str]) -> Completion:
+def cut(lm: LM, tokens: Sequence[int], logprobs: Sequence[float], stop: Sequence[str]) -> Completion:
+    """A completion of these tokens: its text, up to an end token or a stop string."""
     last = set(plain.ends(lm))
     kept = list(takewhile(lambda token: token not in last, tokens))
     text = lm.tokenizer.decode(kept, skip_special_tokens=True)
     found = [at for string in stop if (at := text.find(string)) >= 0]
     stopped = len(kept) < len(tokens) or bool(found)
-    return Completion(text[: min(found)] if found else text, stopped, tuple(tokens))
+    return Completion(text[: min(found)] if found else text, stopped, tuple(tokens), tuple(logprobs))

@@ -5,14 +5,15 @@ node is one token, continuations share the nodes that they have in common, and a
 own ancestors. One forward pass over the trie equals one pass per continuation (tested in fp32 to 1e-4).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from transformers import DynamicCache, PreTrainedModel
+from transformers import AttentionInterface, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from adaptlab.engine.lm import length_dependent
+from adaptlab.engine.lm import length_dependent, runs_that_fit
 
 
 class Trie:
@@ -141,48 +142,168 @@ def trie_logits(model: PreTrainedModel, prefix: PrefixCache, trie: Trie, nodes: 
     return _packed(model, trie.tokens, positions, mask, prefix.fork(), nodes)
 
 
-class Branches:
-    """Texts that grow behind one prefix, all in one packed row: each pass adds one token to every text.
+class Rows:
+    """Texts that grow behind one prefix, each a row of a batch: every pass adds one token to every text.
 
-    ``logits`` [branches, vocabulary] predict the next token of every branch. What branches begin with in common is
-    held once, so many continuations of one prompt cost that prompt once; ``nodes`` counts the tokens that this took.
+    The keys and values of the prefix are held once, for all rows; each row has its own behind it. ``logits`` [rows,
+    vocabulary] predict the next token of every row. What rows have in common is computed once, so many continuations
+    of one prompt cost that prompt once; ``nodes`` counts the tokens that this took.
     """
 
     @torch.inference_mode()
-    def __init__(self, model: PreTrainedModel, prefix: PrefixCache, rows: Sequence[Sequence[int]]) -> None:
-        """``rows``: what follows the prefix in each branch, at least one token."""
-        trie = Trie()
-        paths = [trie.insert(row) for row in rows]
-        leaves = [path[-1] for path in paths]
-        nodes = sorted(set(leaves))
-        self._model, self._past, self._cache, self.nodes = model, len(prefix), prefix.fork(), len(trie)
-        visible = trie.visible().to(model.device)
-        self._keys = self._past + torch.tensor(trie.depths, device=model.device)  # positions behind the prefix
-        mask = masks(model, self._past, visible, self._keys, self._keys)
-        logits = _packed(model, trie.tokens, self._keys, mask, self._cache, nodes)
-        self.logits = logits[[nodes.index(leaf) for leaf in leaves]]
-        self._visible, self._at = visible[leaves], self._keys[leaves]
+    def __init__(
+        self, model: PreTrainedModel, prefix: PrefixCache, rows: Sequence[Sequence[int]], room: int = PREFILL_CHUNK
+    ) -> None:
+        """``rows``: what follows the prefix in each row, at least one token. ``room``: for how many tokens there is
+        space at first; there will be more when they are needed."""
+        self._model, self._past, self.nodes = model, len(prefix), 0
+        width = max(map(len, rows))
+        lengths = torch.tensor([len(row) for row in rows], device=model.device)
+        self._at = self._past + lengths - 1
+        # Own tokens end at the same place in every row; a shorter one has nothing in front of them.
+        self._visible = torch.arange(width, device=model.device) >= width - lengths[:, None]
+        self._full = bool(self._visible.all())
+        places: dict[tuple[int, ...], list[int]] = {}
+        for number, row in enumerate(rows):
+            places.setdefault(tuple(row), []).append(number)
+        self.logits, self._cache = torch.empty(0), DynamicCache()
+        for texts in runs_that_fit(places, lambda texts: sum(map(len, texts)) <= PREFILL_CHUNK):
+            self._read(prefix, texts, [places[text] for text in texts], len(rows), width, room)
+        self._shared = [(k[0], v[0]) for k, v in zip(prefix.keys, prefix.values, strict=True)]
+        if not self._shared:  # no prefix: no tokens in it, of the shape that the rows' own have
+            own = self._cache.layers
+            self._shared = [(layer.keys[0, :, :0], layer.values[0, :, :0]) for layer in own]
 
-    def keep(self, branches: Sequence[int]) -> None:
-        """Keep these branches only, in this order; keys that none of them sees go once they are half of all."""
-        self._visible, self._at = self._visible[branches], self._at[branches]
-        seen = self._visible.any(0)
-        if 2 * int(seen.sum()) > len(seen):
-            return
-        self._visible, self._keys = self._visible[:, seen], self._keys[seen]
-        index = torch.cat([torch.arange(self._past, device=seen.device), self._past + seen.nonzero()[:, 0]])
+    def _read(
+        self,
+        prefix: PrefixCache,
+        texts: list[tuple[int, ...]],
+        places: list[list[int]],
+        rows: int,
+        width: int,
+        room: int,
+    ) -> None:
+        """Read texts as one trie, and give every row what its text left behind."""
+        trie = Trie()
+        paths = [trie.insert(text) for text in texts]
+        positions = self._past + torch.tensor(trie.depths, device=self._model.device)
+        mask = masks(self._model, self._past, trie.visible().to(self._model.device), positions, positions)
+        cache = prefix.fork()
+        logits = _packed(self._model, trie.tokens, positions, mask, cache, [path[-1] for path in paths])
+        self.nodes += len(trie)
+        if not self._cache.layers:
+            self.logits = logits.new_empty(rows, logits.shape[-1])
+            self._cache.layers += [_RowsLayer(layer, rows, width, room) for layer in cache.layers]
+        longest, owners = max(map(len, paths)), [row for owned in places for row in owned]
+        index = torch.tensor([[0] * (longest - len(path)) + path for path in paths], device=logits.device)
+        chosen = torch.tensor([n for n, owned in enumerate(places) for _ in owned], device=logits.device)
+        self.logits[owners] = logits[chosen]
+        for own, layer in zip(self._cache.layers, cache.layers, strict=True):
+            own.fill(layer, owners, self._past + index[chosen])
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Keep these rows only, in this order."""
+        self._visible, self._at, self.logits = self._visible[rows], self._at[rows], self.logits[rows]
         for layer in self._cache.layers:
-            layer.keys, layer.values = layer.keys[:, :, index], layer.values[:, :, index]
+            layer.keys, layer.values = layer.keys[rows], layer.values[rows]
 
     @torch.inference_mode()
     def grow(self, tokens: Sequence[int]) -> None:
-        """Append one token to every branch."""
-        self._at = self._at + 1
-        self._keys = torch.cat([self._keys, self._at])
-        own = torch.eye(len(tokens), dtype=torch.bool, device=self._at.device)
-        self._visible = torch.cat([self._visible, own], dim=1)
-        mask = masks(self._model, self._past, self._visible, self._at, self._keys)
-        self.logits = _packed(self._model, tokens, self._at, mask, self._cache, range(len(tokens)))
+        """Append one token to every row."""
+        model, self._at = self._model, self._at + 1
+        self._visible = torch.cat([self._visible, self._visible.new_ones(len(tokens), 1)], dim=1)
+        with _attention(model, "adaptlab_rows"):
+            mask = None if self._full and model.config.model_type in NO_WINDOW else self._mask()
+            output = model(
+                input_ids=torch.tensor(tokens, device=model.device)[:, None],
+                position_ids=self._at[:, None],
+                attention_mask=mask,
+                past_key_values=self._cache,
+                use_cache=True,
+                shared=self._shared,
+            )
+        self.logits = output.logits[:, -1]
+
+    def _mask(self) -> torch.Tensor | dict[str, torch.Tensor]:
+        own = self._visible.shape[1]
+        positions = self._at[:, None] - torch.arange(own - 1, -1, -1, device=self._at.device)
+        return masks(self._model, self._past, self._visible[:, None], self._at[:, None], positions)
+
+
+class _RowsLayer(DynamicLayer):
+    """Keys and values that the rows of a batch have of their own: [rows, heads, room, head size], filled from the
+    left. Appending writes in place; there is more room when there has to be."""
+
+    def __init__(self, like: DynamicLayer, rows: int, width: int, room: int) -> None:
+        super().__init__()
+        self.lazy_initialization(like.keys, like.values)
+        self.filled = width
+        self.keys, self.values = (
+            t.new_zeros(rows, t.shape[1], width + room, t.shape[3]) for t in (like.keys, like.values)
+        )
+
+    def fill(self, layer: DynamicLayer, rows: list[int], index: torch.Tensor) -> None:
+        """Copy, for each of ``rows``, the keys and values of a packed row at ``index`` [rows, tokens]."""
+        first = self.filled - index.shape[1]
+        for own, packed in ((self.keys, layer.keys), (self.values, layer.values)):
+            own[rows, :, first : self.filled] = packed[0][:, index].transpose(0, 1)
+
+    def update(self, keys: torch.Tensor, values: torch.Tensor, *_, **__) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.filled == self.keys.shape[2]:
+            self.keys, self.values = (torch.cat([t, torch.zeros_like(t)], dim=2) for t in (self.keys, self.values))
+        self.keys[:, :, self.filled], self.values[:, :, self.filled] = keys[:, :, 0], values[:, :, 0]
+        self.filled += 1
+        return self.keys[:, :, : self.filled], self.values[:, :, : self.filled]
+
+    def get_seq_length(self) -> int:
+        return self.filled
+
+
+def _split_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    *,
+    shared: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    **_: object,
+) -> tuple[torch.Tensor, None]:
+    """Attention of one new token in each row to the shared prefix and to the row's own tokens, in one softmax.
+
+    ``query`` [rows, heads, 1, size]; ``key`` and ``value`` [rows, key heads, own tokens, size]; ``shared``: those of
+    the prefix, for each layer [key heads, tokens, size]. The prefix is read once for all rows, not copied for each.
+    """
+    rows, heads, _, size = query.shape
+    (keys, values), groups = shared[module.layer_idx], heads // key.shape[1]
+    query = (query * (size**-0.5 if scaling is None else scaling)).view(rows, -1, groups, size)
+
+    def beside(rows_first: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        """Products of what all rows have with what is shared: [rows, key heads, groups, …]."""
+        flat = rows_first.transpose(0, 1).flatten(1, 2)
+        return (flat @ other).unflatten(1, (rows, groups)).transpose(0, 1)
+
+    scores = torch.cat([beside(query, keys.mT), query @ key.mT], dim=-1)
+    if attention_mask is not None:
+        scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
+    weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
+    of_prefix, own = weights.split([keys.shape[1], key.shape[2]], dim=-1)
+    return (beside(of_prefix, values) + own @ value).reshape(rows, 1, heads, size), None
+
+
+AttentionInterface.register("adaptlab_rows", _split_attention)
+
+
+@contextmanager
+def _attention(model: PreTrainedModel, name: str) -> Iterator[None]:
+    """The model with another attention for a while."""
+    before = model.config._attn_implementation
+    model.config._attn_implementation = name
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = before
 
 
 def _packed(
@@ -231,8 +352,8 @@ def masks(
 
 
 def _for_attention(model: PreTrainedModel, mask: torch.Tensor) -> torch.Tensor:
-    """SDPA takes a boolean mask; eager attention adds its mask to the scores."""
+    """Eager attention adds its mask to the scores; others take a boolean one."""
     mask = mask.reshape(-1, 1, *mask.shape[-2:])
-    if model.config._attn_implementation == "sdpa":
+    if model.config._attn_implementation != "eager":
         return mask
     return torch.zeros_like(mask, dtype=model.dtype).masked_fill_(~mask, torch.finfo(model.dtype).min)

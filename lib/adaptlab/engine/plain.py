@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Iterator, Sequence
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel, StoppingCriteriaList
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, StoppingCriteriaList
 from transformers.utils import ModelOutput
 
 from adaptlab.engine import kv_sharing
@@ -64,41 +64,45 @@ def right_padded(lm: LM, rows: Sequence[Sequence[int]], keep: int, **more: objec
     return lm.model(input_ids=ids.to(lm.device), attention_mask=mask.to(lm.device), use_cache=False, **more)
 
 
-def continued(lm: LM, ids: list[list[int]], decoding) -> list[list[int]]:
+def continued(lm: LM, ids: list[list[int]], chooser) -> list[list[int]]:
     """New tokens for every prompt by transformers' own `generate`, the one that ends a text included.
 
-    ``decoding``: a `generation.Decoding`. Prompts that must not be padded are continued one by one.
+    ``chooser``: a `generation.Chooser`. Prompts that must not be padded are continued one by one.
     """
     if not pads_left(lm.model):
-        return [row for one in ids for row in _generated(lm, [one], decoding)]
+        return [row for place, one in enumerate(ids) for row in _generated(lm, [one], chooser, [place])]
     # A cache of full length: a stray window in a config must not shorten it.
-    rows = _generated(lm, ids, decoding, past_key_values=kv_sharing.EMPTY.fork())
+    rows = _generated(lm, ids, chooser, range(len(ids)), past_key_values=kv_sharing.EMPTY.fork())
     return [_unpadded(lm, row) for row in rows]
 
 
-def _generated(lm: LM, ids: list[list[int]], decoding, **more: object) -> list[list[int]]:
+def _generated(lm: LM, ids: list[list[int]], chooser, rows: Sequence[int], **more: object) -> list[list[int]]:
     tokens, mask = padded(lm, ids)
-    width = tokens.shape[1]
-    sampled = {"do_sample": True, "temperature": decoding.temperature, "top_k": 0, "top_p": decoding.top_p}
+    width, padding, ended = tokens.shape[1], (mask == 0).sum(-1).tolist(), Ends(lm, chooser.decoding.stop)
     config = GenerationConfig(
-        max_new_tokens=decoding.max_new_tokens,
+        max_new_tokens=chooser.decoding.max_new_tokens,
         pad_token_id=lm.tokenizer.pad_token_id,
         eos_token_id=ends(lm),
-        repetition_penalty=decoding.repetition_penalty,
         # RecurrentGemma keeps its state inside the model, where a prompt of one token would meet the last one's.
         use_cache=not hasattr(lm.model.base_model, "_setup_cache"),
-        **(sampled if decoding.temperature else {}),
     )
 
+    def chosen(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Leave the chosen tokens alone possible."""
+        texts = (row[skipped:] for row, skipped in zip(input_ids.tolist(), padding, strict=True))
+        one = torch.tensor(chooser.choose(texts, scores, rows), device=scores.device)
+        return torch.full_like(scores, -torch.inf).scatter(-1, one[:, None], 0)
+
     def stopped(input_ids: torch.Tensor, scores: torch.Tensor, **_: object) -> torch.Tensor:
-        rows = input_ids[:, width:].tolist()
-        return torch.tensor([has_stop(lm, row, decoding.stop) for row in rows], device=input_ids.device)
+        texts = input_ids[:, width:].tolist()
+        return torch.tensor([ended(text) for text in texts], device=input_ids.device)
 
     with torch.inference_mode():
         out = lm.model.generate(
             tokens,
             attention_mask=mask,
             generation_config=config,
+            logits_processor=LogitsProcessorList([chosen]),
             stopping_criteria=StoppingCriteriaList([stopped]),
             **more,
         )
@@ -127,11 +131,25 @@ def ends(lm: LM) -> list[int]:
     return ids if isinstance(ids, list) else [lm.tokenizer.eos_token_id if ids is None else ids]
 
 
-def has_stop(lm: LM, tokens: Sequence[int], stop: Sequence[str]) -> bool:
-    """Whether a stop string has just been written: no more than the longest one's tail of the text is decoded."""
-    tail = max((len(string.encode()) for string in stop), default=0)  # a token is at least one byte
-    text = lm.tokenizer.decode(list(tokens[-tail:])) if stop else ""
-    return any(string in text for string in stop)
+class Ends:
+    """Whether a text has just ended: with an end token, or with a stop string."""
+
+    def __init__(self, lm: LM, stop: Sequence[str]) -> None:
+        self._tokenizer, self._last, self._stop = lm.tokenizer, set(ends(lm)), stop
+        self._tail = max((len(string.encode()) for string in stop), default=0)  # a token is at least one byte
+        self._may_end: dict[int, bool] = {}
+
+    def __call__(self, tokens: Sequence[int]) -> bool:
+        if not tokens or tokens[-1] in self._last:
+            return bool(tokens)
+        if tokens[-1] not in self._may_end:
+            # Alone, a token may lose its leading space, or be a part of a character.
+            text = self._tokenizer.decode(tokens[-1:]) + " "
+            self._may_end[tokens[-1]] = "\ufffd" in text or any(c in text for string in self._stop for c in string)
+        if not self._may_end[tokens[-1]]:
+            return False
+        text = self._tokenizer.decode(list(tokens[-self._tail :]))
+        return any(string in text for string in self._stop)
 
 
 @torch.inference_mode()

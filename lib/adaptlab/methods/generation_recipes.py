@@ -63,7 +63,7 @@ class GenerationRecipe:
         """What the model writes behind the examples of each prompt."""
         prompts = [self.prompt(examples) for examples in shown]
         decoding = Decoding(self.temperature, self.top_p, max_new_tokens=self.max_new_tokens, stop=self.stop)
-        completions = generate(lm, prompts, decoding, seed=seed, rows=len(prompts)).completions
+        completions = generate(lm, prompts, decoding, seed=seed).completions
         return [draft for w in completions for draft in self.read(w.text, w.stopped)]
 
 
