@@ -1,8 +1,9 @@
 """The training loop: AdamW over whatever requires a gradient, by any loss, on items in a seeded order.
 
 Full weights, top layers and adapters differ only in what requires a gradient (`adapters.prepare_for_training`). The
-loss is a function: `loss_mask.losses` for texts, `preference.Dpo` for pairs, any other of the same form. Dropout stays
-off, as results are to be repeated. A run with a folder can be killed anywhere and goes on with the same numbers.
+loss is a function: `loss_mask.losses` for texts, `preference.Dpo` for pairs, any other of the same form. Items can be
+made anew for every step, from what the model writes by then. Dropout stays off, as results are to be repeated. A run
+with a folder can be killed anywhere and goes on with the same numbers.
 """
 
 import hashlib
@@ -34,6 +35,8 @@ class Diverged(ArithmeticError):
 # (model, items) -> the loss of each item, to be divided by the sum of their `weight`s: [items]. An item's `len` is how
 # many tokens it has.
 Loss = Callable[[PreTrainedModel, Sequence], torch.Tensor]
+# The number of a step, from 0 -> the items that it learns from. What is made depends on the number and the model alone.
+Fresh = Callable[[int], Sequence]
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Trained:
 
 def train(
     model: PreTrainedModel,
-    items: Sequence,
+    items: Sequence | Fresh,
     config: TrainingConfig,
     *,
     loss: Loss = text_losses,
@@ -70,6 +73,8 @@ def train(
 ) -> Trained:
     """Train, in place, what of the model requires a gradient.
 
+    ``items``: what is learned from, or a function that makes the items of each step (then ``steps`` says how many
+    steps there are, and the time of making them counts as theirs).
     ``folder``: where the run keeps what its next step depends on, every ``save_every`` steps; called again after a kill
     with the same model, items, config and loss, it goes on from there. Items count by their ``repr``. ``bar``: whether
     to show progress; left out, it is shown on a terminal. Raises ValueError where there is nothing to learn, or nothing
@@ -77,6 +82,8 @@ def train(
     """
     if not items:
         raise ValueError("there is nothing to learn from: no items")
+    if callable(items) and not config.steps:
+        raise ValueError("items that are made for each step need a number of steps; found steps=0")
     if config.patience and not held_out:
         raise ValueError("patience needs held-out items to look at")
     run = _Run(model, items, config, loss, held_out)
@@ -92,7 +99,7 @@ class _Run:
     """A model in training: its optimizer, the log so far, and the best weights seen."""
 
     def __init__(
-        self, model: PreTrainedModel, items: Sequence, config: TrainingConfig, loss: Loss, held_out: Sequence
+        self, model: PreTrainedModel, items: Sequence | Fresh, config: TrainingConfig, loss: Loss, held_out: Sequence
     ) -> None:
         self.model, self.items, self.config, self.loss, self.held_out = model, items, config, loss, held_out
         self.low = config.bf16 and has_bf16(model.device)
@@ -103,7 +110,7 @@ class _Run:
         self.optimizer = torch.optim.AdamW(self.learning.values(), **settings)
         self.optimizer.zero_grad()  # whatever an interrupted run left behind
         self.optimizers = {"adamw": self.optimizer}
-        self.per_epoch = math.ceil(len(items) / config.batch)
+        self.per_epoch = config.steps if callable(items) else math.ceil(len(items) / config.batch)
         self.steps = config.steps or config.epochs * self.per_epoch
         self.log: list[dict] = []
         self.best = {name: p.detach().clone() for name, p in self.learning.items()} if config.patience else {}
@@ -122,11 +129,13 @@ class _Run:
 
     def step(self) -> float:
         """Take one step, and add its line to the log; its loss."""
-        number, batch = len(self.log), self._batch(len(self.log))
-        line = {"step": number, "epoch": number // self.per_epoch, "tokens": sum(map(len, batch))}
+        number = len(self.log)
+        line = {"step": number, "epoch": number // self.per_epoch}
         if self.held_out and not number:
             line["before"] = self._mean(self.held_out)
         started = time.perf_counter()
+        batch = self.items(number) if callable(self.items) else self._batch(number)
+        line["tokens"] = sum(map(len, batch))
         rate = self.config.lr * self.config.lr_factor(number, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -182,8 +191,8 @@ class _Run:
 
     def origin(self) -> str:
         """What a run is made of: the config, the items, the loss, and the weights that it begins with."""
-        named = name_of_loss(self.loss)
-        facts = f"{self.config} {self.items} {self.held_out} {self.low} {list(self.learning)} {named}"
+        named, items = name_of(self.loss), name_of(self.items) if callable(self.items) else self.items
+        facts = f"{self.config} {items} {self.held_out} {self.low} {list(self.learning)} {named}"
         found = hashlib.sha256(facts.encode())
         for parameter in self.model.parameters():
             found.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy())
@@ -200,6 +209,6 @@ def _check_finite(line: dict) -> None:
     raise Diverged(f"training diverged at {where} ({said}): begin again with a smaller lr or a longer warm_up")
 
 
-def name_of_loss(loss: Loss) -> str:
-    """What tells a loss from others, and is the same in every run."""
-    return re.sub(r" at 0x[0-9a-f]+", "", getattr(loss, "__qualname__", repr(loss)))
+def name_of(function: Callable) -> str:
+    """What tells a loss, or what makes items, from others, and is the same in every run."""
+    return re.sub(r" at 0x[0-9a-f]+", "", getattr(function, "__qualname__", repr(function)))

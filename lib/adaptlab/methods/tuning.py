@@ -6,14 +6,15 @@ carry loss, as in the FLAN and Alpaca recipes (loss of the prompt 0).
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from adaptlab.engine.adapters import MODIFIED, Lora, Trainable, prepare_for_training
 from adaptlab.engine.lm import LM
 from adaptlab.engine.loss_mask import TrainingExample, losses, tokenize_with_mask
-from adaptlab.engine.training import Loss, Trained, TrainingConfig, name_of_loss, train
+from adaptlab.engine.training import Loss, Trained, TrainingConfig, name_of, train
 from adaptlab.methods.answering import Generator
 from adaptlab.methods.prompting import check_format
 from adaptlab.tasks.prompt_formats import FORMATS
@@ -48,9 +49,13 @@ class FinetuneConfig:
         return replace(self, training=replace(self.training, **settings))
 
 
+# (the copy in training, the number of the step) -> the items that the step learns from
+OnPolicy = Callable[[LM, int], Sequence]
+
+
 @dataclass(frozen=True)
 class Tuned:
-    """A tuned copy of a model, and what its training was, on ``n`` examples."""
+    """A tuned copy of a model, and what its training was, on ``n`` examples (or steps, each with fresh ones)."""
 
     lm: LM
     trained: Trained
@@ -63,7 +68,7 @@ class Tuned:
 
 def tune(
     lm: LM,
-    examples: Sequence[TrainingExample],
+    examples: Sequence[TrainingExample] | OnPolicy,
     config: FinetuneConfig,
     *,
     loss: Loss = losses,
@@ -73,11 +78,15 @@ def tune(
 ) -> Tuned:
     """Train a copy of ``lm`` on the examples; ``lm`` stays as it is.
 
+    ``examples``: a list; or, for training on what the copy writes by then, a function of the copy and the step.
     ``loss``: of texts (`loss_mask.losses`), unless another is given. ``folder``: where a killed run goes on from;
     ``bar``: whether to show progress (both as in `training.train`).
     """
     copy = prepare_for_training(lm, config.trainable, config.training.seed)
-    trained = train(copy.model, examples, config.training, loss=loss, held_out=held_out, folder=folder, bar=bar)
-    facts = f"{lm.digest} {config} {examples} {held_out} {name_of_loss(loss)}"
-    digest = f"{MODIFIED} {hashlib.sha256(facts.encode()).hexdigest()}"
-    return Tuned(replace(copy, digest=digest), trained, len(examples))
+    fresh = callable(examples)
+    facts = f"{lm.digest} {config} {name_of(examples) if fresh else examples} {held_out} {name_of(loss)}"
+    # Of a model that changes, no prefix may be kept from step to step: it has a digest of its own from the start.
+    copy = replace(copy, digest=f"{MODIFIED} {hashlib.sha256(facts.encode()).hexdigest()}")
+    items = partial(examples, copy) if fresh else examples
+    trained = train(copy.model, items, config.training, loss=loss, held_out=held_out, folder=folder, bar=bar)
+    return Tuned(copy, trained, len(trained.log) if fresh else len(examples))
