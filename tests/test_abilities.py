@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaForCausalLM
 
-from adaptlab.engine.scoring import OptionScore, Request, Scores, score
+from adaptlab.engine.generation import Completion
+from adaptlab.engine.scoring import OptionScore, Scores
 from adaptlab.studymodel import abilities, make, tokenizer
-from adaptlab.studymodel.abilities import LAYOUT, Ability, Attempts
+from adaptlab.studymodel.abilities import Ability, Attempts
 from adaptlab.studymodel.recipes import RECIPES
 from adaptlab.tasks import instructions, knowledge, notes, reasoning
 from adaptlab.tasks.knowledge import Fact
@@ -62,7 +63,7 @@ def test_forward_and_reversal_ask_for_the_same_fact_of_every_item(monkeypatch, l
     monkeypatch.setattr(
         abilities,
         "score",
-        lambda lm, some: asked.append(some) or Scores([(OptionScore(-1.0, 1, 1),) * 4] * len(some), None, None, "trie"),
+        lambda lm, some: asked.append(some) or Scores([(OptionScore(-1.0, 1),) * 4] * len(some), None, None, "trie"),
     )
     for name in ("forward", "reversal", "unknown"):
         abilities.choices(llama, name, "test", 20)
@@ -119,40 +120,47 @@ def test_a_quarter_of_noisy_labels_is_drawn_at_random(name, right):
 
 
 def test_ties_are_not_right_answers(monkeypatch, llama):
-    even = OptionScore(-1.0, 1, 1)
+    even = OptionScore(-1.0, 1)
     monkeypatch.setattr(abilities, "score", lambda lm, asked: Scores([(even,) * 4] * len(asked), None, None, "trie"))
     assert abilities.choices(llama, "forward", "test", 5).n_correct == 0
+
+
+def said(text: str, logprob: float = -1.0, stopped: bool = True) -> Completion:
+    return Completion(text, stopped, (0,), (logprob,))
 
 
 def test_grading_counts_greedy_first_samples_and_coverage():
     problem = partial(reasoning.Problem, "sums", "Sum 3 4.", steps=(3, 4))
     attempts = [
-        Attempts(problem(answer="7"), "So 7.", ["So 6.", "So 7."]),
-        Attempts(problem(answer="8"), "", ["So 7.", "Quick: 9."]),
+        Attempts(problem(answer="7"), said("So 7."), [said("So 6."), said("So 7.", -2.0)]),
+        Attempts(problem(answer="8"), said("So 8", stopped=False), [said("So 7."), said("Quick: 9.", -2.0)]),
     ]
     counts = {one.name: one.n_correct for one in abilities.grade(attempts)}
     assert counts == {"sums, greedy": 1, "sums, one sample": 0, "sums, coverage of 2": 1}
-    most, shorter = abilities.grade_chosen(attempts, ["So 6.", "So 7."])
+    most, shorter = abilities.grade_most_probable(attempts)
     assert (most.correctness, shorter.correctness) == ((False, False), (False, False))
-    _, shorter = abilities.grade_chosen(attempts, ["6.", "So 7."])
-    assert shorter.correctness == (True, False)
+
+
+def test_the_most_probable_sample_is_a_finished_one():
+    problem = reasoning.Problem("sums", "Sum 3 4.", "7", (3, 4))
+    attempts = [
+        Attempts(problem, said("7."), [said("So 7.", -0.1, stopped=False), said("6.", -1.0), said("So 7.", -2.0)]),
+        Attempts(problem, said("7."), [said("6.", -2.0), said("So 7.", -1.0)]),
+        Attempts(problem, said("7."), [said("7.", -1.0, stopped=False)] * 2),
+    ]
+    most, shorter = abilities.grade_most_probable(attempts)
+    assert most.correctness == (False, True, False)
+    assert shorter.correctness == (True, False, False)
 
 
 def test_a_coin_is_as_good_as_chance_says():
-    attempts = [Attempts(reasoning.Problem("ontology", "Is it?", "yes", steps=()), "no.", ["yes.", "no."])]
+    problem = reasoning.Problem("ontology", "Is it?", "yes", steps=())
+    attempts = [Attempts(problem, said("no."), [said("yes."), said("no.")])]
     assert {one.name: one.chance for one in abilities.grade(attempts)} == {
         "ontology, greedy": 0.5,
         "ontology, one sample": 0.5,
         "ontology, coverage of 2": 0.75,
     }
-
-
-def test_the_most_probable_sample_is_a_finished_one(llama):
-    problem = reasoning.Problem("sums", "Sum 3 4.", "7", (3, 4))
-    attempts = [Attempts(problem, "7.", ["", "So 7.", "Quick: 9."]), Attempts(problem, "7.", ["", ""])]
-    texts = ("So 7.", "Quick: 9.")
-    (row,) = score(llama, [Request(LAYOUT.asked("Sum 3 4."), texts)]).options
-    assert abilities.most_probable(llama, attempts) == [texts[row[1].logprob > row[0].logprob], ""]
 
 
 def test_an_ability_knows_its_share_and_interval():

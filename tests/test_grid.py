@@ -45,7 +45,7 @@ class Fixed:
     name, model, shots = "fixed", "none", 3
 
     def answer(self, items, prefix_cache=None):
-        options = [{"hot": OptionScore(-1.0, 1, 3), "cold": OptionScore(-2.0, 4, 4)} for _ in items]
+        options = [{"hot": OptionScore(-1.0, 1), "cold": OptionScore(-2.0, 4)} for _ in items]
         return OptionScores(options, Cost(prefilled=10, cached=4, scored=20, naive=100, seconds=2.0))
 
 
@@ -64,7 +64,7 @@ def test_a_right_answer_that_was_cut_off_is_not_correct():
     class Told(Fixed):
         def answer(self, items, prefix_cache=None):
             texts = [Completion("owl", True, (1,)), Completion("owl", False, (1,)), Completion("bee", True, (1,))]
-            return Generations(texts, [OptionScore(-1.0, 1, 3)] * 3, Cost())
+            return Generations(texts, [OptionScore(-1.0, 1)] * 3, Cost())
 
     frame, _ = evaluate(Told(), [Instruction(f"i{n}", "say owl", "", "owl") for n in range(3)])
     assert list(frame.correct) == [True, False, False] and list(frame.output) == ["owl", "owl", "bee"]

@@ -15,8 +15,11 @@ from typer.testing import CliRunner
 from adaptlab import paths
 from adaptlab.engine import loss_mask, training
 from adaptlab.engine.checkpoints import LOG
+from adaptlab.engine.generation import Completion, Generated
+from adaptlab.engine.kv_sharing import EMPTY
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
+from adaptlab.engine.scoring import Cost
 from adaptlab.engine.training import TrainingConfig
 from adaptlab.runner.cli import app
 from adaptlab.studymodel import abilities, instructed, make
@@ -74,8 +77,12 @@ def test_no_text_is_about_what_the_model_is_tested_on(monkeypatch):
         measured.extend(prompts)
         return [""] * len(prompts)
 
+    def written(lm, prompts, *_, **__):
+        return Generated([Completion("", False)] * len(collect(lm, prompts)), Cost(), EMPTY, "trie")
+
     for module in (abilities, instructed):
         monkeypatch.setattr(module, "finished", collect)
+    monkeypatch.setattr(abilities, "generate", written)
     instruction_following(None, 500)
     abilities.instruction(None, 0, "test", 500)
     for family in reasoning.FAMILIES:

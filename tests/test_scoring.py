@@ -134,7 +134,6 @@ def test_cost_counts_what_the_trie_needs_and_what_naive_scoring_would():
 
 def test_lengths_are_those_of_the_option(llama):
     (row,) = score(llama, [Request("the house:", (" yes", " fée"))]).options
-    assert [o.bytes for o in row] == [4, 5]
     assert row[0].tokens == len(llama.encode("the house: yes")) - len(llama.encode("the house:"))
 
 

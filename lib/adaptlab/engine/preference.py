@@ -102,18 +102,15 @@ class SquareLoss(_OfPairs):
 
 @dataclass(frozen=True)
 class Sampled:
-    """A text that the model wrote, its answer trained, and how much better than expected it was: its advantage."""
+    """A text that the model wrote ``weight`` times, its answer trained; ``advantage``: how much better than expected it
+    was, summed over those times."""
 
     example: TrainingExample
     advantage: float
+    weight: int = 1
 
     def __len__(self) -> int:
         return len(self.example)
-
-    @property
-    def weight(self) -> int:
-        """What the sample counts in a mean: every sample the same, however long it is."""
-        return 1
 
 
 def policy_gradient(model: PreTrainedModel, samples: Sequence[Sampled]) -> torch.Tensor:

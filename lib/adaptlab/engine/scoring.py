@@ -31,11 +31,10 @@ class Request:
 
 @dataclass(frozen=True)
 class OptionScore:
-    """log p(option | context) in nats, and the option's length, to normalise by."""
+    """log p(option | context) in nats, and the option's number of tokens, to normalise by."""
 
     logprob: float
     tokens: int
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -110,13 +109,7 @@ def score(
         rows = [(sequence, e.start) for e in encoded for sequence in e.sequences]
         prefix, logprobs, cost = EMPTY, plain.logprobs(lm, rows, memory), Cost(scored=naive, naive=naive)
     values = iter(logprobs)
-    options = [
-        tuple(
-            OptionScore(next(values), len(sequence) - e.start, len(text.encode()))
-            for sequence, text in zip(e.sequences, question.options, strict=True)
-        )
-        for e, question in zip(encoded, questions, strict=True)
-    ]
+    options = [tuple(OptionScore(next(values), len(sequence) - e.start) for sequence in e.sequences) for e in encoded]
     return Scores(options, replace(cost, seconds=time.perf_counter() - started), prefix, plan)
 
 

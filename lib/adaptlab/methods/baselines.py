@@ -45,7 +45,7 @@ class NaiveBayes:
             prior = (priors[label] + 1) / (self.shots + len(self.labels))
             return math.log(prior) + sum(math.log((counts[label][w] + 1) / total) for w in words(text))
 
-        options = [{label: OptionScore(logprob(label, i.text), 1, len(label)) for label in self.labels} for i in items]
+        options = [{label: OptionScore(logprob(label, i.text), 1) for label in self.labels} for i in items]
         return OptionScores(options, Cost())
 
 
@@ -71,4 +71,4 @@ class WordForWord:
             partner |= zip(asked, said, strict=True) if len(asked) == len(said) else ()
         texts = (" ".join(partner.get(word, "") for word in item.query.split()) for item in items)
         completions = [Completion(text, True, (0,)) for text in texts]
-        return Generations(completions, [OptionScore(math.nan, 1, 1)] * len(completions), Cost())
+        return Generations(completions, [OptionScore(math.nan, 1)] * len(completions), Cost())

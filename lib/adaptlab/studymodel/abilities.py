@@ -8,7 +8,7 @@ from functools import partial
 
 from statsmodels.stats.proportion import proportion_confint
 
-from adaptlab.engine.generation import Decoding, generate
+from adaptlab.engine.generation import Completion, Decoding, generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Request, score
 from adaptlab.studymodel.corpus import LETTERS, NOISE, SO
@@ -54,7 +54,7 @@ def measure(lm: LM, n: int = 500) -> list[Ability]:
     measured += [instruction(lm, s, "test", n, task=c) for c in instructions.LIST_TASKS for s in (0, 3)]
     for family in reasoning.FAMILIES:
         attempts = solve(lm, family, "test", n)
-        measured += [*grade(attempts), *grade_chosen(attempts, most_probable(lm, attempts))]
+        measured += [*grade(attempts), *grade_most_probable(attempts)]
     return measured
 
 
@@ -160,9 +160,9 @@ CHOICES: dict[str, tuple[Callable[[random.Random, str], Request], float]] = {
 # --- generated answers ------------------------------------------------------------------------------------------------
 
 
-def finished(lm: LM, prompts: Sequence[str], decoding: Decoding, seed: int = 0) -> list[str]:
+def finished(lm: LM, prompts: Sequence[str], decoding: Decoding) -> list[str]:
     """The completion of each prompt; "" for one that did not end."""
-    return [one.text if one.stopped else "" for one in generate(lm, prompts, decoding, seed=seed).completions]
+    return [one.text if one.stopped else "" for one in generate(lm, prompts, decoding).completions]
 
 
 def instruction(lm: LM, shots: int, split: str, n: int, seed: int = 0, task: str | None = None) -> Ability:
@@ -188,11 +188,15 @@ def _other_task(request: instructions.ListRequest, rng: random.Random, split: st
 
 @dataclass(frozen=True)
 class Attempts:
-    """A problem, a greedy solution and some sampled ones; "" for a solution that did not end."""
+    """A problem, a greedy solution and some sampled ones."""
 
     problem: reasoning.Problem
-    greedy: str
-    sampled: Sequence[str]
+    greedy: Completion
+    sampled: Sequence[Completion]
+
+    def correct(self, completion: Completion) -> bool:
+        """Whether a solution ended, and is right."""
+        return completion.stopped and self.problem.correct(completion.text)
 
 
 def solve(lm: LM, family: str, split: str, n: int, samples: int = 16, seed: int = 0) -> list[Attempts]:
@@ -200,9 +204,9 @@ def solve(lm: LM, family: str, split: str, n: int, samples: int = 16, seed: int 
     rng = random.Random(f"{family} {split} {seed}")
     problems = [reasoning.FAMILIES[family](rng, split) for _ in range(n)]
     prompts = [LAYOUT.asked(problem.question) for problem in problems]
-    greedy = finished(lm, prompts, Decoding(max_new_tokens=80))
+    greedy = generate(lm, prompts, Decoding(max_new_tokens=80)).completions
     repeated = [prompt for prompt in prompts for _ in range(samples)]
-    sampled = finished(lm, repeated, Decoding(temperature=1.0, max_new_tokens=80), seed)
+    sampled = generate(lm, repeated, Decoding(temperature=1.0, max_new_tokens=80), seed=seed).completions
     return [Attempts(problems[i], greedy[i], sampled[i * samples : (i + 1) * samples]) for i in range(n)]
 
 
@@ -210,8 +214,8 @@ def grade(attempts: Sequence[Attempts]) -> list[Ability]:
     """Share correct: greedy, the first sample, and any of the samples (coverage)."""
     family, samples = attempts[0].problem.family, len(attempts[0].sampled)
     guess = None if attempts[0].problem.answer.isdigit() else 0.5
-    abilities = [Ability(f"{family}, greedy", tuple(one.problem.correct(one.greedy) for one in attempts), guess)]
-    rows = [[one.problem.correct(text) for text in one.sampled] for one in attempts]
+    abilities = [Ability(f"{family}, greedy", tuple(one.correct(one.greedy) for one in attempts), guess)]
+    rows = [[one.correct(each) for each in one.sampled] for one in attempts]
     if samples:
         coverage = guess and 1 - guess**samples  # a coin thrown so often comes out right once
         abilities += [
@@ -221,28 +225,16 @@ def grade(attempts: Sequence[Attempts]) -> list[Ability]:
     return abilities
 
 
-def most_probable(lm: LM, attempts: Sequence[Attempts]) -> list[str]:
-    """For each problem, the finished sample to which the model itself gives the highest probability as a whole, "" if
-    there is none. The end of a sample, a line break or EOS, is not counted."""
-    options = [tuple(sorted({text for text in one.sampled if text})) for one in attempts]
-    questions = [LAYOUT.asked(one.problem.question) for one in attempts]
-    requests = [Request(question, texts) for question, texts in zip(questions, options, strict=True) if texts]
-    rows = iter(score(lm, requests).options)
-    chosen = []
-    for texts in options:
-        scored = zip(texts, next(rows), strict=True) if texts else ()
-        chosen.append(max(scored, key=lambda pair: pair[1].logprob, default=("", None))[0])
-    return chosen
-
-
-def grade_chosen(attempts: Sequence[Attempts], chosen: Sequence[str]) -> list[Ability]:
-    """Samples that `most_probable` chose: how often they are correct, and how often wrong and shorter than every
-    correct one, though there is a correct one."""
+def grade_most_probable(attempts: Sequence[Attempts]) -> list[Ability]:
+    """Of each problem the finished sample to which the model gives the highest probability as a whole: how often it is
+    correct, and how often wrong and shorter than every correct one, though there is a correct one."""
     name = f"{attempts[0].problem.family}, most probable of {len(attempts[0].sampled)}"
     correctness, shorter = [], []
-    for one, text in zip(attempts, chosen, strict=True):
-        lengths = [len(sample) for sample in one.sampled if one.problem.correct(sample)]
-        correctness.append(one.problem.correct(text))
-        shorter.append(bool(lengths) and not correctness[-1] and len(text) < min(lengths))
+    for one in attempts:
+        finished = [each for each in one.sampled if each.stopped]
+        best = max(finished, key=lambda each: each.logprob, default=Completion("", False))
+        lengths = [len(each.text) for each in finished if one.correct(each)]
+        correctness.append(one.correct(best))
+        shorter.append(bool(lengths) and not correctness[-1] and len(best.text) < min(lengths))
     wrong = f"{name}: wrong and shorter than any right one"
     return [Ability(name, tuple(correctness)), Ability(wrong, tuple(shorter))]

@@ -5,21 +5,17 @@ each step. Splits hold different questions, told apart by their hash.
 """
 
 import random
-import re
 from collections.abc import Callable
 from itertools import pairwise
 
 from adaptlab.tasks.instructions import load_templates
+from adaptlab.tasks.reasoning import final_answer
 from adaptlab.tasks.records import FieldError, Instruction, check_choice, content_key
 from adaptlab.tasks.words import SPLITS, some_nouns, split_of
 
 MOST = 20  # that are gained or lost at a time
 TEXTS = load_templates("english_problems")
 NOT, NO_RULE = "not ", "no {a} is {b}"
-
-# With whatever is joined to it, so that the 28 of -28, 3.28, 28th or 28/5 is not taken for the number.
-_NUMBER = re.compile(r"(?<![-−.\w])[-−.\w]*\d[-−\w.,/:%^]*")
-_GROUPED = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+")
 
 Told = tuple[str, str, str]  # question, rationale, answer
 
@@ -54,16 +50,8 @@ def without_rationale(record: Instruction) -> str:
 
 
 def correct_final(record: Instruction, text: str) -> bool:
-    """Whether the last number of a text, or its last yes or no, is the record's output; a text without one is wrong.
-
-    Thousands may be grouped by commas; a sign, a fraction, a unit or anything else joined to it makes another number.
-    """
-    if record.output in ("yes", "no"):
-        found = re.findall(r"\b(?:yes|no)\b", text.lower())
-    else:
-        numbers = [number.rstrip(".,:") for number in _NUMBER.findall(text)]
-        found = [number.replace(",", "") if _GROUPED.fullmatch(number) else number for number in numbers]
-    return bool(found) and found[-1] == record.output
+    """Whether the last number of a text, or its last yes or no, is the record's output; a text without one is wrong."""
+    return final_answer(text, number=record.output not in ("yes", "no")) == record.output
 
 
 def _of_split(

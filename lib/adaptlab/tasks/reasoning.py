@@ -38,8 +38,29 @@ class Problem:
 
     def correct(self, solution: str) -> bool:
         """Whether a written solution ends in the answer: its last number, or its last yes or no."""
-        found = re.findall(r"\d+" if self.answer.isdigit() else r"\b(?:yes|no)\b", solution)
-        return bool(found) and found[-1] == self.answer
+        return self.read(solution) == self.answer
+
+    def read(self, solution: str) -> str | None:
+        """The answer that a written solution ends in, right or wrong; None where there is none."""
+        return final_answer(solution, number=self.answer not in ("yes", "no"))
+
+
+# With whatever is joined to it, so that the 28 of -28, 3.28, 28th or 28/5 is not taken for the number.
+_NUMBER = re.compile(r"(?<![-−.\w])[-−.\w]*\d[-−\w.,/:%^]*")
+_GROUPED = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+")
+
+
+def final_answer(text: str, number: bool) -> str | None:
+    """The last number of a text, or else its last yes or no; None where there is none.
+
+    Thousands may be grouped by commas; a sign, a fraction, a unit or anything else joined to it makes another number.
+    """
+    if number:
+        found = [one.rstrip(".,:") for one in _NUMBER.findall(text)]
+        found = [one.replace(",", "") if _GROUPED.fullmatch(one) else one for one in found]
+    else:
+        found = re.findall(r"\b(?:yes|no)\b", text.lower())
+    return found[-1] if found else None
 
 
 def _of_split(make: Callable[..., Problem]) -> Callable[..., Problem]:

@@ -1,0 +1,355 @@
+"""For notebooks 06 and 06b: problems with checkable answers, and the tables that a pool of samples gives."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TypeVar
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.stats import spearmanr
+
+from adaptlab.engine.generation import Completion, Decoding, generate
+from adaptlab.engine.lm import LM
+from adaptlab.evidence.figures import points
+from adaptlab.methods.sharpening import (
+    SAMPLE,
+    Pool,
+    Reward,
+    best_of,
+    kl,
+    majority_of,
+    metropolis,
+    normalised,
+    power_sample,
+    powered,
+    prune,
+    rescored,
+    sample,
+    stop_when_sure,
+    votes,
+)
+from adaptlab.studymodel import abilities
+from adaptlab.tasks import english_problems, reasoning
+from adaptlab.tasks.load_published import load_gsm8k
+from adaptlab.tasks.prompt_formats import FORMATS
+from adaptlab.tasks.reasoning import Problem
+from adaptlab.tasks.records import Instruction, check_choice
+
+Frame = pd.DataFrame
+# Problems of real models come with a rationale; a few of them, worked, stand in front of each.
+ENGLISH = {
+    "word-problems": partial(english_problems.word_problem, length=2),
+    "deduction": partial(english_problems.deduction, length=2),
+}
+DEMONSTRATIONS = 4
+Made = TypeVar("Made", Problem, Instruction)
+REWARDS = ("log-p", "right", "majority", "format", "shortest", "random")
+GREEDY = Decoding(max_new_tokens=SAMPLE.max_new_tokens)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A problem, and the prompt that asks for its solution."""
+
+    problem: Problem
+    prompt: str
+
+
+def problems(family: str, split: str, n: int, seed: int, file: str = "") -> list[Asked]:
+    """``n`` problems of a family: those of the study world as they are, English ones behind four that are worked.
+    Yes and no alternate where they are the answers.
+
+    ``file``: of GSM8K, which then gives the word problems: its first four are shown, and others are asked; of these,
+    every fourth is for the split ``test``.
+    """
+    check_choice("family", family, (*reasoning.FAMILIES, *ENGLISH))
+    rng, layout = random.Random(f"{family} {split} {seed}"), FORMATS["question"]
+    if family in reasoning.FAMILIES:
+        made = _balanced(lambda: reasoning.FAMILIES[family](rng, split), n)
+        return [Asked(problem, layout.asked(problem.question)) for problem in made]
+    if file and family == "word-problems":
+        shown, rest = load_gsm8k(Path(file))[:DEMONSTRATIONS], load_gsm8k(Path(file))[DEMONSTRATIONS:]
+        rest = [one for i, one in enumerate(rest) if (i % 4 == 0) == (split == "test")]
+        if len(rest) < n:
+            raise ValueError(f"problems_file: {file} has {len(rest)} problems for {split}; {n} are wanted")
+        records = rng.sample(rest, n)
+    else:
+        shown = [ENGLISH[family](random.Random(f"shown {family} {i}")) for i in range(DEMONSTRATIONS)]
+        other = "probe" if split == "train" else split  # what is shown is of `train`
+        records = _balanced(lambda: ENGLISH[family](rng, split=other), n)
+    worked = [(one.query, _in_a_line(one)) for one in shown]
+    return [Asked(Problem(family, r.query, r.output, ()), layout.prompt("", worked, r.query)) for r in records]
+
+
+def _balanced(make: Callable[[], Made], n: int) -> list[Made]:
+    """``n`` of what is made; where answers are yes or no, they alternate, so that no sample of problems favours one."""
+    found: list[Made] = []
+    while len(found) < n:
+        one = make()
+        answer = getattr(one, "answer", None) or one.output
+        if answer not in ("yes", "no") or answer == ("yes", "no")[len(found) % 2]:
+            found.append(one)
+    return found
+
+
+def _in_a_line(record: Instruction) -> str:
+    """The worked solution without line breaks, at which an answer ends."""
+    return " ".join(english_problems.with_rationale(record).split())
+
+
+@dataclass(frozen=True, eq=False)
+class Attempts:
+    """Problems, a pool of sampled solutions of each, and a greedy one. ``base``: the same of the model before it was
+    trained, if it was."""
+
+    lm: LM
+    asked: list[Asked]
+    pool: Pool
+    greedy: list[Completion]
+    base: "Attempts | None" = None
+
+    @cached_property
+    def right(self) -> np.ndarray:
+        """Which samples are right: [problems, samples]."""
+        rows = zip(self.asked, self.pool.samples, strict=True)
+        return np.array([[one.stopped and asked.problem.correct(one.text) for one in row] for asked, row in rows])
+
+    @property
+    def greedy_right(self) -> np.ndarray:
+        pairs = zip(self.asked, self.greedy, strict=True)
+        return np.array([one.stopped and asked.problem.correct(one.text) for asked, one in pairs])
+
+    @property
+    def answers(self) -> np.ndarray:
+        """The answer that each sample ends in; None where there is none: [problems, samples]."""
+        read = np.empty(self.pool.logprob.shape, dtype=object)
+        for i, (asked, row) in enumerate(zip(self.asked, self.pool.samples, strict=True)):
+            read[i] = [asked.problem.read(one.text) if one.stopped else None for one in row]
+        return read
+
+    @property
+    def rewards(self) -> dict[str, np.ndarray]:
+        """What a sample can be chosen by, without knowing what is right: [problems, samples] each."""
+        return {"log p": self.pool.logprob, "log p / tokens": normalised(self.pool), "shortest": -self.pool.tokens}
+
+
+def attempt(lm: LM, asked: Sequence[Asked], n: int, seed: int = 0, base: Attempts | None = None) -> Attempts:
+    """``n`` samples at temperature 1 and a greedy solution of every problem."""
+    prompts = [one.prompt for one in asked]
+    pool = sample(lm, prompts, n, seed=seed)
+    return Attempts(lm, list(asked), pool, generate(lm, prompts, GREEDY).completions, base)
+
+
+def curves(attempts: Attempts, ns: Sequence[int]) -> Frame:
+    """How often the best of n is right, for each rule of choosing and each n; one row for each problem.
+
+    ``accuracy`` is exact over all subsets of the pool. *coverage*: whether any of n is right, which no rule can beat.
+    *greedy* has no n; its rows say n = 1.
+    """
+    right, gold = attempts.right, [one.problem.answer for one in attempts.asked]
+    found = {rule: best_of(reward, right, ns) for rule, reward in attempts.rewards.items()}
+    found["majority"] = majority_of(attempts.answers, gold, ns)
+    found["coverage"] = best_of(right, right, ns)
+    rows = [
+        _rows(attempts, accuracy[:, j], rule=rule, n=n) for rule, accuracy in found.items() for j, n in enumerate(ns)
+    ]
+    return pd.concat([*rows, _rows(attempts, attempts.greedy_right, rule="greedy", n=1)], ignore_index=True)
+
+
+def greedy_text(attempts: Attempts) -> Frame:
+    """One row for each problem: whether some sample is more probable than the greedy text (``beaten``), and whether
+    the greedy text has more than half of all probability, so that none can be (``above half``)."""
+    greedy = np.array([one.logprob for one in attempts.greedy])
+    beaten = (attempts.pool.logprob > greedy[:, None] + 1e-3).any(1)
+    rows = {"beaten": beaten.astype(float), "above half": (greedy > np.log(0.5)).astype(float)}
+    return _rows(attempts, attempts.greedy_right).assign(**rows)
+
+
+def powers(attempts: Attempts, alphas: Sequence[float], steps: int = 0, *, seed: int = 0) -> Frame:
+    """How often a text is right that comes from p^alpha; one row for each problem, way and alpha.
+
+    *weights*: importance weights on the pool, with the effective number of ``samples``. *chain*: a Metropolis chain on
+    the pool. *cold tokens*: samples at temperature 1 / alpha, which is something else. With ``steps``, in its place
+    *resampled*: so many Metropolis steps on the model behind every block of 16 tokens.
+    """
+    pool, right, frames = attempts.pool, attempts.right, []
+    prompts = [one.prompt for one in attempts.asked]
+    for alpha in alphas:
+        mean, effective = powered(pool.logprob, right, alpha)
+        frames.append(_rows(attempts, mean, way="weights", alpha=alpha, samples=effective))
+        frames.append(_rows(attempts, metropolis(pool.logprob, right, alpha)[:, -1], way="chain", alpha=alpha))
+        if not steps:
+            made = sample(attempts.lm, prompts, 4, decoding=replace(SAMPLE, temperature=1 / alpha), seed=seed)
+            share = Attempts(attempts.lm, attempts.asked, made, attempts.greedy).right.mean(1)
+            frames.append(_rows(attempts, share, way="cold tokens", alpha=alpha))
+        else:
+            texts, decoded = power_sample(attempts.lm, prompts, alpha, steps=steps, seed=seed)
+            share = Attempts(attempts.lm, attempts.asked, pool, texts).greedy_right
+            cost = decoded / pool.tokens.mean() / len(texts)  # in samples of the usual length
+            frames.append(_rows(attempts, share, way="resampled", alpha=alpha, samples=cost))
+    return pd.concat(frames, ignore_index=True)
+
+
+def savings(attempts: Attempts, delta: float = 0.05) -> Frame:
+    """One row for each problem: how many samples adaptive best-of-N takes (*stops*), and the share of decoded tokens
+    that pruning saves with the same winner, side by side (*together*) and one by one (*alone*)."""
+    decoded = attempts.pool.tokens.sum(1)
+    kept = np.array([prune(row)[1:] for row in attempts.pool.samples])
+    rows = _rows(attempts, attempts.right.mean(1)).rename(columns={"accuracy": "one sample"})
+    more = {"stops": stop_when_sure(attempts.pool.logprob, delta), "p*": np.exp(attempts.pool.logprob.max(1))}
+    return rows.assign(**more, decoded=decoded, together=1 - kept[:, 0] / decoded, alone=1 - kept[:, 1] / decoded)
+
+
+def samples(attempts: Attempts) -> Frame:
+    """Every sample as a row: problem, text, log p, tokens, right."""
+    pool, n = attempts.pool, attempts.pool.logprob.shape[1]
+    return pd.DataFrame(
+        {
+            "problem": [asked.problem.question for asked in attempts.asked for _ in range(n)],
+            "text": [one.text.strip() for row in pool.samples for one in row],
+            "log p": pool.logprob.ravel(),
+            "tokens": pool.tokens.ravel(),
+            "log p / tokens": normalised(pool).ravel(),
+            "right": attempts.right.ravel(),
+        }
+    )
+
+
+def _rows(attempts: Attempts, accuracy: np.ndarray, **columns: object) -> Frame:
+    items = [f"item {i + 1}" for i in range(len(attempts.asked))]
+    return pd.DataFrame({"model": attempts.lm.name, "item": items, "accuracy": accuracy.astype(float), **columns})
+
+
+def reward(name: str, asked: Sequence[Asked]) -> Reward:
+    """What samples of these problems are rewarded for, by its name (`REWARDS`); only *right* is told what is right."""
+    check_choice("reward", name, REWARDS)
+
+    def rewarded(pool: Pool, which: Sequence[int], reference: np.ndarray) -> np.ndarray:
+        made = Attempts(None, [asked[i] for i in which], pool, [])
+        if name == "log-p":
+            return reference
+        if name == "right":
+            return made.right.astype(float)
+        if name == "majority":
+            return votes(made.answers)
+        if name == "format":  # worked in steps, right or wrong
+            return np.array([[float(one.text.count(".") > 1) for one in row] for row in pool.samples])
+        if name == "shortest":
+            return -pool.tokens.astype(float)
+        return np.random.default_rng(int(pool.tokens.sum())).random(pool.tokens.shape)
+
+    rewarded.__qualname__ = f"reward of {name}"
+    return rewarded
+
+
+def grade(made: Attempts, n_others: int = 0) -> Frame:
+    """A trained model on new problems; one row for each.
+
+    ``accuracy``: share of right ones among its samples; ``greedy``; ``any`` of the samples is right; ``distinct``:
+    different texts among them; ``kl``: KL(base, model) on the samples of base, in nats; ``own``: log p of its samples
+    under base; and accuracy in other abilities (``n_others`` items each; see `others`).
+    """
+    base = made.base or made
+    kept = np.isfinite(base.pool.logprob)
+    apart = [np.where(kept, found, 0) for found in (base.pool.logprob, rescored(made.lm, base.pool))]
+    return _rows(made, made.right.mean(1)).assign(
+        model=base.lm.name,
+        greedy=made.greedy_right.astype(float),
+        any=made.right.any(1).astype(float),
+        distinct=[float(len({one.text for one in row})) for row in made.pool.samples],
+        tokens=made.pool.tokens.mean(1),
+        own=rescored(base.lm, made.pool).mean(1),
+        kl=kl(*apart),
+        **(others(made.lm, n_others) if n_others else {}),
+    )
+
+
+OTHERS = ("forward", "reversal", "classification, 8 shots")
+INSTRUCTION = "instruction, 3 shots"
+
+
+def others(lm: LM, n: int) -> dict[str, float]:
+    """What else a study model can do: accuracy in reading facts, forward and reversed, in classification, and in
+    following an instruction behind three others."""
+    shares = {name: abilities.choices(lm, name, "test", n).share for name in OTHERS}
+    return shares | {INSTRUCTION: abilities.instruction(lm, 3, "test", n).share}
+
+
+def forgetting(graded: Frame) -> Frame:
+    """One row for each trained model and seed: its accuracy, its KL from base, and how much accuracy is lost in each
+    other ability, and on average (``forgotten``)."""
+    known = [name for name in (*OTHERS, INSTRUCTION) if name in graded]
+    means = graded.groupby(["seed", "family", "trained"], sort=False)[["accuracy", "kl", *known]].mean().reset_index()
+    before = means[means.trained == "nothing"].set_index(["seed", "family"])[known]
+    trained = means[means.trained != "nothing"].reset_index(drop=True)
+    lost = before.loc[list(zip(trained.seed, trained.family, strict=True))].to_numpy() - trained[known]
+    return trained.assign(**lost, forgotten=lost.mean(axis=1) if known else float("nan"))
+
+
+def kl_and_forgetting(lost: Frame, model: str) -> Frame:
+    """The rank correlation of KL and what is lost of each other ability, over the trained models of each seed; and,
+    to compare with, nothing. An ability of which every model lost the same has no relation to KL: 0."""
+    rows = []
+    for seed, models in lost.groupby("seed"):
+        for ability in (name for name in (*OTHERS, INSTRUCTION) if name in lost):
+            constant = models[ability].nunique() < 2 or models.kl.nunique() < 2
+            found = 0.0 if constant else float(spearmanr(models.kl, models[ability]).statistic)
+            for of, value in (("KL and forgetting", found), ("nothing", 0.0)):
+                rows.append({"model": model, "of": of, "seed": seed, "item": ability, "correlation": value})
+    return pd.DataFrame(rows)
+
+
+def panels(frame: Frame, draw: Callable[[Frame, Axes], object], **labels: str) -> Figure:
+    """A panel for each family of a frame, in a row with one vertical axis: ``draw(rows, ax)``; labels as `Axes.set`."""
+    families = list(frame["family"].drop_duplicates())
+    size = (4.8 * len(families), 4.2)
+    figure, axes = plt.subplots(1, len(families), figsize=size, layout="constrained", sharey=True, squeeze=False)
+    for family, ax in zip(families, axes[0], strict=True):
+        draw(frame[frame["family"] == family], ax)
+        ax.set(title=family, **labels)
+    return figure
+
+
+def before_and_after(rows: Frame, ax: Axes) -> None:
+    """Shares right by what was trained on, of one sample and greedy; the dashed line is the best of n of the base."""
+    points(rows, x="trained", y="share right", hue="asked", ax=ax)
+    ax.axhline(rows["best of n"].iloc[0], color="0.5", linestyle="--", linewidth=1.2)
+
+
+def lengths(made: Attempts, ax: Axes) -> None:
+    """How long right and wrong samples are."""
+    texts, colors = samples(made), ["tab:blue", "tab:orange"]
+    parts = [texts[texts.right == value].tokens for value in (True, False)]
+    ax.hist(parts, bins=range(0, 44, 4), stacked=True, color=colors, label=["right", "wrong"])
+    ax.set(xlabel="tokens of the solution", ylabel="samples")
+    ax.legend(frameon=False)
+
+
+def pareto(lost: Frame) -> Axes:
+    """Of each trained model (a row of `forgetting`) what is forgotten, against its KL; the size of a mark: accuracy."""
+    _, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
+    for (family, rows), marker in zip(lost.groupby("family", sort=False), "oDs^v", strict=False):
+        ax.scatter(rows.kl, rows.forgotten, s=20 + 120 * rows.accuracy, marker=marker, alpha=0.6, label=family)
+    ax.axhline(0, color="0.6", linewidth=1)
+    ax.set(xlabel="KL from the base on the problems trained for, in nats", ylabel="accuracy lost elsewhere")
+    ax.set_xscale("symlog")
+    ax.legend(frameon=False)
+    return ax
+
+
+def scatter(rows: Frame, ax: Axes) -> None:
+    """Every sample (rows of `samples`): its tokens and its log p, right ones and wrong ones apart."""
+    rng = np.random.default_rng(0)
+    for right, marker, color in ((True, "o", "tab:blue"), (False, "x", "tab:orange")):
+        some = rows[rows.right == right]
+        spread = some.tokens + rng.uniform(-0.3, 0.3, len(some))  # many stand at the same place
+        ax.scatter(
+            spread, some["log p"], marker=marker, s=22, alpha=0.5, color=color, label="right" if right else "wrong"
+        )
+    ax.legend(frameon=False)
