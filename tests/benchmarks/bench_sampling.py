@@ -1,87 +1,210 @@
-"""Written answers beside transformers' own `generate`: the same prompts, one run, one machine, the same texts.
+"""Written answers beside other programs: the same model in float32, one run, one machine, two threads.
 
-Two cases. Many questions behind one long page of demonstrations; and many samples of one long prompt, once as separate
-rows and once with `num_return_sequences`, which reads the prompt as often. Prints ratios; texts are checked.
+Samples: many texts of one long prompt at temperature 1, beside transformers as it comes, with a prompt read once, and
+with continuous batching, and beside llama.cpp, where the package xllamacpp is installed. Questions: greedy texts for
+many questions behind one page, beside a padded batch. Growth: our time against the number and the length of samples.
 
-    make bench        (or: .venv/bin/python tests/benchmarks/bench_sampling.py --model study --page 600)
+No end token ends a text, so all programs write equally many tokens, and a ratio of times is one of times a token. They
+take turns. Prints the median of the seconds, and how many times as long as adaptlab each takes, round by round: by the
+clock, and of the processor (which says more where others are at work). Greedy texts are checked to be the same.
+
+    make bench        (or: .venv/bin/python tests/benchmarks/bench_sampling.py --quick)
 """
 
 import argparse
 import random
+import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 
+import adaptlab  # noqa: F401  (first: it sets how threads wait, which OpenMP reads when torch is imported)
+
+# isort: split
+import numpy as np
 import torch
-from transformers import GenerationConfig
+import transformers
+from transformers import ContinuousBatchingConfig, DynamicCache, GenerationConfig
 
-from adaptlab.engine import plain
-from adaptlab.engine.generation import Decoding, Generated, generate
+from adaptlab.engine import packaged, plain
+from adaptlab.engine.folders import first_line
+from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
 
 WORDS = "red blue green house tree river stone apple bread cloud mountain bicycle window paper garden table".split()
+OURS, THREADS, SAMPLES = "adaptlab", 2, 16
+NEVER = -1  # no token has this number
+Written = tuple[int, list[str]]  # how many tokens, and the texts
+Run = Callable[[int, int], Written]  # of so many tokens a text, by this seed
 
 
 def page(lm: LM, tokens: int, seed: int = 0) -> str:
     """Random words, about so many tokens of them."""
-    rng = random.Random(seed)
-    text = " ".join(rng.choice(WORDS) for _ in range(tokens))
+    text = " ".join(random.Random(seed).choices(WORDS, k=tokens))
     return lm.tokenizer.decode(lm.encode(text)[:tokens], skip_special_tokens=True)
 
 
-def timed(lm: LM, prompts: list[str], how: Decoding, plan: str, rows: int) -> tuple[Generated, float]:
-    started = time.perf_counter()
-    made = generate(lm, prompts, how, plan=plan, rows=rows, seed=1)
-    return made, time.perf_counter() - started
+def ours(lm: LM, prompts: list[str], temperature: float, new: int, seed: int) -> Written:
+    made = generate(lm, prompts, Decoding(temperature=temperature, max_new_tokens=new, stop=()), seed=seed)
+    return made.cost.decoded, [one.text for one in made.completions]
 
 
-def compare(lm: LM, title: str, prompts: list[str], how: Decoding, rows: int) -> None:
-    ours, seconds = timed(lm, prompts, how, "trie", rows)
-    theirs, peer = timed(lm, prompts, how, "plain", rows)
-    same = sum(a == b for a, b in zip(ours.completions, theirs.completions, strict=True))
-    cost = ours.cost
-    print(f"{title}: {len(prompts)} texts of at most {how.max_new_tokens} tokens, {rows} side by side")
-    print(f"  tokens: {cost.prefilled} prefix + {cost.scored} prompts + {cost.decoded} written; naive {cost.naive:,}")
-    print(f"  generate {peer:.1f} s, adaptlab {seconds:.1f} s, ratio {peer / seconds:.1f}x; same text: {same}")
-    assert same >= 0.95 * len(prompts), "the two write different texts"  # a tie within rounding may fall either way
+@torch.inference_mode()
+def theirs(lm: LM, prompts: list[str], new: int, seed: int, read_once: bool = False, **more) -> Written:
+    """transformers' `generate` on a padded batch; ``read_once``: on a cache of one prompt, repeated for each text."""
+    torch.manual_seed(seed)
+    (ids, mask), cache = plain.padded(lm, [lm.encode(prompt) for prompt in prompts]), DynamicCache()
+    if read_once:
+        lm.model(ids[:1, :-1], past_key_values=cache, use_cache=True, logits_to_keep=1)
+        cache.batch_repeat_interleave(len(prompts))
+    how = GenerationConfig(max_new_tokens=new, eos_token_id=NEVER, top_k=0, **more)
+    out = lm.model.generate(ids, attention_mask=mask, past_key_values=cache, generation_config=how)[:, ids.shape[1] :]
+    return out.numel(), lm.tokenizer.batch_decode(out, skip_special_tokens=True)
 
 
-def many_of_one(lm: LM, prompt: str, how: Decoding, n: int) -> None:
-    """`num_return_sequences`: one call, the prompt repeated inside."""
-    ids, mask = plain.padded(lm, [lm.encode(prompt)])
-    sampled = {"do_sample": True, "temperature": how.temperature, "top_k": 0, "top_p": how.top_p}
-    config = GenerationConfig(
-        max_new_tokens=how.max_new_tokens,
-        num_return_sequences=n,
-        pad_token_id=lm.tokenizer.pad_token_id,
-        eos_token_id=plain.ends(lm),
-        **sampled,
-    )
-    started = time.perf_counter()
-    torch.manual_seed(1)
-    with torch.inference_mode():
-        lm.model.generate(ids, attention_mask=mask, generation_config=config)
-    peer = time.perf_counter() - started
-    _, seconds = timed(lm, [prompt] * n, how, "trie", n)
-    print(
-        f"{n} samples of one prompt: num_return_sequences {peer:.1f} s, adaptlab {seconds:.1f} s: {peer / seconds:.1f}x"
-    )
+def continuous(lm: LM, prompt: str, n: int, new: int, seed: int) -> Written:
+    """transformers' continuous batching; its cache has room for all texts, which is less than it takes by default."""
+    sampled = {"do_sample": True, "top_k": 0, "num_return_sequences": n}
+    ids, how = lm.encode(prompt), GenerationConfig(max_new_tokens=new, eos_token_id=NEVER, **sampled)
+    room = ContinuousBatchingConfig(seed=seed)
+    room.num_blocks = n * ((len(ids) + new) // room.page_size + 2)
+    made = lm.model.generate_batch([ids], generation_config=how, continuous_batching_config=room).values()
+    if wrong := [one.error for one in made if one.error]:
+        raise RuntimeError(wrong[0])
+    texts = [one.generated_tokens for one in made]
+    return sum(map(len, texts)), lm.tokenizer.batch_decode(texts, skip_special_tokens=True)
+
+
+def write_float32(lm: LM, folder: Path) -> Path:
+    """A GGUF file of the weights that ``lm`` has: those of the packaged file, made float32 as they were for it."""
+    import gguf
+
+    read, path = gguf.GGUFReader(packaged.PACKAGED[lm.name].locate(folder)), folder / "float32.gguf"
+    written = gguf.GGUFWriter(path, read.fields["general.architecture"].contents())
+    for name, field in read.fields.items():
+        if not name.startswith("GGUF.") and name not in ("general.architecture", "general.file_type"):
+            written.add_key_value(name, field.contents(), field.types[0], field.types[-1])
+    written.add_file_type(gguf.LlamaFileType.ALL_F32)
+    for tensor in read.tensors:
+        written.add_tensor(tensor.name, gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32))
+    written.write_header_to_file()
+    written.write_kv_data_to_file()
+    written.write_tensors_to_file()
+    written.close()
+    return path
+
+
+def llama_server(lm: LM, folder: Path, args: argparse.Namespace):
+    """llama.cpp in this process; keys and values are float32 too, and those of a prompt are held once for its texts."""
+    import xllamacpp
+
+    how = xllamacpp.CommonParams()
+    how.model.path = str(write_float32(lm, folder))
+    how.n_parallel, how.n_ctx, how.kv_unified = SAMPLES, args.page + SAMPLES * args.longest + 256, True
+    how.cpuparams.n_threads = how.cpuparams_batch.n_threads = THREADS
+    how.cache_type_k = how.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    how.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED  # quicker on a CPU
+    how.cache_ram_mib, how.cache_idle_slots, how.fit_params, how.verbosity = 0, False, False, 0
+    return xllamacpp.Server(how)
+
+
+def asked(server, lm: LM, prompt: str, new: int, seed: int, **more) -> Written:
+    """One request to llama.cpp's server; ``more`` says for how many texts, and how they are sampled."""
+    ask = {"prompt": lm.encode(prompt), "cache_prompt": False, "n_predict": new, "seed": seed, **more}
+    made = server.handle_completions(ask)["choices"]
+    return new * sum(one["finish_reason"] == "length" for one in made), [one["text"] for one in made]
+
+
+def same_texts(title: str, mine: list[str], others: list[str]) -> None:
+    same = sum(a == b for a, b in zip(mine, others, strict=True))
+    print(f"  greedy texts of {title}: {same} of {len(mine)} are adaptlab's")
+    assert same >= 0.75 * len(mine), f"{title} writes other texts"  # a tie within rounding may fall either way
+
+
+def timed(run: Run, texts: int, new: int, seed: int = 0) -> tuple[tuple[float, float], list[str]]:
+    """Seconds by the clock and of the processor, and the texts."""
+    started, worked = time.perf_counter(), time.process_time()
+    tokens, made = run(new, seed)
+    seconds = time.perf_counter() - started, time.process_time() - worked
+    assert tokens == texts * new, f"{tokens} tokens instead of {texts} times {new}"
+    return seconds, made
+
+
+def race(runs: dict[str, Run], texts: int, new: int, rounds: int) -> dict[str, list[str]]:
+    """Time all that run, in turns, and print a table. Returns the texts of the last round."""
+    taken, made = {}, {}
+    for name, run in runs.items():
+        try:
+            timed(run, texts, 2)  # warm-up
+            taken[name] = []
+        except Exception as error:
+            print(f"  {name} does not run: {first_line(error)}")
+    for turn in range(rounds):
+        for name in np.roll(list(taken), -turn):
+            seconds, made[name] = timed(runs[name], texts, new, turn + 1)
+            taken[name].append(seconds)
+    print(f"  {'':36}{'seconds':>8}{'ms/token':>10}  times as long as adaptlab (range); of the processor")
+    for name, seconds in taken.items():
+        ratios = np.sort(np.divide(seconds, taken[OURS]), axis=0).T
+        shown = "; ".join(f"{np.median(some):.2f}x ({some[0]:.2f} to {some[-1]:.2f})" for some in ratios)
+        middle = np.median(seconds, axis=0)[0]
+        print(f"  {name:36}{middle:8.2f}{1000 * middle / texts / new:10.2f}  {shown}")
+    return made
+
+
+def growth(lm: LM, sizes: list[tuple[int, int]], rounds: int) -> None:
+    """How our time grows with samples or with their tokens, ``sizes`` being both: a slope of 1 is in proportion."""
+    runs = [(partial(ours, lm, [page(lm, 64)] * n, 1.0), n, new) for n, new in sizes]
+    taken = [[timed(*run)[0] for run in runs] for _ in range(rounds + 1)]  # the first is a warm-up
+    seconds = np.median(taken[1:], axis=0)
+    clock, worked = np.polyfit(np.log(np.prod(sizes, axis=1)), np.log(seconds), 1)[0]
+    print(f"  slope {clock:.2f}, of the processor {worked:.2f} (wanted: 1.1 at most); samples x tokens, times as long:")
+    times = seconds[:, 0] / seconds[0, 0]
+    print("   ", *(f"{n} x {new}: {ratio:.1f}" for (n, new), ratio in zip(sizes, times, strict=True)), sep="  ")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m-instruct")
-    parser.add_argument("--page", type=int, default=512, help="tokens in front of every question")
-    parser.add_argument("--prompts", type=int, default=16)
+    parser.add_argument("--page", type=int, default=512, help="tokens of the prompt, and in front of every question")
     parser.add_argument("--longest", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--quick", action="store_const", const=1, dest="repeats", help="one repeat")
     args = parser.parse_args()
-    lm = load(args.model, device="cpu", dtype="float32")
-    print(f"{lm.name}, fp32, {torch.get_num_threads()} threads, a page of {args.page} tokens")
-    shared, greedy = page(lm, args.page), Decoding(max_new_tokens=args.max_new_tokens, stop=())
-    timed(lm, ["red house"], Decoding(max_new_tokens=4, stop=()), "trie", 1)  # warm-up
-    compare(lm, "one page", [f"{shared}\nQ: {page(lm, 20, i + 1)}?\nA:" for i in range(args.prompts)], greedy, 16)
-    warm = Decoding(temperature=1.0, max_new_tokens=args.max_new_tokens, stop=())
-    compare(lm, "one prompt", [shared] * args.prompts, warm, args.prompts)
-    many_of_one(lm, shared, warm, args.prompts)
+    torch.set_num_threads(THREADS)
+    transformers.utils.logging.set_verbosity_error()
+    lm, small = (load(name, device="cpu", dtype="float32") for name in (args.model, "study"))
+    n, new, prompt = SAMPLES, args.longest, page(lm, args.page)
+    questions = [f"{prompt}\nQ: {page(lm, 20, i + 1)}?\nA:" for i in range(8)]
+    print(f"{lm.name}, fp32, {THREADS} threads, transformers {transformers.__version__}; rounds: {args.repeats}")
+    greedy = {OURS: partial(ours, lm, questions, 0.0), "transformers, padded batch": partial(theirs, lm, questions)}
+    runs = {
+        OURS: partial(ours, lm, [prompt] * n, 1.0),
+        "transformers, num_return_sequences": partial(theirs, lm, [prompt], do_sample=True, num_return_sequences=n),
+        "transformers, prompt read once": partial(theirs, lm, [prompt] * n, do_sample=True, read_once=True),
+        "transformers, continuous batching": partial(continuous, lm, prompt, n),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        if find_spec("xllamacpp"):
+            server = llama_server(lm, Path(folder), args)
+            texts = [asked(server, lm, one, new, 0, temperature=0.0)[1][0] for one in questions]
+            same_texts("llama.cpp", greedy[OURS](new, 0)[1], texts)
+            how = {"n": n, "temperature": 1.0, "samplers": ["temperature"], "ignore_eos": True}
+            runs["llama.cpp, one request"] = partial(asked, server, lm, prompt, **how)
+        else:
+            print("  llama.cpp does not run: xllamacpp is not installed")
+        for one in (lm, small):
+            one.model.generation_config.eos_token_id = [NEVER]
+        print(f"{n} samples of {new} tokens, T = 1, of a prompt of {len(lm.encode(prompt))} tokens")
+        race(runs, n, new, args.repeats)
+    print(f"{len(questions)} questions behind this page, greedy, {new} tokens each")
+    same_texts("transformers", *race(greedy, len(questions), new, args.repeats).values())
+    print(f"growth: {small.name}, a prompt of 64 tokens, T = 1")
+    growth(small, [(count, 64) for count in (1, 2, 4, 8, 16, 32, 64)], args.repeats)
+    growth(small, [(16, length) for length in (16, 32, 64, 128, 256)], args.repeats)
 
 
 if __name__ == "__main__":

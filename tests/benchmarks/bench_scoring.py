@@ -14,13 +14,15 @@ import tempfile
 import time
 from pathlib import Path
 
+import adaptlab  # noqa: F401  (first: it sets how threads wait, which OpenMP reads when torch is imported)
+
+# isort: split
 import torch
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
 
-import adaptlab  # noqa: F401  (first: it sets how threads wait, which OpenMP reads when torch is imported)
 from adaptlab.engine import kv_sharing
 from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
