@@ -24,7 +24,7 @@ def said(text: str, *logprobs: float, stopped: bool = True) -> Completion:
 
 @pytest.fixture
 def attempts() -> Attempts:
-    """Two problems of three samples: of the first, the short wrong one is the most probable; of the other, a right one."""
+    """Two problems of three samples: of one, the short wrong one is the most probable; of the other, a right one."""
     asked = [
         Asked(Problem("sums", f"Sum {a} {b}.", str(a + b), (a, b)), f"Sum {a} {b}. A:") for a, b in ((3, 4), (1, 1))
     ]
@@ -47,6 +47,18 @@ def test_problems_are_seeded_and_of_their_split_and_answers_are_balanced(family)
     for a in one:
         assert a.prompt.rstrip().endswith("Answer:") and a.problem.question in a.prompt
         assert ("Answer: " in a.prompt) == (family in study.ENGLISH), "English problems stand behind worked ones"
+
+
+def test_what_is_computed_once_is_so_however_it_is_called():
+    calls = []
+
+    @study.once
+    def noted(family, seed):
+        calls.append((family, seed))
+        return object()
+
+    assert noted("sums", 1) is noted(family="sums", seed=1) is noted(seed=1, family="sums")
+    assert noted("sums", 2) is not noted("sums", 1) and len(calls) == 2
 
 
 def test_an_unknown_family_is_refused():

@@ -305,7 +305,13 @@ def pairs(pool: Pool, reward: np.ndarray, chosen: str = "best", seed: int = 0) -
     rng, found = random.Random(f"pairs {seed}"), []
     for i, row in enumerate(reward):
         one = int(row.argmax()) if chosen == "best" else rng.randrange(len(row))
-        others = [j for j in range(len(row)) if row[j] != row[one] and np.isfinite(row[j])]
+        text = pool.samples[i][one].tokens
+        # Equal texts can differ in the last digit of log p: they were not computed in the same place of a batch.
+        others = [
+            j
+            for j, other in enumerate(pool.samples[i])
+            if other.tokens != text and row[j] != row[one] and np.isfinite(row[j])
+        ]
         if others and np.isfinite(row[one]):
             two = rng.choice(others)
             if row[two] > row[one]:

@@ -159,7 +159,8 @@ def _least(toy: SoftmaxToy, pairs: np.ndarray, beta: float, bonus: float, start:
     # does not get there; one from the box's side along that answer's feature does.
     starts = [start, *(toy.weights + BOX * np.eye(len(start)))] if search == "global" else [start]
     box, given = list(zip(toy.weights - BOX, toy.weights + BOX, strict=True)), (toy, pairs, beta, bonus)
-    ends = [minimize(objective, at, given, jac=True, method="L-BFGS-B", bounds=box) for at in starts]
+    # TNC needs no BLAS, whose threads wait for each other longer than they work on eight weights.
+    ends = [minimize(objective, at, given, jac=True, method="TNC", bounds=box) for at in starts]
     return min(ends, key=lambda end: end.fun).x
 
 

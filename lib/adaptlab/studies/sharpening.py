@@ -1,5 +1,7 @@
 """For notebooks 06 and 06b: problems with checkable answers, and the tables that a pool of samples gives."""
 
+import functools
+import inspect
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +28,7 @@ from adaptlab.methods.sharpening import (
     majority_of,
     metropolis,
     normalised,
+    own_verdict,
     power_sample,
     powered,
     prune,
@@ -48,9 +51,22 @@ ENGLISH = {
     "deduction": partial(english_problems.deduction, length=2),
 }
 DEMONSTRATIONS = 4
+CHAINS = 8  # orders of a pool that a Metropolis chain walks through
 Made = TypeVar("Made", Problem, Instruction)
+Result = TypeVar("Result")
 REWARDS = ("log-p", "right", "majority", "format", "shortest", "random")
 GREEDY = Decoding(max_new_tokens=SAMPLE.max_new_tokens)
+
+
+def once(function: Callable[..., Result]) -> Callable[..., Result]:
+    """The function, computed once for each combination of arguments, whether they are named or not."""
+    order, known = inspect.signature(function), functools.cache(function)
+
+    @functools.wraps(function)
+    def remembered(*given: object, **named: object) -> Result:
+        return known(*order.bind(*given, **named).arguments.values())
+
+    return remembered
 
 
 @dataclass(frozen=True)
@@ -106,13 +122,14 @@ def _in_a_line(record: Instruction) -> str:
 @dataclass(frozen=True, eq=False)
 class Attempts:
     """Problems, a pool of sampled solutions of each, and a greedy one. ``base``: the same of the model before it was
-    trained, if it was."""
+    trained, if it was. ``ask``: how the model is asked for its own verdict (`sharpening.own_verdict`), if it is."""
 
     lm: LM
     asked: list[Asked]
     pool: Pool
     greedy: list[Completion]
     base: "Attempts | None" = None
+    ask: str = ""
 
     @cached_property
     def right(self) -> np.ndarray:
@@ -133,17 +150,23 @@ class Attempts:
             read[i] = [asked.problem.read(one.text) if one.stopped else None for one in row]
         return read
 
-    @property
+    @cached_property
     def rewards(self) -> dict[str, np.ndarray]:
         """What a sample can be chosen by, without knowing what is right: [problems, samples] each."""
-        return {"log p": self.pool.logprob, "log p / tokens": normalised(self.pool), "shortest": -self.pool.tokens}
+        found = {"log p": self.pool.logprob, "log p / tokens": normalised(self.pool), "shortest": -self.pool.tokens}
+        if self.ask:
+            questions = [one.problem.question for one in self.asked]
+            found["own verdict"] = own_verdict(self.lm, self.pool, questions, self.ask)
+        return found
 
 
-def attempt(lm: LM, asked: Sequence[Asked], n: int, seed: int = 0, base: Attempts | None = None) -> Attempts:
+def attempt(
+    lm: LM, asked: Sequence[Asked], n: int, seed: int = 0, base: Attempts | None = None, ask: str = ""
+) -> Attempts:
     """``n`` samples at temperature 1 and a greedy solution of every problem."""
     prompts = [one.prompt for one in asked]
     pool = sample(lm, prompts, n, seed=seed)
-    return Attempts(lm, list(asked), pool, generate(lm, prompts, GREEDY).completions, base)
+    return Attempts(lm, list(asked), pool, generate(lm, prompts, GREEDY).completions, base, ask)
 
 
 def curves(attempts: Attempts, ns: Sequence[int]) -> Frame:
@@ -174,16 +197,19 @@ def greedy_text(attempts: Attempts) -> Frame:
 def powers(attempts: Attempts, alphas: Sequence[float], steps: int = 0, *, seed: int = 0) -> Frame:
     """How often a text is right that comes from p^alpha; one row for each problem, way and alpha.
 
-    *weights*: importance weights on the pool, with the effective number of ``samples``. *chain*: a Metropolis chain on
-    the pool. *cold tokens*: samples at temperature 1 / alpha, which is something else. With ``steps``, in its place
-    *resampled*: so many Metropolis steps on the model behind every block of 16 tokens.
+    *weights*: importance weights on the pool, with the effective number of ``samples``. *chain*: where a Metropolis
+    chain over the pool ends, the mean of `CHAINS` orders. *cold tokens*: samples at temperature 1 / alpha, which is
+    something else. With ``steps``, in their place *resampled*: so many Metropolis steps on the model behind every block
+    of 16 tokens.
     """
     pool, right, frames = attempts.pool, attempts.right, []
+    orders = [np.random.default_rng(i).permutation(right.shape[1]) for i in range(CHAINS)]
     prompts = [one.prompt for one in attempts.asked]
     for alpha in alphas:
         mean, effective = powered(pool.logprob, right, alpha)
         frames.append(_rows(attempts, mean, way="weights", alpha=alpha, samples=effective))
-        frames.append(_rows(attempts, metropolis(pool.logprob, right, alpha)[:, -1], way="chain", alpha=alpha))
+        ends = [metropolis(pool.logprob[:, order], right[:, order], alpha)[:, -1] for order in orders]
+        frames.append(_rows(attempts, np.mean(ends, axis=0), way="chain", alpha=alpha))
         if not steps:
             made = sample(attempts.lm, prompts, 4, decoding=replace(SAMPLE, temperature=1 / alpha), seed=seed)
             share = Attempts(attempts.lm, attempts.asked, made, attempts.greedy).right.mean(1)
@@ -305,15 +331,23 @@ def kl_and_forgetting(lost: Frame, model: str) -> Frame:
     return pd.DataFrame(rows)
 
 
-def panels(frame: Frame, draw: Callable[[Frame, Axes], object], **labels: str) -> Figure:
+def panels(frame: Frame, draw: Callable[[Frame, Axes], object], **labels: object) -> Figure:
     """A panel for each family of a frame, in a row with one vertical axis: ``draw(rows, ax)``; labels as `Axes.set`."""
     families = list(frame["family"].drop_duplicates())
     size = (4.8 * len(families), 4.2)
     figure, axes = plt.subplots(1, len(families), figsize=size, layout="constrained", sharey=True, squeeze=False)
     for family, ax in zip(families, axes[0], strict=True):
         draw(frame[frame["family"] == family], ax)
-        ax.set(title=family, **labels)
+        _name(ax, family)
+        ax.set(**labels)
     return figure
+
+
+def _name(ax: Axes, family: str) -> None:
+    """The family as a title, above the note on n that a figure has: a panel is too narrow for both in one line."""
+    note = ax.get_title(loc="right")
+    ax.set_title("", loc="right")
+    ax.set_title(f"{family}\n{note}".strip(), fontsize=9)
 
 
 def before_and_after(rows: Frame, ax: Axes) -> None:
@@ -339,8 +373,21 @@ def pareto(lost: Frame) -> Axes:
     ax.axhline(0, color="0.6", linewidth=1)
     ax.set(xlabel="KL from the base on the problems trained for, in nats", ylabel="accuracy lost elsewhere")
     ax.set_xscale("symlog")
+    ax.set_ylim(min(-0.05, ax.get_ylim()[0]), max(0.2, ax.get_ylim()[1]))
     ax.legend(frameon=False)
     return ax
+
+
+def rows(graded: Frame, **labels: str) -> Figure:
+    """Shares right by what was trained, a row of marks for each family; labels as `Axes.set`."""
+    families = list(graded["family"].drop_duplicates())
+    size = (10, 3.6 * len(families))
+    figure, axes = plt.subplots(len(families), 1, figsize=size, layout="constrained", sharex=True, squeeze=False)
+    for family, ax in zip(families, axes[:, 0], strict=True):
+        points(graded[graded["family"] == family], x="trained", y="accuracy", ax=ax)
+        ax.set(title=family, ylim=(0, 1.02), **labels)
+        ax.tick_params(axis="x", rotation=30)
+    return figure
 
 
 def scatter(rows: Frame, ax: Axes) -> None:
