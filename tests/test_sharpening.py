@@ -272,8 +272,6 @@ def test_a_pool_knows_its_samples(pool):
     assert np.allclose(again[~cut_off], pool.logprob[~cut_off], atol=1e-4)
     fewer = sharpening.sample(lm, PROMPTS, 2, decoding=HOW, seed=1)
     assert fewer.samples == [row[:2] for row in pool.samples]
-    answers = pool.answers(len)
-    assert all((a is None) == c for a, c in zip(answers.ravel(), cut_off.ravel(), strict=True))
 
 
 def test_votes_are_shares_of_the_pool():
@@ -300,7 +298,10 @@ def tokens_behind(ids, whole):
 
 
 def test_the_winner_is_trained_on_the_very_tokens_that_were_sampled(pool):
-    for i, example in enumerate(sharpening.winners(pool, pool.logprob)):
+    finished = np.flatnonzero(np.isfinite(pool.logprob).any(1))
+    found = sharpening.winners(pool, pool.logprob)
+    assert len(found) == len(finished) > 0
+    for i, example in zip(finished, found, strict=True):
         best = pool.samples[i][int(pool.logprob[i].argmax())]
         assert tuple(example.targets) == best.tokens and example.ids[: -len(best.tokens)] == tuple(pool.prompts[i])
 
@@ -376,9 +377,30 @@ def test_advantages_leave_the_sample_itself_out():
         assert sum(one.advantage for one in own) == pytest.approx(0, abs=1e-5)
 
 
+def test_a_reward_that_tells_nothing_teaches_nothing():
+    lm = tiny_lm("llama")
+    policy = OnPolicy(lm, PROMPTS, lambda pool, *_: np.ones(pool.tokens.shape), batch=3, samples=4, decoding=HOW)
+    assert {one.advantage for one in policy(lm, 0)} == {0.0}
+    for wrong in ({"samples": 1}, {"batch": 4}, {"batch": 0}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+            OnPolicy(lm, PROMPTS, **{"batch": 2, **wrong})
+
+
+def test_what_was_cut_off_is_never_a_winner_and_has_no_power():
+    open_, done = Completion("", False, (3,), (-0.1,)), Completion("", True, (4,), (-2.0,))
+    pool = Pool([[5], [6]], [[open_, done], [open_, open_]], Cost())
+    (winner,) = sharpening.winners(pool, np.zeros((2, 2)))
+    assert winner.ids == (5, 4)
+    right = np.array([[False, True], [False, False]])
+    for alpha in (1.0, 2.0):
+        assert sharpening.powered(pool.logprob, right, alpha)[0].tolist() == [0.5 if alpha == 1 else 1.0, 0.0]
+        assert np.isfinite(sharpening.metropolis(pool.logprob, right, alpha)).all()
+    assert sharpening.pairs(pool, -pool.tokens) == []
+
+
 def test_fresh_items_need_a_number_of_steps(llama):
     with pytest.raises(ValueError, match="need a number of steps"):
-        tune(llama, OnPolicy(llama, PROMPTS), FinetuneConfig(Full(), TrainingConfig(epochs=2)), loss=policy_gradient)
+        tune(llama, OnPolicy(llama, PROMPTS, batch=2), FinetuneConfig(Full(), TrainingConfig(epochs=2)), loss=policy_gradient)
 
 
 @settings(max_examples=20)

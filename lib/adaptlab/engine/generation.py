@@ -1,7 +1,7 @@
 """Batched generation, greedy or sampled; shared prompt prefixes are computed once.
 
 All texts grow together as the rows of a batch (`adaptlab.engine.kv_sharing.Rows`): what all prompts begin with is
-prefilled once and held once, a prompt with many samples is read once, and a text that has ended costs nothing more.
+prefilled once and held once, a prompt with many samples is read once, and texts that have ended soon leave the batch.
 
 A sample depends on the seed, its prompt, and how many samples of this prompt stand before it, and on nothing else: its
 uniform numbers are drawn beforehand, one for each token, and the next token is where the cumulated probability passes
@@ -105,6 +105,8 @@ def generate(
     prompts where padding would change the text; ``auto`` takes ``trie`` where that is known to be exact. The texts are
     the same. Raises ValueError for a prompt that leaves no room for ``max_new_tokens``.
     """
+    if rows < 1:
+        raise ValueError(f"rows must be 1 or more; found {rows}")
     plan = plan_for(lm, plan)
     started, ids = time.perf_counter(), [_encode(lm, prompt, decoding.max_new_tokens) for prompt in prompts]
     uniforms = _uniforms(ids, decoding, seed)
@@ -222,9 +224,10 @@ class Chooser:
             read = torch.tensor(filled, device=logits.device)
         scores = self._steps(read, logits) if self._steps else logits
         if self.decoding.temperature:
-            cumulated = scores.double().softmax(-1).cumsum(-1)
-            drawn = self._uniforms[list(rows), [len(self.logprobs[row]) for row in rows]].to(logits.device)
-            tokens = torch.searchsorted(cumulated, drawn[:, None] * cumulated[:, -1:], right=True)
+            # In 64 bits, which MPS has not: there the CPU chooses.
+            cumulated = (scores.cpu() if scores.device.type == "mps" else scores).double().softmax(-1).cumsum(-1)
+            drawn = self._uniforms[list(rows), [len(self.logprobs[row]) for row in rows]].to(cumulated.device)
+            tokens = torch.searchsorted(cumulated, drawn[:, None] * cumulated[:, -1:], right=True).to(logits.device)
         else:
             tokens = scores.argmax(-1, keepdim=True)
         found = (logits.gather(-1, tokens)[:, 0] - logits.logsumexp(-1)).tolist()

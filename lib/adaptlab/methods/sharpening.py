@@ -18,12 +18,14 @@ import numpy as np
 from scipy.special import comb
 
 from adaptlab.engine.generation import Completion, Decoding, cut, generate
-from adaptlab.engine.lm import LM
+from adaptlab.engine.lm import LM, check_fields
 from adaptlab.engine.loss_mask import TrainingExample
 from adaptlab.engine.preference import Pair, Sampled, logprobs
 from adaptlab.engine.scoring import Cost, Request, score
 
 SAMPLE = Decoding(temperature=1.0, max_new_tokens=80)
+LEAST_SPREAD = 1e-3  # of advantages that tell anything, in the unit of the reward
+CUT_OFF = -1e6  # log p of a text without an end, where minus infinity would not do to reckon with
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,6 @@ class Pool:
     def tokens(self) -> np.ndarray:
         """How many tokens each completion has, its end included."""
         return np.array([[len(one.tokens) for one in row] for row in self.samples])
-
-    def answers(self, read: Callable[[str], Hashable]) -> np.ndarray:
-        """What ``read`` finds in the text of each completion; None for one that was cut off."""
-        found = np.empty(self.logprob.shape, dtype=object)
-        for i, row in enumerate(self.samples):
-            found[i] = [read(one.text) if one.stopped else None for one in row]
-        return found
 
     def example(self, prompt: int, sample: int) -> TrainingExample:
         """A completion behind its prompt, to train on: the very tokens that were sampled, the end among them."""
@@ -200,6 +195,7 @@ def powered(logprob: np.ndarray, value: np.ndarray, alpha: float) -> tuple[np.nd
     Power sampling: Karan & Du 2025, arXiv 2510.14901. p^alpha is also the optimum of the reward log p under a KL
     penalty of 1 / (alpha - 1) (Huang et al., section 3.2). Both results: [prompts].
     """
+    logprob = np.maximum(logprob, CUT_OFF)
     weights = np.exp((alpha - 1) * (logprob - logprob.max(1, keepdims=True)))
     weights /= weights.sum(1, keepdims=True)
     return (weights * value).sum(1), 1 / (weights**2).sum(1)
@@ -212,6 +208,7 @@ def metropolis(logprob: np.ndarray, value: np.ndarray, alpha: float) -> np.ndarr
     A proposal y' in place of y is accepted with probability min(1, (p(y') / p(y))^(alpha - 1)). The mean is over all
     that acceptance may do, so nothing is drawn here.
     """
+    logprob = np.maximum(logprob, CUT_OFF)
     rows, pool = logprob.shape
     found, at = np.empty((rows, pool)), np.zeros((rows, pool))
     at[:, 0] = 1
@@ -290,19 +287,23 @@ def _rewrite(
 
 
 def winners(pool: Pool, reward: np.ndarray) -> list[TrainingExample]:
-    """The best sample of each prompt, the first drawn of equals, to train on (SFT-sharpening, Huang et al. 3.1)."""
-    return [pool.example(i, int(j)) for i, j in enumerate(reward.argmax(1))]
+    """The best finished sample of each prompt, the first drawn of equals, to train on (SFT-sharpening, Huang et al.
+    3.1). A prompt whose samples were all cut off gives none."""
+    ended = np.isfinite(pool.logprob)
+    best = np.where(ended, reward, -np.inf).argmax(1)
+    return [pool.example(i, int(j)) for i, j in enumerate(best) if ended[i].any()]
 
 
 def pairs(pool: Pool, reward: np.ndarray, chosen: str = "best", seed: int = 0) -> list[Pair]:
     """One pair of different samples of each prompt; the one with the higher reward is chosen.
 
     ``chosen``: "best", the best sample beside a random one; or "random", two random ones. Prompts whose samples are all
-    the same, or of the same reward, give none. The references are log p of the pool, so no pass is needed.
+    the same, or of the same reward, give none. The references are log p of the pool, so no pass is needed (exact in
+    float32; in fewer digits, `preference.referenced` is nearer to what training computes).
     """
     if chosen not in ("best", "random"):
         raise ValueError(f"chosen must be best or random; found {chosen!r}")
-    rng, found = random.Random(f"pairs {seed}"), []
+    rng, found, reward = random.Random(f"pairs {seed}"), [], np.where(np.isfinite(pool.logprob), reward, -np.inf)
     for i, row in enumerate(reward):
         one = int(row.argmax()) if chosen == "best" else rng.randrange(len(row))
         text = pool.samples[i][one].tokens
@@ -337,7 +338,7 @@ class OnPolicy:
     In each step, ``samples`` of each of ``batch`` prompts. What a sample is worth is its reward, minus ``beta`` times
     log p / p_reference: the KL penalty. Its advantage is that minus the mean of the others of its prompt (leave one
     out: Ahmadian et al. 2024, arXiv 2402.14740), in standard deviations of the step. ``reference`` is the
-    model before training; adapters in training share its weights, and it takes no memory.
+    model before training; adapters share its weights, so that it takes no memory beside them.
     """
 
     reference: LM = field(repr=False)
@@ -348,6 +349,13 @@ class OnPolicy:
     samples: int = 8
     seed: int = 0
     decoding: Decoding = SAMPLE
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            samples=("2 or more, to compare a sample with the others of its prompt", self.samples >= 2),
+            batch=(f"1 to {len(self.prompts)}, the number of prompts", 1 <= self.batch <= len(self.prompts)),
+        )
 
     def __call__(self, lm: LM, step: int) -> list[Sampled]:
         which = random.Random(f"policy {self.seed} {step}").sample(range(len(self.prompts)), self.batch)
@@ -361,7 +369,8 @@ class OnPolicy:
         worth = np.where(np.isfinite(pool.logprob), worth, worth.min())  # cut off: no better than the worst
         others = (worth.sum(1, keepdims=True) - worth) / (self.samples - 1)
         advantage = (worth - others).ravel()
-        spread = advantage.std() or 1.0
+        # Where all samples are worth the same, what is left is rounding, and nothing is to be learned from it.
+        spread = advantage.std() if advantage.std() > LEAST_SPREAD else np.inf
         # What was written twice goes through the model once.
         counts, sums = Counter(texts), Counter()
         for text, a in zip(texts, advantage / spread, strict=True):

@@ -20,7 +20,6 @@ from adaptlab.engine.generation import Completion, Decoding, generate
 from adaptlab.engine.lm import LM
 from adaptlab.evidence.figures import points
 from adaptlab.methods.sharpening import (
-    SAMPLE,
     Pool,
     Reward,
     best_of,
@@ -51,11 +50,12 @@ ENGLISH = {
     "deduction": partial(english_problems.deduction, length=2),
 }
 DEMONSTRATIONS = 4
+LONGEST = {family: 80 for family in reasoning.FAMILIES}  # tokens of a solution; of English ones
+LONGEST_IN_ENGLISH = 160
 CHAINS = 8  # orders of a pool that a Metropolis chain walks through
 Made = TypeVar("Made", Problem, Instruction)
 Result = TypeVar("Result")
 REWARDS = ("log-p", "right", "majority", "format", "shortest", "random")
-GREEDY = Decoding(max_new_tokens=SAMPLE.max_new_tokens)
 
 
 def once(function: Callable[..., Result]) -> Callable[..., Result]:
@@ -90,7 +90,8 @@ def problems(family: str, split: str, n: int, seed: int, file: str = "") -> list
         made = _balanced(lambda: reasoning.FAMILIES[family](rng, split), n)
         return [Asked(problem, layout.asked(problem.question)) for problem in made]
     if file and family == "word-problems":
-        shown, rest = load_gsm8k(Path(file))[:DEMONSTRATIONS], load_gsm8k(Path(file))[DEMONSTRATIONS:]
+        records = load_gsm8k(Path(file))
+        shown, rest = records[:DEMONSTRATIONS], records[DEMONSTRATIONS:]
         rest = [one for i, one in enumerate(rest) if (i % 4 == 0) == (split == "test")]
         if len(rest) < n:
             raise ValueError(f"problems_file: {file} has {len(rest)} problems for {split}; {n} are wanted")
@@ -104,14 +105,15 @@ def problems(family: str, split: str, n: int, seed: int, file: str = "") -> list
 
 
 def _balanced(make: Callable[[], Made], n: int) -> list[Made]:
-    """``n`` of what is made; where answers are yes or no, they alternate, so that no sample of problems favours one."""
-    found: list[Made] = []
+    """``n`` different ones of what is made; where answers are yes or no, they alternate, so that no sample of problems
+    favours one."""
+    found: dict[str, Made] = {}
     while len(found) < n:
         one = make()
-        answer = getattr(one, "answer", None) or one.output
+        question, answer = (one.question, one.answer) if isinstance(one, Problem) else (one.query, one.output)
         if answer not in ("yes", "no") or answer == ("yes", "no")[len(found) % 2]:
-            found.append(one)
-    return found
+            found.setdefault(question, one)
+    return list(found.values())
 
 
 def _in_a_line(record: Instruction) -> str:
@@ -135,12 +137,12 @@ class Attempts:
     def right(self) -> np.ndarray:
         """Which samples are right: [problems, samples]."""
         rows = zip(self.asked, self.pool.samples, strict=True)
-        return np.array([[one.stopped and asked.problem.correct(one.text) for one in row] for asked, row in rows])
+        return np.array([_right([asked] * len(row), row) for asked, row in rows])
 
     @property
     def greedy_right(self) -> np.ndarray:
-        pairs = zip(self.asked, self.greedy, strict=True)
-        return np.array([one.stopped and asked.problem.correct(one.text) for asked, one in pairs])
+        """Which greedy solutions are right: [problems]."""
+        return _right(self.asked, self.greedy)
 
     @property
     def answers(self) -> np.ndarray:
@@ -157,7 +159,17 @@ class Attempts:
         if self.ask:
             questions = [one.problem.question for one in self.asked]
             found["own verdict"] = own_verdict(self.lm, self.pool, questions, self.ask)
-        return found
+        return {name: np.where(np.isfinite(self.pool.logprob), value, -np.inf) for name, value in found.items()}
+
+
+def _right(asked: Sequence[Asked], completions: Sequence[Completion]) -> np.ndarray:
+    pairs = zip(asked, completions, strict=True)
+    return np.array([one.stopped and asked.problem.correct(one.text) for asked, one in pairs])
+
+
+def decoding(asked: Sequence[Asked], temperature: float = 1.0) -> Decoding:
+    """How solutions of a family are written; after so many tokens, they are cut off, and count as wrong."""
+    return Decoding(temperature=temperature, max_new_tokens=LONGEST.get(asked[0].problem.family, LONGEST_IN_ENGLISH))
 
 
 def attempt(
@@ -165,8 +177,8 @@ def attempt(
 ) -> Attempts:
     """``n`` samples at temperature 1 and a greedy solution of every problem."""
     prompts = [one.prompt for one in asked]
-    pool = sample(lm, prompts, n, seed=seed)
-    return Attempts(lm, list(asked), pool, generate(lm, prompts, GREEDY).completions, base, ask)
+    pool = sample(lm, prompts, n, decoding=decoding(asked), seed=seed)
+    return Attempts(lm, list(asked), pool, generate(lm, prompts, decoding(asked, 0)).completions, base, ask)
 
 
 def curves(attempts: Attempts, ns: Sequence[int]) -> Frame:
@@ -188,8 +200,10 @@ def curves(attempts: Attempts, ns: Sequence[int]) -> Frame:
 def greedy_text(attempts: Attempts) -> Frame:
     """One row for each problem: whether some sample is more probable than the greedy text (``beaten``), and whether
     the greedy text has more than half of all probability, so that none can be (``above half``)."""
-    greedy = np.array([one.logprob for one in attempts.greedy])
-    beaten = (attempts.pool.logprob > greedy[:, None] + 1e-3).any(1)
+    greedy = np.array([one.logprob if one.stopped else -np.inf for one in attempts.greedy])
+    more = attempts.pool.logprob > greedy[:, None]
+    pairs = zip(attempts.pool.samples, attempts.greedy, strict=True)
+    beaten = (more & np.array([[one.tokens != best.tokens for one in row] for row, best in pairs])).any(1)
     rows = {"beaten": beaten.astype(float), "above half": (greedy > np.log(0.5)).astype(float)}
     return _rows(attempts, attempts.greedy_right).assign(**rows)
 
@@ -197,28 +211,29 @@ def greedy_text(attempts: Attempts) -> Frame:
 def powers(attempts: Attempts, alphas: Sequence[float], steps: int = 0, *, seed: int = 0) -> Frame:
     """How often a text is right that comes from p^alpha; one row for each problem, way and alpha.
 
-    *weights*: importance weights on the pool, with the effective number of ``samples``. *chain*: where a Metropolis
+    *weights*: importance weights on the pool, with the ``effective`` number of samples. *chain*: where a Metropolis
     chain over the pool ends, the mean of `CHAINS` orders. *cold tokens*: samples at temperature 1 / alpha, which is
-    something else. With ``steps``, in their place *resampled*: so many Metropolis steps on the model behind every block
-    of 16 tokens.
+    something else. With ``steps``, in their place *resampled*: so many Metropolis steps on the model after every block
+    of 16 tokens; their ``cost`` is what was decoded, in samples of the usual length.
     """
     pool, right, frames = attempts.pool, attempts.right, []
     orders = [np.random.default_rng(i).permutation(right.shape[1]) for i in range(CHAINS)]
     prompts = [one.prompt for one in attempts.asked]
     for alpha in alphas:
         mean, effective = powered(pool.logprob, right, alpha)
-        frames.append(_rows(attempts, mean, way="weights", alpha=alpha, samples=effective))
+        frames.append(_rows(attempts, mean, way="weights", alpha=alpha, effective=effective))
         ends = [metropolis(pool.logprob[:, order], right[:, order], alpha)[:, -1] for order in orders]
         frames.append(_rows(attempts, np.mean(ends, axis=0), way="chain", alpha=alpha))
         if not steps:
-            made = sample(attempts.lm, prompts, 4, decoding=replace(SAMPLE, temperature=1 / alpha), seed=seed)
-            share = Attempts(attempts.lm, attempts.asked, made, attempts.greedy).right.mean(1)
+            cold = sample(attempts.lm, prompts, 4, decoding=decoding(attempts.asked, 1 / alpha), seed=seed)
+            share = replace(attempts, pool=cold).right.mean(1)
             frames.append(_rows(attempts, share, way="cold tokens", alpha=alpha))
         else:
-            texts, decoded = power_sample(attempts.lm, prompts, alpha, steps=steps, seed=seed)
-            share = Attempts(attempts.lm, attempts.asked, pool, texts).greedy_right
-            cost = decoded / pool.tokens.mean() / len(texts)  # in samples of the usual length
-            frames.append(_rows(attempts, share, way="resampled", alpha=alpha, samples=cost))
+            how = decoding(attempts.asked)
+            texts, decoded = power_sample(attempts.lm, prompts, alpha, steps=steps, decoding=how, seed=seed)
+            cost = decoded / pool.tokens.mean() / len(texts)
+            right_ones = _right(attempts.asked, texts)
+            frames.append(_rows(attempts, right_ones, way="resampled", alpha=alpha, cost=cost))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -226,10 +241,12 @@ def savings(attempts: Attempts, delta: float = 0.05) -> Frame:
     """One row for each problem: how many samples adaptive best-of-N takes (*stops*), and the share of decoded tokens
     that pruning saves with the same winner, side by side (*together*) and one by one (*alone*)."""
     decoded = attempts.pool.tokens.sum(1)
-    kept = np.array([prune(row)[1:] for row in attempts.pool.samples])
-    rows = _rows(attempts, attempts.right.mean(1)).rename(columns={"accuracy": "one sample"})
+    # Where nothing was finished, nothing can be pruned.
+    rows = zip(attempts.pool.samples, decoded, strict=True)
+    kept = np.array([prune(row)[1:] if any(one.stopped for one in row) else (n, n) for row, n in rows])
+    found = _rows(attempts, attempts.right.mean(1)).rename(columns={"accuracy": "one sample"})
     more = {"stops": stop_when_sure(attempts.pool.logprob, delta), "p*": np.exp(attempts.pool.logprob.max(1))}
-    return rows.assign(**more, decoded=decoded, together=1 - kept[:, 0] / decoded, alone=1 - kept[:, 1] / decoded)
+    return found.assign(**more, decoded=decoded, together=1 - kept[:, 0] / decoded, alone=1 - kept[:, 1] / decoded)
 
 
 def samples(attempts: Attempts) -> Frame:
@@ -268,7 +285,8 @@ def reward(name: str, asked: Sequence[Asked]) -> Reward:
             return np.array([[float(one.text.count(".") > 1) for one in row] for row in pool.samples])
         if name == "shortest":
             return -pool.tokens.astype(float)
-        return np.random.default_rng(int(pool.tokens.sum())).random(pool.tokens.shape)
+        texts = "".join(one.text for row in pool.samples for one in row)
+        return np.random.default_rng(list(texts.encode()[:4096])).random(pool.tokens.shape)
 
     rewarded.__qualname__ = f"reward of {name}"
     return rewarded
@@ -282,8 +300,8 @@ def grade(made: Attempts, n_others: int = 0) -> Frame:
     under base; and accuracy in other abilities (``n_others`` items each; see `others`).
     """
     base = made.base or made
-    kept = np.isfinite(base.pool.logprob)
-    apart = [np.where(kept, found, 0) for found in (base.pool.logprob, rescored(made.lm, base.pool))]
+    # Both by the same kind of pass: in fewer digits than float32, the sampler's own numbers differ a little.
+    apart = rescored(base.lm, base.pool), rescored(made.lm, base.pool)
     return _rows(made, made.right.mean(1)).assign(
         model=base.lm.name,
         greedy=made.greedy_right.astype(float),
@@ -298,13 +316,18 @@ def grade(made: Attempts, n_others: int = 0) -> Frame:
 
 OTHERS = ("forward", "reversal", "classification, 8 shots")
 INSTRUCTION = "instruction, 3 shots"
+_KNOWN: dict[
+    tuple[str, int], dict[str, float]
+] = {}  # abilities by the digest of a model, which tells it from all others
 
 
 def others(lm: LM, n: int) -> dict[str, float]:
     """What else a study model can do: accuracy in reading facts, forward and reversed, in classification, and in
-    following an instruction behind three others."""
-    shares = {name: abilities.choices(lm, name, "test", n).share for name in OTHERS}
-    return shares | {INSTRUCTION: abilities.instruction(lm, 3, "test", n).share}
+    following an instruction behind three others, on ``n`` items each."""
+    if (lm.digest, n) not in _KNOWN:
+        found = {name: abilities.choices(lm, name, "test", n).share for name in OTHERS}
+        _KNOWN[lm.digest, n] = found | {INSTRUCTION: abilities.instruction(lm, 3, "test", n).share}
+    return _KNOWN[lm.digest, n]
 
 
 def forgetting(graded: Frame) -> Frame:
@@ -360,7 +383,7 @@ def lengths(made: Attempts, ax: Axes) -> None:
     """How long right and wrong samples are."""
     texts, colors = samples(made), ["tab:blue", "tab:orange"]
     parts = [texts[texts.right == value].tokens for value in (True, False)]
-    ax.hist(parts, bins=range(0, 44, 4), stacked=True, color=colors, label=["right", "wrong"])
+    ax.hist(parts, bins=20, stacked=True, color=colors, label=["right", "wrong"])
     ax.set(xlabel="tokens of the solution", ylabel="samples")
     ax.legend(frameon=False)
 
