@@ -400,7 +400,8 @@ def test_what_was_cut_off_is_never_a_winner_and_has_no_power():
 
 def test_fresh_items_need_a_number_of_steps(llama):
     with pytest.raises(ValueError, match="need a number of steps"):
-        tune(llama, OnPolicy(llama, PROMPTS, batch=2), FinetuneConfig(Full(), TrainingConfig(epochs=2)), loss=policy_gradient)
+        policy, config = OnPolicy(llama, PROMPTS, batch=2), FinetuneConfig(Full(), TrainingConfig(epochs=2))
+        tune(llama, policy, config, loss=policy_gradient)
 
 
 @settings(max_examples=20)
