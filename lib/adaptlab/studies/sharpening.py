@@ -383,7 +383,9 @@ def lengths(made: Attempts, ax: Axes) -> None:
     """How long right and wrong samples are."""
     texts, colors = samples(made), ["tab:blue", "tab:orange"]
     parts = [texts[texts.right == value].tokens for value in (True, False)]
-    ax.hist(parts, bins=20, stacked=True, color=colors, label=["right", "wrong"])
+    ax.hist(
+        parts, bins=range(0, max(44, texts.tokens.max() + 3), 2), stacked=True, color=colors, label=["right", "wrong"]
+    )
     ax.set(xlabel="tokens of the solution", ylabel="samples")
     ax.legend(frameon=False)
 
