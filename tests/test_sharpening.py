@@ -19,8 +19,9 @@ from adaptlab.engine.generation import Completion, Decoding, generate
 from adaptlab.engine.preference import Pair, Sampled, SquareLoss, logprobs, policy_gradient
 from adaptlab.engine.scoring import Cost
 from adaptlab.engine.training import TrainingConfig
-from adaptlab.methods import sharpening
-from adaptlab.methods.sharpening import OnPolicy, Pool, best_of, majority_of
+from adaptlab.methods import self_training, sharpening
+from adaptlab.methods.self_training import OnPolicy
+from adaptlab.methods.sharpening import Pool, best_of, majority_of
 from adaptlab.methods.tuning import FinetuneConfig, tune
 from conftest import tiny_lm
 
@@ -268,7 +269,7 @@ def test_a_pool_knows_its_samples(pool):
     assert pool.logprob.shape == pool.tokens.shape == (3, 5)
     cut_off = np.array([[not one.stopped for one in row] for row in pool.samples])
     assert cut_off.any() and np.isinf(pool.logprob[cut_off]).all() and np.isfinite(pool.logprob[~cut_off]).all()
-    again = sharpening.rescored(lm, pool)
+    again = self_training.rescored(lm, pool)
     assert np.allclose(again[~cut_off], pool.logprob[~cut_off], atol=1e-4)
     fewer = sharpening.sample(lm, PROMPTS, 2, decoding=HOW, seed=1)
     assert fewer.samples == [row[:2] for row in pool.samples]
@@ -299,7 +300,7 @@ def tokens_behind(ids, whole):
 
 def test_the_winner_is_trained_on_the_very_tokens_that_were_sampled(pool):
     finished = np.flatnonzero(np.isfinite(pool.logprob).any(1))
-    found = sharpening.winners(pool, pool.logprob)
+    found = self_training.winners(pool, pool.logprob)
     assert len(found) == len(finished) > 0
     for i, example in zip(finished, found, strict=True):
         best = pool.samples[i][int(pool.logprob[i].argmax())]
@@ -309,19 +310,19 @@ def test_the_winner_is_trained_on_the_very_tokens_that_were_sampled(pool):
 def test_pairs_have_a_gap_and_a_reference_without_a_pass(pool):
     lm = tiny_lm("llama")
     for kind in ("best", "random"):
-        for pair in sharpening.pairs(pool, sharpening.normalised(pool), kind):
+        for pair in self_training.pairs(pool, sharpening.normalised(pool), kind):
             one, two = logprobs(lm.model, [pair.chosen, pair.rejected])
             assert pair.reference == pytest.approx(one - two, abs=1e-4)
             assert pair.gap > 0
     same = Pool(pool.prompts, [[row[0]] * 5 for row in pool.samples], Cost())
-    assert sharpening.pairs(same, same.logprob) == []
+    assert self_training.pairs(same, same.logprob) == []
     with pytest.raises(ValueError, match="best or random"):
-        sharpening.pairs(pool, pool.logprob, "worst")
+        self_training.pairs(pool, pool.logprob, "worst")
 
 
 def test_the_square_loss_is_the_formula(pool):
     reference, model = tiny_lm("llama"), tiny_lm("llama", seed=1).model
-    made = sharpening.pairs(pool, pool.logprob)
+    made = self_training.pairs(pool, pool.logprob)
     found = SquareLoss(0.5)(model, made)
     for pair, loss in zip(made, found.tolist(), strict=True):
         (one, two), (before, after) = (logprobs(m, [pair.chosen, pair.rejected]) for m in (model, reference.model))
@@ -389,13 +390,13 @@ def test_a_reward_that_tells_nothing_teaches_nothing():
 def test_what_was_cut_off_is_never_a_winner_and_has_no_power():
     open_, done = Completion("", False, (3,), (-0.1,)), Completion("", True, (4,), (-2.0,))
     pool = Pool([[5], [6]], [[open_, done], [open_, open_]], Cost())
-    (winner,) = sharpening.winners(pool, np.zeros((2, 2)))
+    (winner,) = self_training.winners(pool, np.zeros((2, 2)))
     assert winner.ids == (5, 4)
     right = np.array([[False, True], [False, False]])
     for alpha in (1.0, 2.0):
         assert sharpening.powered(pool.logprob, right, alpha)[0].tolist() == [0.5 if alpha == 1 else 1.0, 0.0]
         assert np.isfinite(sharpening.metropolis(pool.logprob, right, alpha)).all()
-    assert sharpening.pairs(pool, -pool.tokens) == []
+    assert self_training.pairs(pool, -pool.tokens) == []
 
 
 def test_fresh_items_need_a_number_of_steps(llama):
@@ -408,4 +409,4 @@ def test_fresh_items_need_a_number_of_steps(llama):
 @given(st.integers(0, 50))
 def test_the_divergence_of_a_model_from_itself_is_nothing(seed):
     values = np.random.default_rng(seed).normal(size=(3, 4))
-    assert np.allclose(sharpening.kl(values, values), 0)
+    assert np.allclose(self_training.kl(values, values), 0)

@@ -1,4 +1,4 @@
-"""Notebooks 06 and 06b: fair problems, rewards that see what they say, and tables that count right."""
+"""Notebooks 06, 06b and 06c: fair problems, rewards that see what they say, and tables that count right."""
 
 import random
 from collections import Counter
@@ -10,6 +10,7 @@ import pytest
 from adaptlab.engine.generation import Completion
 from adaptlab.engine.scoring import Cost
 from adaptlab.methods.sharpening import Pool
+from adaptlab.studies import self_training
 from adaptlab.studies import sharpening as study
 from adaptlab.studies.sharpening import INSTRUCTION, OTHERS, Asked, Attempts
 from adaptlab.tasks.reasoning import FAMILIES, Problem, solution
@@ -103,9 +104,9 @@ REWARDED = {
 }
 
 
-@pytest.mark.parametrize("name", study.REWARDS)
+@pytest.mark.parametrize("name", self_training.REWARDS)
 def test_a_reward_sees_what_its_name_says(attempts, name):
-    reward = study.reward(name, [attempts.asked[1], attempts.asked[0]])
+    reward = self_training.reward_named(name, [attempts.asked[1], attempts.asked[0]])
     found = reward(attempts.pool, [1, 0], np.arange(6.0).reshape(2, 3))
     if name == "random":
         assert found.shape == (2, 3) and len(set(found.ravel())) == 6
@@ -113,17 +114,17 @@ def test_a_reward_sees_what_its_name_says(attempts, name):
         assert np.allclose(found, REWARDED[name])
     assert reward.__qualname__ == f"reward of {name}"
     with pytest.raises(ValueError, match="reward"):
-        study.reward("praise", [])
+        self_training.reward_named("praise", [])
 
 
 def test_a_model_that_was_not_trained_has_not_moved():
     lm = tiny_lm("llama")
     asked = study.problems("sums", "test", 4, 0)
     base = study.attempt(lm, asked, 3)
-    found = study.grade(study.attempt(lm, asked, 3, base=base))
+    found = self_training.grade(study.attempt(lm, asked, 3, base=base))
     assert np.allclose(found.kl, 0, atol=1e-4) and found.accuracy.between(0, 1).all()
     assert (found.distinct <= 3).all() and (found["any"] >= found.accuracy).all()
-    moved = study.grade(study.attempt(tiny_lm("llama", seed=1), asked, 3, base=base))
+    moved = self_training.grade(study.attempt(tiny_lm("llama", seed=1), asked, 3, base=base))
     assert moved.kl.abs().max() > 0.01 and set(moved.model) == {lm.name}
 
 
@@ -132,11 +133,11 @@ def test_forgetting_is_what_the_base_could_and_follows_kl():
     for trained, kl, kept in (("nothing", 0.0, 1.0), ("a", 0.1, 0.9), ("b", 0.5, 0.6), ("c", 2.0, 0.2)):
         known = {name: kept for name in OTHERS} | {INSTRUCTION: 0.5}
         rows += [{"seed": s, "family": "sums", "trained": trained, "accuracy": 0.5, "kl": kl, **known} for s in (0, 1)]
-    lost = study.forgetting(pd.DataFrame(rows))
+    lost = self_training.forgetting(pd.DataFrame(rows))
     assert set(lost.trained) == {"a", "b", "c"}
     assert lost[lost.trained == "b"]["forward"].tolist() == pytest.approx([0.4, 0.4])
     assert lost[lost.trained == "c"].forgotten.tolist() == pytest.approx([0.6, 0.6])
-    found = study.kl_and_forgetting(lost, "m").set_index(["of", "item"]).correlation
+    found = self_training.kl_and_forgetting(lost, "m").set_index(["of", "item"]).correlation
     assert found["KL and forgetting", "forward"].tolist() == pytest.approx([1, 1])
     assert found["KL and forgetting", INSTRUCTION].tolist() == [0, 0], "an ability that nobody lost"
 

@@ -1,4 +1,4 @@
-"""For notebooks 06 and 06b: problems with checkable answers, and the tables that a pool of samples gives."""
+"""For notebooks 06, 06b and 06c: problems with checkable answers, and the tables that a pool of samples gives."""
 
 import functools
 import inspect
@@ -14,16 +14,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import spearmanr
 
 from adaptlab.engine.generation import Completion, Decoding, generate
 from adaptlab.engine.lm import LM
-from adaptlab.evidence.figures import points
 from adaptlab.methods.sharpening import (
     Pool,
-    Reward,
     best_of,
-    kl,
     majority_of,
     metropolis,
     normalised,
@@ -31,12 +27,9 @@ from adaptlab.methods.sharpening import (
     power_sample,
     powered,
     prune,
-    rescored,
     sample,
     stop_when_sure,
-    votes,
 )
-from adaptlab.studymodel import abilities
 from adaptlab.tasks import english_problems, reasoning
 from adaptlab.tasks.load_published import load_gsm8k
 from adaptlab.tasks.prompt_formats import FORMATS
@@ -55,7 +48,6 @@ LONGEST_IN_ENGLISH = 160
 CHAINS = 8  # orders of a pool that a Metropolis chain walks through
 Made = TypeVar("Made", Problem, Instruction)
 Result = TypeVar("Result")
-REWARDS = ("log-p", "right", "majority", "format", "shortest", "random")
 
 
 def once(function: Callable[..., Result]) -> Callable[..., Result]:
@@ -192,9 +184,9 @@ def curves(attempts: Attempts, ns: Sequence[int]) -> Frame:
     found["majority"] = majority_of(attempts.answers, gold, ns)
     found["coverage"] = best_of(right, right, ns)
     rows = [
-        _rows(attempts, accuracy[:, j], rule=rule, n=n) for rule, accuracy in found.items() for j, n in enumerate(ns)
+        by_item(attempts, accuracy[:, j], rule=rule, n=n) for rule, accuracy in found.items() for j, n in enumerate(ns)
     ]
-    return pd.concat([*rows, _rows(attempts, attempts.greedy_right, rule="greedy", n=1)], ignore_index=True)
+    return pd.concat([*rows, by_item(attempts, attempts.greedy_right, rule="greedy", n=1)], ignore_index=True)
 
 
 def greedy_text(attempts: Attempts) -> Frame:
@@ -205,7 +197,7 @@ def greedy_text(attempts: Attempts) -> Frame:
     pairs = zip(attempts.pool.samples, attempts.greedy, strict=True)
     beaten = (more & np.array([[one.tokens != best.tokens for one in row] for row, best in pairs])).any(1)
     rows = {"beaten": beaten.astype(float), "above half": (greedy > np.log(0.5)).astype(float)}
-    return _rows(attempts, attempts.greedy_right).assign(**rows)
+    return by_item(attempts, attempts.greedy_right).assign(**rows)
 
 
 def powers(attempts: Attempts, alphas: Sequence[float], steps: int = 0, *, seed: int = 0) -> Frame:
@@ -221,19 +213,19 @@ def powers(attempts: Attempts, alphas: Sequence[float], steps: int = 0, *, seed:
     prompts = [one.prompt for one in attempts.asked]
     for alpha in alphas:
         mean, effective = powered(pool.logprob, right, alpha)
-        frames.append(_rows(attempts, mean, way="weights", alpha=alpha, effective=effective))
+        frames.append(by_item(attempts, mean, way="weights", alpha=alpha, effective=effective))
         ends = [metropolis(pool.logprob[:, order], right[:, order], alpha)[:, -1] for order in orders]
-        frames.append(_rows(attempts, np.mean(ends, axis=0), way="chain", alpha=alpha))
+        frames.append(by_item(attempts, np.mean(ends, axis=0), way="chain", alpha=alpha))
         if not steps:
             cold = sample(attempts.lm, prompts, 4, decoding=decoding(attempts.asked, 1 / alpha), seed=seed)
             share = replace(attempts, pool=cold).right.mean(1)
-            frames.append(_rows(attempts, share, way="cold tokens", alpha=alpha))
+            frames.append(by_item(attempts, share, way="cold tokens", alpha=alpha))
         else:
             how = decoding(attempts.asked)
             texts, decoded = power_sample(attempts.lm, prompts, alpha, steps=steps, decoding=how, seed=seed)
             cost = decoded / pool.tokens.mean() / len(texts)
             right_ones = _right(attempts.asked, texts)
-            frames.append(_rows(attempts, right_ones, way="resampled", alpha=alpha, cost=cost))
+            frames.append(by_item(attempts, right_ones, way="resampled", alpha=alpha, cost=cost))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -244,7 +236,7 @@ def savings(attempts: Attempts, delta: float = 0.05) -> Frame:
     # Where nothing was finished, nothing can be pruned.
     rows = zip(attempts.pool.samples, decoded, strict=True)
     kept = np.array([prune(row)[1:] if any(one.stopped for one in row) else (n, n) for row, n in rows])
-    found = _rows(attempts, attempts.right.mean(1)).rename(columns={"accuracy": "one sample"})
+    found = by_item(attempts, attempts.right.mean(1)).rename(columns={"accuracy": "one sample"})
     more = {"stops": stop_when_sure(attempts.pool.logprob, delta), "p*": np.exp(attempts.pool.logprob.max(1))}
     return found.assign(**more, decoded=decoded, together=1 - kept[:, 0] / decoded, alone=1 - kept[:, 1] / decoded)
 
@@ -264,94 +256,10 @@ def samples(attempts: Attempts) -> Frame:
     )
 
 
-def _rows(attempts: Attempts, accuracy: np.ndarray, **columns: object) -> Frame:
+def by_item(attempts: Attempts, accuracy: np.ndarray, **columns: object) -> Frame:
+    """One row for each problem, with its accuracy and further columns."""
     items = [f"item {i + 1}" for i in range(len(attempts.asked))]
     return pd.DataFrame({"model": attempts.lm.name, "item": items, "accuracy": accuracy.astype(float), **columns})
-
-
-def reward(name: str, asked: Sequence[Asked]) -> Reward:
-    """What samples of these problems are rewarded for, by its name (`REWARDS`); only *right* is told what is right."""
-    check_choice("reward", name, REWARDS)
-
-    def rewarded(pool: Pool, which: Sequence[int], reference: np.ndarray) -> np.ndarray:
-        made = Attempts(None, [asked[i] for i in which], pool, [])
-        if name == "log-p":
-            return reference
-        if name == "right":
-            return made.right.astype(float)
-        if name == "majority":
-            return votes(made.answers)
-        if name == "format":  # worked in steps, right or wrong
-            return np.array([[float(one.text.count(".") > 1) for one in row] for row in pool.samples])
-        if name == "shortest":
-            return -pool.tokens.astype(float)
-        texts = "".join(one.text for row in pool.samples for one in row)
-        return np.random.default_rng(list(texts.encode()[:4096])).random(pool.tokens.shape)
-
-    rewarded.__qualname__ = f"reward of {name}"
-    return rewarded
-
-
-def grade(made: Attempts, n_others: int = 0) -> Frame:
-    """A trained model on new problems; one row for each.
-
-    ``accuracy``: share of right ones among its samples; ``greedy``; ``any`` of the samples is right; ``distinct``:
-    different texts among them; ``kl``: KL(base, model) on the samples of base, in nats; ``own``: log p of its samples
-    under base; and accuracy in other abilities (``n_others`` items each; see `others`).
-    """
-    base = made.base or made
-    # Both by the same kind of pass: in fewer digits than float32, the sampler's own numbers differ a little.
-    apart = rescored(base.lm, base.pool), rescored(made.lm, base.pool)
-    return _rows(made, made.right.mean(1)).assign(
-        model=base.lm.name,
-        greedy=made.greedy_right.astype(float),
-        any=made.right.any(1).astype(float),
-        distinct=[float(len({one.text for one in row})) for row in made.pool.samples],
-        tokens=made.pool.tokens.mean(1),
-        own=rescored(base.lm, made.pool).mean(1),
-        kl=kl(*apart),
-        **(others(made.lm, n_others) if n_others else {}),
-    )
-
-
-OTHERS = ("forward", "reversal", "classification, 8 shots")
-INSTRUCTION = "instruction, 3 shots"
-_KNOWN: dict[
-    tuple[str, int], dict[str, float]
-] = {}  # abilities by the digest of a model, which tells it from all others
-
-
-def others(lm: LM, n: int) -> dict[str, float]:
-    """What else a study model can do: accuracy in reading facts, forward and reversed, in classification, and in
-    following an instruction behind three others, on ``n`` items each."""
-    if (lm.digest, n) not in _KNOWN:
-        found = {name: abilities.choices(lm, name, "test", n).share for name in OTHERS}
-        _KNOWN[lm.digest, n] = found | {INSTRUCTION: abilities.instruction(lm, 3, "test", n).share}
-    return _KNOWN[lm.digest, n]
-
-
-def forgetting(graded: Frame) -> Frame:
-    """One row for each trained model and seed: its accuracy, its KL from base, and how much accuracy is lost in each
-    other ability, and on average (``forgotten``)."""
-    known = [name for name in (*OTHERS, INSTRUCTION) if name in graded]
-    means = graded.groupby(["seed", "family", "trained"], sort=False)[["accuracy", "kl", *known]].mean().reset_index()
-    before = means[means.trained == "nothing"].set_index(["seed", "family"])[known]
-    trained = means[means.trained != "nothing"].reset_index(drop=True)
-    lost = before.loc[list(zip(trained.seed, trained.family, strict=True))].to_numpy() - trained[known]
-    return trained.assign(**lost, forgotten=lost.mean(axis=1) if known else float("nan"))
-
-
-def kl_and_forgetting(lost: Frame, model: str) -> Frame:
-    """The rank correlation of KL and what is lost of each other ability, over the trained models of each seed; and,
-    to compare with, nothing. An ability of which every model lost the same has no relation to KL: 0."""
-    rows = []
-    for seed, models in lost.groupby("seed"):
-        for ability in (name for name in (*OTHERS, INSTRUCTION) if name in lost):
-            constant = models[ability].nunique() < 2 or models.kl.nunique() < 2
-            found = 0.0 if constant else float(spearmanr(models.kl, models[ability]).statistic)
-            for of, value in (("KL and forgetting", found), ("nothing", 0.0)):
-                rows.append({"model": model, "of": of, "seed": seed, "item": ability, "correlation": value})
-    return pd.DataFrame(rows)
 
 
 def panels(frame: Frame, draw: Callable[[Frame, Axes], object], **labels: object) -> Figure:
@@ -371,48 +279,6 @@ def _name(ax: Axes, family: str) -> None:
     note = ax.get_title(loc="right")
     ax.set_title("", loc="right")
     ax.set_title(f"{family}\n{note}".strip(), fontsize=9)
-
-
-def before_and_after(rows: Frame, ax: Axes) -> None:
-    """Shares right by what was trained on, of one sample and greedy; the dashed line is the best of n of the base."""
-    points(rows, x="trained", y="share right", hue="asked", ax=ax)
-    ax.axhline(rows["best of n"].iloc[0], color="0.5", linestyle="--", linewidth=1.2)
-
-
-def lengths(made: Attempts, ax: Axes) -> None:
-    """How long right and wrong samples are."""
-    texts, colors = samples(made), ["tab:blue", "tab:orange"]
-    parts = [texts[texts.right == value].tokens for value in (True, False)]
-    ax.hist(
-        parts, bins=range(0, max(44, texts.tokens.max() + 3), 2), stacked=True, color=colors, label=["right", "wrong"]
-    )
-    ax.set(xlabel="tokens of the solution", ylabel="samples")
-    ax.legend(frameon=False)
-
-
-def pareto(lost: Frame) -> Axes:
-    """Of each trained model (a row of `forgetting`) what is forgotten, against its KL; the size of a mark: accuracy."""
-    _, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
-    for (family, rows), marker in zip(lost.groupby("family", sort=False), "oDs^v", strict=False):
-        ax.scatter(rows.kl, rows.forgotten, s=20 + 120 * rows.accuracy, marker=marker, alpha=0.6, label=family)
-    ax.axhline(0, color="0.6", linewidth=1)
-    ax.set(xlabel="KL from the base on the problems trained for, in nats", ylabel="accuracy lost elsewhere")
-    ax.set_xscale("symlog")
-    ax.set_ylim(min(-0.05, ax.get_ylim()[0]), max(0.2, ax.get_ylim()[1]))
-    ax.legend(frameon=False)
-    return ax
-
-
-def rows(graded: Frame, **labels: str) -> Figure:
-    """Shares right by what was trained, a row of marks for each family; labels as `Axes.set`."""
-    families = list(graded["family"].drop_duplicates())
-    size = (10, 3.6 * len(families))
-    figure, axes = plt.subplots(len(families), 1, figsize=size, layout="constrained", sharex=True, squeeze=False)
-    for family, ax in zip(families, axes[:, 0], strict=True):
-        points(graded[graded["family"] == family], x="trained", y="accuracy", ax=ax)
-        ax.set(title=family, ylim=(0, 1.02), **labels)
-        ax.tick_params(axis="x", rotation=30)
-    return figure
 
 
 def scatter(rows: Frame, ax: Axes) -> None:
