@@ -27,7 +27,15 @@ def frame(labels=("letters", "words"), shots=(0, 1, 4, 64), seeds=3, items=12):
     rng = np.random.default_rng(0)
     grid = itertools.product(labels, shots, range(seeds), range(items))
     rows = [(la, k, s, f"i{i}", bool(rng.random() < 0.3 + 0.1 * np.log2(k + 1))) for la, k, s, i in grid]
-    costs = {"prefilled": 2.0, "cached": 50.0, "scored": 3.0, "decoded": 1.0, "trained": 4.0, "naive": 100.0}
+    costs = {
+        "prefilled": 2.0,
+        "cached": 50.0,
+        "scored": 3.0,
+        "decoded": 1.0,
+        "trained": 4.0,
+        "per_item": 50.0,
+        "per_option": 100.0,
+    }
     return pd.DataFrame(rows, columns=["labels", "shots", "seed", "item", "correct"]).assign(**costs)
 
 

@@ -46,7 +46,7 @@ class Fixed:
 
     def answer(self, items, prefix_cache=None):
         options = [{"hot": OptionScore(-1.0, 1), "cold": OptionScore(-2.0, 4)} for _ in items]
-        return OptionScores(options, Cost(prefilled=10, cached=4, scored=20, naive=100, seconds=2.0))
+        return OptionScores(options, Cost(prefilled=10, cached=4, scored=20, per_option=100, seconds=2.0))
 
 
 def test_rows_follow_from_the_answers():
@@ -57,7 +57,7 @@ def test_rows_follow_from_the_answers():
     assert frame.gold_prob[0] == pytest.approx(math.e**-1 / (math.e**-1 + math.e**-2))
     assert (frame[["model", "method", "shots"]] == ["none", "fixed", 3]).all(axis=None)
     totals = frame[[*TOKENS, "seconds"]].sum()
-    assert list(totals) == pytest.approx([10, 4, 20, 0, 0, 100, 2])
+    assert list(totals) == pytest.approx([10, 4, 20, 0, 0, 0, 100, 2])
 
 
 def test_a_right_answer_that_was_cut_off_is_not_correct():
@@ -157,7 +157,7 @@ def test_nested_demonstrations_are_paid_for_once(llama):
     spent = frame.groupby(["labels", "seed", "shots"])[["prefilled", "cached"]].sum()
     for _, run in spent.groupby(["labels", "seed"]):
         assert (run.cached.to_numpy()[1:] >= 0.5 * run[["prefilled", "cached"]].sum(axis=1).to_numpy()[:-1]).all()
-    assert frame.naive.sum() > 3 * frame[["prefilled", "scored"]].sum().sum()
+    assert frame.per_option.sum() > 3 * frame[["prefilled", "scored"]].sum().sum()
 
 
 def spent_and_needed(lm, data, shots, seeds, n=0) -> tuple[float, int]:
@@ -217,7 +217,7 @@ def test_naive_bayes_learns_what_words_tell():
     untrained = al.NaiveBayes((), LABELS).answer(TEST).options
     assert all(o["hot"].logprob == o["cold"].logprob for o in untrained)
     frame, _ = evaluate(al.NaiveBayes(tuple(DATA.sample(4, 0)), LABELS), TEST)
-    assert frame.correct.all() and frame.naive.sum() == 0
+    assert frame.correct.all() and frame.per_option.sum() == 0
     known = al.NaiveBayes((Labelled("a", "sun sun ice", "hot"),), LABELS).answer([Labelled("x", "sun", "hot")])
     # hot: prior 2/3, (2 + 1) / (3 + 3); cold: prior 1/3, (0 + 1) / (0 + 3)
     assert known.options[0]["hot"].logprob == pytest.approx(math.log(2 / 3) + math.log(3 / 6))
@@ -230,7 +230,7 @@ def test_a_dictionary_says_what_the_examples_give_away():
     frame = grid(make, data.items(), seed=[0, 1], shots=[0, 4, 40])
     mean = frame.groupby("shots").correct.mean()
     assert mean[0] == 0 <= mean[4] < mean[40] == 1
-    assert frame.token_logprob.isna().all() and frame.naive.sum() == 0
+    assert frame.token_logprob.isna().all() and frame.per_option.sum() == 0
 
 
 def test_the_bill_adds_up(llama):

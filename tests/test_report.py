@@ -55,7 +55,7 @@ def study(kit: Path) -> None:
     ]
     said = {"model": "study", "model_digest": "abc123", "device": "cpu", "peak_rss_bytes": 3 * 2**28}
     write("01_shots", counting(kit), show("claims", model="study", rows=verdicts), show("provenance", **said))
-    rows = [cost(), cost(method="zero", naive=2000, scored=400, prefilled=500)]
+    rows = [cost(), cost(method="zero", per_option=2000, scored=400, prefilled=500)]
     write("02_cost", show("cost", rows=rows), show("provenance", **said))
     page = f"<b>bold</b>{HOSTILE}<img src='https://example.org/a.png' onerror='go()'><iframe src='//x'></iframe>"
     shown = (

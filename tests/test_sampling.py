@@ -100,7 +100,7 @@ def test_shared_prompts_change_no_text(any_lm, how):
     prompts = MANY * 4
     packed, padded = (generate(any_lm, prompts, how, seed=5, rows=7, plan=plan) for plan in ("trie", "plain"))
     assert packed.completions == padded.completions
-    assert (packed.cost.decoded, packed.cost.naive) == (padded.cost.decoded, padded.cost.naive)
+    assert (packed.cost.decoded, packed.cost.per_option) == (padded.cost.decoded, padded.cost.per_option)
     assert packed.cost.prefilled + packed.cost.scored < padded.cost.scored
 
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from tokenizers import normalizers, processors
 
 from adaptlab.engine import kv_sharing, plain, scoring
+from adaptlab.engine.generation import Decoding, generate
+from adaptlab.engine.models import load
 from adaptlab.engine.scoring import Request, score
 from conftest import tiny_lm
 
@@ -113,7 +115,7 @@ def test_rows_split_by_size_and_memory_give_the_same_numbers(llama, monkeypatch,
 def test_plain_batches_keep_to_their_memory(llama):
     """A short question beside a long one makes the kept logits reach from the one's start to the other's end."""
     questions = [Request("the " * n + "house:", (" yes", " no")) for n in (1, 60, 2, 55, 3)]
-    encoded = [scoring._encode(llama, q) for q in questions]
+    encoded = scoring._encode(llama, questions)
     rows = sorted(((s, e.start) for e in encoded for s in e.sequences), key=lambda row: len(row[0]))
     memory = 100_000 / 2**30
     for batch in plain.batches(llama, rows, memory):
@@ -126,7 +128,7 @@ def test_cost_counts_what_the_trie_needs_and_what_naive_scoring_would():
     questions = [Request("aaaa the red:", (" yes", " no")), Request("aaaa the blue:", (" yes", " no"))]
     result = score(lm, questions)
     sequences = [lm.encode(q.context + o) for q in questions for o in q.options]
-    assert result.cost.naive == sum(len(s) - 1 for s in sequences), "nobody has to run the last token"
+    assert result.cost.per_option == sum(len(s) - 1 for s in sequences), "nobody has to run the last token"
     shared = result.cost.prefilled
     assert all(s[:shared] == sequences[0][:shared] for s in sequences)
     assert result.cost.scored == len({tuple(s[: i + 1]) for s in sequences for i in range(shared, len(s) - 1)})
@@ -195,3 +197,52 @@ def test_unknown_plan_lists_the_plans(llama):
 
 def test_no_questions_cost_nothing(llama):
     assert score(llama, []).cost == scoring.Cost()
+
+
+def test_texts_encoded_together_are_those_encoded_alone(any_lm):
+    """Shared beginnings are encoded once: the same tokens, wherever texts part, and whatever stands at the seam."""
+    page = "the red house stands by the river and the blue house by the road\n\n  message: the chain slips\n"
+    ends = ["", " yes", "no", "\n", "  two", "a", "s", "\u0301e", "the river", "<eos>", " " * 5 + "x"]
+    for cut in (0, 1, 20, 50, len(page) - 2, len(page)):
+        texts = [page[:cut] + end for end in ends]
+        assert any_lm.encode_all(texts) == [any_lm.encode(text) for text in texts]
+
+
+@given(st.text(alphabet="ab \n.'1é", max_size=30), st.lists(st.text(alphabet="ab \n.'1é", max_size=6), max_size=6))
+def test_no_seam_changes_a_token(head, tails):
+    lm = load("study", device="cpu")
+    texts = [f"the red house {head}{tail}" for tail in tails]
+    assert lm.encode_all(texts) == [lm.encode(text) for text in texts]
+
+
+@pytest.mark.parametrize("plan", ["trie", "plain"])
+def test_greedy_options_are_what_greedy_decoding_begins_with(any_lm, plan):
+    context = "the red house stands"
+    text = generate(any_lm, [context], Decoding(max_new_tokens=3, stop=()), plan="plain").completions[0]
+    best = any_lm.tokenizer.decode(text.tokens)
+    rows = score(any_lm, [Request(context, (best, " the river", " no"))], plan=plan).options[0]
+    for option, found in zip((best, " the river", " no"), rows, strict=True):
+        ids = any_lm.encode(context + option)
+        logits = plain.logits(any_lm.model, ids[:-1])
+        start = len(ids) - found.tokens
+        assert found.greedy == all(int(logits[i - 1].argmax()) == ids[i] for i in range(start, len(ids)))
+
+
+def test_what_questions_share_is_computed_once_also_between_rows(llama, monkeypatch):
+    """Two pages of several questions each, of which one row holds few: each page becomes a prefix of its own."""
+    pages = ["the red house stands by the river " * 3, "the blue house by the road and the red " * 3]
+    questions = [Request(f"{page}: {w} {v}:", (" yes", " no")) for page in pages for w in WORDS for v in WORDS[:4]]
+    whole = score(llama, questions)
+    monkeypatch.setattr(scoring, "ROW_TOKENS", 60)
+    rows = score(llama, questions)
+    assert_same(rows.options, [[o.logprob for o in row] for row in whole.options])
+    assert rows.cost.computed <= 1.35 * _nodes(llama, questions)
+    tokens = zip(questions, rows.options, strict=True)
+    alone = [len(llama.encode(q.context)) + sum(one.tokens - 1 for one in row) for q, row in tokens]
+    assert rows.cost.per_item == sum(alone)
+
+
+def _nodes(lm, questions):
+    """How many tokens a tree of all questions and options has; the last of an option is only ever predicted."""
+    paths = [lm.encode(one.context + option) for one in questions for option in one.options]
+    return len({tuple(ids[: i + 1]) for ids in paths for i in range(len(ids) - 1)})

@@ -12,7 +12,8 @@ from adaptlab.engine.scoring import Cost
 from adaptlab.methods.sharpening import Pool
 from adaptlab.studies import self_training
 from adaptlab.studies import sharpening as study
-from adaptlab.studies.sharpening import INSTRUCTION, OTHERS, Asked, Attempts
+from adaptlab.studies.self_training import INSTRUCTION, OTHERS
+from adaptlab.studies.sharpening import Asked, Attempts
 from adaptlab.tasks.reasoning import FAMILIES, Problem, solution
 from conftest import tiny_lm
 

@@ -55,4 +55,4 @@ def claim(id: str, **changes) -> dict:
 def cost(**changes) -> dict:
     """A row of a cost record."""
     row = {"method": "icl", "items": 200, "prefilled": 1000, "scored": 900, "decoded": 100, "cached": 6000}
-    return row | {"trained": 0, "naive": 8000, "seconds": 2.5} | changes
+    return row | {"trained": 0, "per_item": 4000, "per_option": 8000, "seconds": 2.5} | changes

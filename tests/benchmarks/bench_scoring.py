@@ -84,7 +84,7 @@ def bench_speed(lm: LM, args: argparse.Namespace) -> None:
         for r, o in zip(ours.options, theirs, strict=True)
     )
     print(f"{lm.name}, fp32, {torch.get_num_threads()} threads, {len(questions)} questions x 4 options")
-    print(f"  tokens: {ours.cost.prefilled} prefix + {ours.cost.scored} packed; naive {ours.cost.naive:,}")
+    print(f"  tokens: {ours.cost.prefilled} prefix + {ours.cost.scored} packed; one by one {ours.cost.per_option:,}")
     print(f"  lm-eval (batch {args.batch_size}) {peer_seconds:8.1f} s")
     print(f"  adaptlab           {seconds:8.1f} s   ratio {peer_seconds / seconds:.1f}x")
     print(f"  plain prefill of {unique} tokens {prefill:.1f} s; adaptlab takes {seconds / prefill:.2f}x of it")

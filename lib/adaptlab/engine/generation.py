@@ -108,7 +108,7 @@ def generate(
     if rows < 1:
         raise ValueError(f"rows must be 1 or more; found {rows}")
     plan = plan_for(lm, plan)
-    started, ids = time.perf_counter(), [_encode(lm, prompt, decoding.max_new_tokens) for prompt in prompts]
+    started, ids = time.perf_counter(), _encode(lm, prompts, decoding.max_new_tokens)
     uniforms = _uniforms(ids, decoding, seed)
     prefix, computed, nodes = EMPTY, 0, 0
     if plan == "trie" and ids:
@@ -125,18 +125,20 @@ def generate(
         for row, (i, made) in enumerate(zip(batch, tokens, strict=True)):
             completions[i] = cut(lm, made, chooser.logprobs[row][: len(made)], decoding.stop)
     decoded = sum(len(one.tokens) for one in completions.values())
-    naive = decoded + sum(map(len, ids))
-    cost = Cost(computed, len(prefix) - computed, nodes, decoded, naive, time.perf_counter() - started)
+    alone = decoded + sum(map(len, ids))
+    cost = Cost(computed, len(prefix) - computed, nodes, decoded, alone, alone, time.perf_counter() - started)
     return Generated([completions[i] for i in range(len(ids))], cost, prefix, plan)
 
 
-def _encode(lm: LM, prompt: str | list[int], max_new_tokens: int) -> list[int]:
-    ids = lm.encode(prompt) if isinstance(prompt, str) else prompt
-    if not ids:
-        raise ValueError("nothing to continue: the prompt is empty, and the tokenizer puts no token in front")
-    if len(ids) + max_new_tokens > lm.context_length:
-        room = f"do not fit into {lm.context_length} tokens"
-        raise ValueError(f"a prompt of {len(ids)} tokens and {max_new_tokens} more {room}")
+def _encode(lm: LM, prompts: Sequence[str | list[int]], max_new_tokens: int) -> list[list[int]]:
+    read = iter(lm.encode_all([prompt for prompt in prompts if isinstance(prompt, str)]))
+    ids = [next(read) if isinstance(prompt, str) else prompt for prompt in prompts]
+    for row in ids:
+        if not row:
+            raise ValueError("nothing to continue: the prompt is empty, and the tokenizer puts no token in front")
+        if len(row) + max_new_tokens > lm.context_length:
+            room = f"do not fit into {lm.context_length} tokens"
+            raise ValueError(f"a prompt of {len(row)} tokens and {max_new_tokens} more {room}")
     return ids
 
 

@@ -2,8 +2,9 @@
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,10 +71,50 @@ class LM:
 
         A text that spells the BOS out, as chat templates do, gets no second one.
         """
+        (ids,) = self._encoded([text])
+        return ids
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` of every text. What all of them begin with is encoded once, where that gives the same tokens: it is
+        cut at a place where the tokenizer splits words, and the seam is checked on the shortest and the longest text.
+        """
+        cut = self._cut(min(texts), max(texts)) if len(texts) > 2 else 0
+        if cut:
+            head = self.encode(texts[0][:cut])
+            parts = self.tokenizer([text[cut:] for text in texts], add_special_tokens=False, verbose=False).input_ids
+            ids = [head + part for part in parts]
+            by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+            seam = by_length[0], by_length[-1]
+            if self._encoded([texts[i] for i in seam]) == [ids[i] for i in seam]:
+                return ids
+        return self._encoded(texts)
+
+    def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
+        rows = self.tokenizer(list(texts), add_special_tokens=False, verbose=False).input_ids if texts else []
+        return [row if row[:1] == self._front else self._front + row for row in rows]
+
+    @cached_property
+    def _front(self) -> list[int]:
         bos = self.tokenizer.bos_token_id
-        front = [bos] if bos is not None and self.tokenizer("").input_ids[:1] == [bos] else []
-        ids = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
-        return ids if ids[:1] == front else front + ids
+        return [bos] if bos is not None and self.tokenizer("").input_ids[:1] == [bos] else []
+
+    def _cut(self, first: str, last: str) -> int:
+        """A place in what two texts begin with at which a split of words does not depend on what follows; 0 where none
+        is known. What the first and the last text in order share, all between them share.
+
+        Tokenizers split a text into words from left to right, and look no further than the next one; tokens are made
+        within words.
+        """
+        shared = next(
+            (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
+        )
+        beginning, backend = first[:shared], getattr(self.tokenizer, "backend_tokenizer", None)
+        if not backend or not backend.pre_tokenizer:
+            return 0
+        if backend.normalizer and backend.normalizer.normalize_str(beginning) != beginning:
+            return 0
+        words = backend.pre_tokenizer.pre_tokenize_str(beginning)
+        return words[-3][1][0] if len(words) > 3 else 0
 
 
 def check_weights(

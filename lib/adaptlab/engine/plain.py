@@ -14,8 +14,9 @@ from adaptlab.engine.lm import LM, length_dependent, pads_left, runs_that_fit
 Row = tuple[tuple[int, ...], int]  # a token sequence, and where its scored part begins
 
 
-def logprobs(lm: LM, rows: Sequence[Row], memory: float) -> list[float]:
-    """Sum of log p over the scored part of every row, in nats and in the order given.
+def logprobs(lm: LM, rows: Sequence[Row], memory: float) -> list[tuple[float, int, bool]]:
+    """Of every row, in the order given, the sum of log p over its scored part, in nats, the number of tokens there, and
+    whether each of them is the most probable one.
 
     Rows are padded on the right, where a causal model cannot see the padding. ``memory``: GiB for logits.
     """
@@ -37,7 +38,7 @@ def batches(lm: LM, rows: Sequence[Row], memory: float) -> Iterator[list[Row]]:
 
 
 @torch.inference_mode()
-def _batch_logprobs(lm: LM, batch: list[Row]) -> list[float]:
+def _batch_logprobs(lm: LM, batch: list[Row]) -> list[tuple[float, int, bool]]:
     width, first = max(len(s) for s, _ in batch), min(start for _, start in batch) - 1
     logits = right_padded(lm, [s for s, _ in batch], width - first).logits[:, first - width :].float()
     sums = []
@@ -45,7 +46,8 @@ def _batch_logprobs(lm: LM, batch: list[Row]) -> list[float]:
         predicted = torch.tensor(s[start:], device=logits.device)
         at = logits[row, start - 1 - first : len(s) - 1 - first]
         chosen = at.gather(-1, predicted[:, None])[:, 0] - at.logsumexp(-1)
-        sums.append(float(chosen.cpu().double().sum()))
+        best = bool((at.argmax(-1) == predicted).all())
+        sums.append((float(chosen.cpu().double().sum()), len(predicted), best))
     return sums
 
 

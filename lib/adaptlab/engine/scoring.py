@@ -5,20 +5,22 @@ tokens that all questions share are prefilled once, the rest is packed into trie
 head runs only where an option's token is predicted. The numbers are the same; `Cost` says what was saved.
 """
 
+import itertools
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import torch
 
 from adaptlab.engine import kv_sharing, plain
 from adaptlab.engine.kv_sharing import EMPTY, PrefixCache, Trie, shared_length
-from adaptlab.engine.lm import LM, runs_that_fit
+from adaptlab.engine.lm import LM
 
 PLANS = ("auto", "trie", "plain")
 # Nodes in one packed row. Longer rows waste attention on branches that do not see each other, shorter ones
 # leave the matrix units idle; on two CPU cores the time is flat between 512 and 1,024.
 ROW_TOKENS = 768
+WORTH_A_PREFIX = 16  # tokens that are rather computed in a pass of their own than once in every row
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,15 @@ class Request:
 
 @dataclass(frozen=True)
 class OptionScore:
-    """log p(option | context) in nats, and the option's number of tokens, to normalise by."""
+    """log p(option | context) in nats, and the option's number of tokens, to normalise by.
+
+    ``greedy``: whether each of its tokens is the most probable one, so that greedy decoding would begin with it;
+    whether the text would end there is not asked.
+    """
 
     logprob: float
     tokens: int
+    greedy: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,17 +49,27 @@ class Cost:
     """Tokens that went through the model, tokens that did not have to, and seconds.
 
     ``prefilled``: shared prefix, computed now. ``cached``: shared prefix, taken from an earlier call. ``scored``:
-    question and option tokens. ``decoded``: generated tokens. ``naive``: what one request at a time would compute.
-    ``trained``: tokens that the model was trained on before, each as often as it was met.
+    question and option tokens. ``decoded``: generated tokens. ``trained``: tokens that the model was trained on before,
+    each as often as it was met. To compare with, what would be computed if nothing were shared: ``per_item``, one
+    request for each question with all its options side by side behind it; ``per_option``, one for each option.
     """
 
     prefilled: int = 0
     cached: int = 0
     scored: int = 0
     decoded: int = 0
-    naive: int = 0
+    per_item: int = 0
+    per_option: int = 0
     seconds: float = 0.0
     trained: int = 0
+
+    @property
+    def computed(self) -> int:
+        """Tokens that went through the model to read or to write something."""
+        return self.prefilled + self.scored + self.decoded
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -76,6 +93,11 @@ class _Encoded:
     def targets(self) -> int:
         return sum(len(s) - self.start for s in self.sequences)
 
+    @property
+    def alone(self) -> int:
+        """Tokens of one request with all options behind it; the last token of each is only ever predicted."""
+        return self.start + self.targets - len(self.sequences)
+
 
 def score(
     lm: LM,
@@ -97,20 +119,21 @@ def score(
     """
     plan = plan_for(lm, plan)
     started = time.perf_counter()
-    encoded = [_encode(lm, question) for question in questions]
+    encoded = _encode(lm, questions)
     if not encoded:
         return Scores([], Cost(), prefix_cache, plan)
-    naive = sum(len(s) - 1 for e in encoded for s in e.sequences)  # the last token is only ever predicted
+    per_item, per_option = sum(e.alone for e in encoded), sum(len(s) - 1 for e in encoded for s in e.sequences)
     if plan == "trie":
         prefix, computed = shared_prefix(lm, [(s, e.start - 1) for e in encoded for s in e.sequences], prefix_cache)
-        logprobs, scored = _score_tries(lm, prefix, encoded, memory)
-        cost = Cost(computed, len(prefix) - computed, scored, naive=naive)
+        found, more, scored = _score_tries(lm, prefix, encoded, memory)
+        cost = Cost(computed + more, len(prefix) - computed, scored)
     else:
         rows = [(sequence, e.start) for e in encoded for sequence in e.sequences]
-        prefix, logprobs, cost = EMPTY, plain.logprobs(lm, rows, memory), Cost(scored=naive, naive=naive)
-    values = iter(logprobs)
-    options = [tuple(OptionScore(next(values), len(sequence) - e.start) for sequence in e.sequences) for e in encoded]
-    return Scores(options, replace(cost, seconds=time.perf_counter() - started), prefix, plan)
+        prefix, found, cost = EMPTY, plain.logprobs(lm, rows, memory), Cost(scored=per_option)
+    values = iter(found)
+    options = [tuple(OptionScore(*next(values)) for _ in e.sequences) for e in encoded]
+    cost = replace(cost, per_item=per_item, per_option=per_option, seconds=time.perf_counter() - started)
+    return Scores(options, cost, prefix, plan)
 
 
 def plan_for(lm: LM, plan: str) -> str:
@@ -122,29 +145,33 @@ def plan_for(lm: LM, plan: str) -> str:
     return plan
 
 
-def _encode(lm: LM, question: Request) -> _Encoded:
-    """Tokenise context and option *joined*, since a tokenizer may merge across the seam.
+def _encode(lm: LM, questions: Sequence[Request]) -> list[_Encoded]:
+    """Tokenise contexts and options *joined*, since a tokenizer may merge across the seam.
 
-    Scoring starts where the first option departs from the context's own tokens, the same place for all options,
-    so that all are conditioned on the same tokens.
+    Scoring starts where the first option of a question departs from the context's own tokens, the same place for all
+    its options, so that all are conditioned on the same tokens.
     """
-    if not question.options or not all(question.options):
-        raise ValueError(f"a question needs options, none of them empty; found {question.options!r}")
-    context = lm.encode(question.context)
-    sequences = tuple(tuple(lm.encode(question.context + option)) for option in question.options)
-    start = min(shared_length(context, s) for s in sequences)
-    if not start:
-        raise ValueError(
-            "nothing to condition on: the context is empty, and the tokenizer puts no token in front; "
-            f"begin it with some text (context {question.context!r})"
-        )
-    for option, sequence in zip(question.options, sequences, strict=True):
-        if len(sequence) <= start:
-            raise ValueError(f"the tokenizer makes no token of the option {option!r}; it cannot be scored")
-    longest = max(map(len, sequences))
-    if longest > lm.context_length:
-        raise ValueError(f"prompt and option take {longest} tokens; {lm.name} has room for {lm.context_length}")
-    return _Encoded(sequences, start)
+    for question in questions:
+        if not question.options or not all(question.options):
+            raise ValueError(f"a question needs options, none of them empty; found {question.options!r}")
+    texts = [question.context + option for question in questions for option in ("", *question.options)]
+    ids, encoded = iter(lm.encode_all(texts)), []
+    for question in questions:
+        context, sequences = next(ids), tuple(tuple(next(ids)) for _ in question.options)
+        start = min(shared_length(context, s) for s in sequences)
+        if not start:
+            raise ValueError(
+                "nothing to condition on: the context is empty, and the tokenizer puts no token in front; "
+                f"begin it with some text (context {question.context!r})"
+            )
+        for option, sequence in zip(question.options, sequences, strict=True):
+            if len(sequence) <= start:
+                raise ValueError(f"the tokenizer makes no token of the option {option!r}; it cannot be scored")
+        longest = max(map(len, sequences))
+        if longest > lm.context_length:
+            raise ValueError(f"prompt and option take {longest} tokens; {lm.name} has room for {lm.context_length}")
+        encoded.append(_Encoded(sequences, start))
+    return encoded
 
 
 def shared_prefix(
@@ -164,33 +191,78 @@ def shared_prefix(
     return kv_sharing.extend(lm.model, kept, ids[len(kept) :]), len(ids) - len(kept)
 
 
-def _score_tries(lm: LM, prefix: PrefixCache, encoded: list[_Encoded], memory: float) -> tuple[list[float], int]:
-    """Sum of log p over the scored part of every sequence, in their order; and how many nodes that took."""
-    logprobs, scored = [], 0
-    for group in _groups(lm, prefix, encoded, memory):
+Found = tuple[float, int, bool]  # as in `OptionScore`
+
+
+def _score_tries(lm: LM, prefix: PrefixCache, encoded: list[_Encoded], memory: float) -> tuple[list[Found], int, int]:
+    """The score of every sequence, in their order; tokens that longer prefixes took, and nodes of tries."""
+    scores, extended, scored = [], 0, 0
+    for longer, group, more in _rows(lm, prefix, encoded, memory):
         trie, rows = Trie(), [(sequence, e.start) for e in group for sequence in e.sequences]
         # The last token is only ever predicted: it needs no node.
-        paths = [trie.insert(sequence[len(prefix) : -1])[start - len(prefix) - 1 :] for sequence, start in rows]
+        paths = [trie.insert(sequence[len(longer) : -1])[start - len(longer) - 1 :] for sequence, start in rows]
         nodes, at = torch.tensor([node for path in paths for node in path]).unique(return_inverse=True)
-        logits = kv_sharing.trie_logits(lm.model, prefix, trie, nodes.tolist()).float()
+        logits = kv_sharing.trie_logits(lm.model, longer, trie, nodes.tolist()).float()
         at = at.to(logits.device)
         token = torch.tensor([t for sequence, start in rows for t in sequence[start:]], device=logits.device)
-        found = (logits[at, token] - logits.logsumexp(-1)[at]).cpu().double()
-        logprobs += [float(part.sum()) for part in found.split([len(path) for path in paths])]
-        scored += len(trie)
-    return logprobs, scored
+        logprobs = (logits[at, token] - logits.logsumexp(-1)[at]).cpu().double()
+        first = (logits.argmax(-1)[at] == token).cpu()
+        parts = [len(path) for path in paths]
+        pairs = zip(logprobs.split(parts), first.split(parts), parts, strict=True)
+        scores += [(float(each.sum()), n, bool(best.all())) for each, best, n in pairs]
+        extended, scored = extended + more, scored + len(trie)
+    return scores, extended, scored
 
 
-def _groups(lm: LM, prefix: PrefixCache, encoded: list[_Encoded], memory: float) -> Iterator[list[_Encoded]]:
-    """Questions in order, in groups whose masks and logits stay within ``memory`` GiB."""
+def _rows(
+    lm: LM, prefix: PrefixCache, questions: list[_Encoded], memory: float
+) -> Iterator[tuple[PrefixCache, list[_Encoded], int]]:
+    """Questions in order, in groups that fit into one packed row each; the prefix in front of them, and how many tokens
+    of it were computed now.
 
-    def fits(group: list[_Encoded]) -> bool:
-        tokens = sum(max(map(len, e.sequences)) - len(prefix) + e.targets for e in group)
-        logits = 8 * sum(e.targets for e in group) * lm.vocabulary
-        masks = 4 * tokens * (len(prefix) + tokens)
-        return tokens <= ROW_TOKENS and logits + masks <= memory * 2**30
+    Questions that begin alike stand in one row, so that this beginning is computed once. Where they need several rows,
+    it becomes a longer prefix of all of them.
+    """
 
-    return runs_that_fit(encoded, fits)
+    def fits(group: list[_Encoded], nodes: int) -> bool:
+        logits, masks = 8 * sum(e.targets for e in group) * lm.vocabulary, 4 * nodes * (len(prefix) + nodes)
+        return nodes <= ROW_TOKENS and logits + masks <= memory * 2**30
+
+    if len(questions) == 1 or fits(questions, _nodes(questions, len(prefix))):
+        yield prefix, questions, 0
+        return
+    first = questions[0].sequences[0]
+    depth = min(min(shared_length(first, e.sequences[0]), e.start - 1) for e in questions)
+    computed = depth - len(prefix) if depth - len(prefix) >= WORTH_A_PREFIX else 0
+    if computed:
+        prefix = kv_sharing.extend(lm.model, prefix, first[len(prefix) : depth])
+    runs = [list(run) for _, run in itertools.groupby(questions, lambda e: e.sequences[0][depth])]
+    if len(runs) == 1:  # nothing tells them apart before their options do
+        runs = [[e] for e in questions]
+    row: list[_Encoded] = []
+    taken = 0
+    for run in runs:
+        nodes = _nodes(run, len(prefix))
+        if row and not fits([*row, *run], taken + nodes):
+            yield prefix, row, computed
+            row, taken, computed = [], 0, 0
+        if fits(run, nodes):
+            row, taken = [*row, *run], taken + nodes
+        else:
+            for group in _rows(lm, prefix, run, memory):
+                yield *group[:2], group[2] + computed
+                computed = 0
+    if row:
+        yield prefix, row, computed
+
+
+def _nodes(questions: list[_Encoded], past: int) -> int:
+    """How many nodes their trie has."""
+    trie = Trie()
+    for e in questions:
+        for sequence in e.sequences:
+            trie.insert(sequence[past:-1])
+    return len(trie)
 
 
 def along(lm: LM, prompts: Sequence[str], answers: Sequence[Sequence[int]]) -> Iterator[torch.Tensor]:

@@ -16,7 +16,8 @@ from adaptlab.tasks.instructions import answers, right
 from adaptlab.tasks.records import Conversation, Instruction, Labelled
 
 Frame = pd.DataFrame
-TOKENS = ("prefilled", "cached", "scored", "decoded", "trained", "naive")  # the cost columns, and `seconds`
+# the cost columns, beside `seconds`
+TOKENS = ("prefilled", "cached", "scored", "decoded", "trained", "per_item", "per_option")
 
 
 class Method(Protocol):

@@ -1,7 +1,7 @@
 """Models that answer items: one that chooses among options, and one that generates a completion."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from adaptlab.engine.generation import Completion, Decoding, generate
@@ -135,19 +135,22 @@ class Generator:
         layout = FORMATS[self.prompt_format]
         return layout.header(self.instruction) + self.demonstrations + layout.asked(query, self.instruction)
 
+    def request(self, item: Instruction) -> Request:
+        """The item's prompt with its right answer, to be scored."""
+        return Request(self.prompt(item.query), (FORMATS[self.prompt_format].separator + item.output,))
+
     def answer(self, items: Sequence[Instruction], prefix_cache: PrefixCache = EMPTY) -> Generations:
         """Generate an answer to each item, and score the right one; both share the prompt.
 
         What closes the answer is not scored: whether another turn follows or the text ends is not the model's to know.
         """
-        prompts = [self.prompt(item.query) for item in items]
-        golds = [FORMATS[self.prompt_format].separator + item.output for item in items]
-        requests = [Request(prompt, (gold,)) for prompt, gold in zip(prompts, golds, strict=True)]
+        requests = [self.request(item) for item in items]
         scores = score(self.lm, requests, prefix_cache=prefix_cache)
         cost, completions = scores.cost, [Completion("", False)] * len(items)
         if self.generates:
+            prompts = [request.context for request in requests]
             generated = generate(self.lm, prompts, self.decoding, seed=self.seed, prefix_cache=scores.prefix_cache)
-            cost, completions = _sum(cost, generated.cost), generated.completions
+            cost, completions = cost + generated.cost, generated.completions
         if self.trained:
             cost = replace(cost, trained=self.trained.tokens, seconds=cost.seconds + self.trained.seconds)
         return Generations(completions, [row[0] for row in scores.options], cost, scores.prefix_cache)
@@ -159,10 +162,9 @@ class Generator:
 
     def tokens(self, item: Instruction) -> int:
         """How many tokens the item takes: prompt and right answer, or prompt and the room that is kept to generate."""
-        prompt = self.prompt(item.query)
-        scored = len(self.lm.encode(prompt + FORMATS[self.prompt_format].separator + item.output))
-        room = self.decoding.max_new_tokens if self.generates else 0
-        return max(scored, len(self.lm.encode(prompt)) + room)
+        request, room = self.request(item), self.decoding.max_new_tokens if self.generates else 0
+        scored = len(self.lm.encode(request.context + request.options[0]))
+        return max(scored, len(self.lm.encode(request.context)) + room)
 
     def converse(self, conversations: Sequence[Conversation]) -> list[list[Completion]]:
         """Answer every user turn of every conversation, with the model's own answers to the turns before in the prompt.
@@ -189,10 +191,6 @@ class Generator:
                 for history, query, one in zip(histories, queries, answers[-1], strict=True)
             ]
         return answers
-
-
-def _sum(first: Cost, second: Cost) -> Cost:
-    return Cost(*(getattr(first, field.name) + getattr(second, field.name) for field in fields(Cost)))
 
 
 def shown(lm: LM, records: Sequence[Instruction | Conversation], prompt_format: str = "question", **more) -> Generator:

@@ -20,7 +20,7 @@ from adaptlab.runner.provenance import RunRecord
 FORMAT = "adaptlab report 1"
 HOLDS = {"index.html", "report.json", "notebooks"}  # all that a report's folder holds
 RAN = ("prefilled", "scored", "decoded")
-TOKENS = (*RAN, "cached", "trained", "naive")
+TOKENS = (*RAN, "cached", "trained", "per_item", "per_option")
 
 
 def build(
@@ -148,6 +148,6 @@ def _entry(record: RunRecord, question: str) -> dict[str, Any]:
 def _cost(record: RunRecord, rows: list[dict[str, Any]]) -> dict[str, Any]:
     total = {name: sum(row[name] for row in rows) for name in (*TOKENS, "items", "seconds")}
     computed = sum(total[name] for name in RAN)
-    ratio = total["naive"] / computed if computed else None
+    ratio = total["per_option"] / computed if computed else None
     peak = record.reported.get("peak_rss_bytes")
     return {"notebook": record.notebook, "computed": computed, "ratio": ratio, "peak": peak, **total, "rows": rows}
