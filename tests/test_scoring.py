@@ -208,11 +208,13 @@ def test_texts_encoded_together_are_those_encoded_alone(any_lm):
         assert any_lm.encode_all(texts) == [any_lm.encode(text) for text in texts]
 
 
+STUDY = load("study", device="cpu")
+
+
 @given(st.text(alphabet="ab \n.'1é", max_size=30), st.lists(st.text(alphabet="ab \n.'1é", max_size=6), max_size=6))
 def test_no_seam_changes_a_token(head, tails):
-    lm = load("study", device="cpu")
     texts = [f"the red house {head}{tail}" for tail in tails]
-    assert lm.encode_all(texts) == [lm.encode(text) for text in texts]
+    assert STUDY.encode_all(texts) == [STUDY.encode(text) for text in texts]
 
 
 @pytest.mark.parametrize("plan", ["trie", "plain"])

@@ -139,7 +139,7 @@ def pareto(lost: Frame) -> Axes:
 def by_family(graded: Frame, **labels: str) -> Figure:
     """Shares right by what was trained, a row of marks for each family; labels as `Axes.set`."""
     families = list(graded["family"].drop_duplicates())
-    size = (10, 3.6 * len(families))
+    size = (10, 1.6 + 3 * len(families))
     figure, axes = plt.subplots(len(families), 1, figsize=size, layout="constrained", sharex=True, squeeze=False)
     for family, ax in zip(families, axes[:, 0], strict=True):
         points(graded[graded["family"] == family], x="trained", y="accuracy", ax=ax)
