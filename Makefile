@@ -43,6 +43,7 @@ bench: $(READY)  ## time the engine beside its peers (installs the extra `bench`
 	$(BIN)/pip install -q -e .[bench]
 	$(BIN)/python tests/benchmarks/bench_scoring.py
 	$(BIN)/python tests/benchmarks/bench_sampling.py
+	$(BIN)/python tests/benchmarks/bench_search.py
 	$(BIN)/python tests/benchmarks/bench_training.py
 
 lab: $(READY)  ## open JupyterLab on the notebooks

@@ -11,9 +11,9 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
-from adaptlab.evidence.figures import curve, points, seed_strip, shares
+from adaptlab.evidence.figures import curve, panels, points, seed_strip, shares
 from adaptlab.evidence.record import with_alt_text
-from adaptlab.evidence.stats import crossed_interval
+from adaptlab.evidence.stats import crossed_interval, summary
 
 
 @pytest.fixture(autouse=True)
@@ -176,3 +176,17 @@ def test_a_described_figure_is_rendered_once_and_closed():
     assert with_alt_text(plt.figure(figsize=(3, 2)), "a\n  figure too").alt == "a figure too"
     with pytest.raises(ValueError, match="alt is empty"):
         with_alt_text(figure, "  ")
+
+
+def test_panels_share_one_axis_and_one_legend():
+    data = frame()
+    figure = panels(data, lambda rows, ax: points(rows, x="shots", hue="labels", ax=ax), by="seed", ylabel="right")
+    assert [ax.get_title().split("\n")[0] for ax in figure.axes] == ["0", "1", "2"]
+    assert [ax.get_ylabel() for ax in figure.axes] == ["right", "", ""]
+    assert [ax.get_legend() is not None for ax in figure.axes] == [False, False, True]
+
+
+def test_means_of_several_answers_are_shares_too():
+    data = frame().assign(correct=lambda rows: rows.correct * 0.5 + 0.5)
+    table = summary(data, ["labels", "shots"])
+    assert table.low.min() >= 0 and table.high.max() <= 1

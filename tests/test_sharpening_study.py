@@ -9,6 +9,7 @@ import pytest
 
 from adaptlab.engine.generation import Completion
 from adaptlab.engine.scoring import Cost
+from adaptlab.evidence.evaluate import once
 from adaptlab.methods.sharpening import Pool
 from adaptlab.studies import self_training
 from adaptlab.studies import sharpening as study
@@ -54,7 +55,7 @@ def test_problems_are_seeded_and_of_their_split_and_answers_are_balanced(family)
 def test_what_is_computed_once_is_so_however_it_is_called():
     calls = []
 
-    @study.once
+    @once
     def noted(family, seed):
         calls.append((family, seed))
         return object()

@@ -1,10 +1,12 @@
 """From methods to numbers: every method answers the same items; every experiment is a grid over its conditions."""
 
 import dataclasses
+import functools
+import inspect
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 
@@ -16,6 +18,7 @@ from adaptlab.tasks.instructions import answers, right
 from adaptlab.tasks.records import Conversation, Instruction, Labelled
 
 Frame = pd.DataFrame
+Result = TypeVar("Result")
 # the cost columns, beside `seconds`
 TOKENS = ("prefilled", "cached", "scored", "decoded", "trained", "per_item", "per_option")
 
@@ -176,3 +179,14 @@ def align_items(frames: Mapping[str, Frame]) -> Frame:
         ],
         ignore_index=True,
     )
+
+
+def once(function: Callable[..., Result]) -> Callable[..., Result]:
+    """The function, computed once for each combination of arguments, whether they are named or not."""
+    order, known = inspect.signature(function), functools.cache(function)
+
+    @functools.wraps(function)
+    def remembered(*given: object, **named: object) -> Result:
+        return known(*order.bind(*given, **named).arguments.values())
+
+    return remembered

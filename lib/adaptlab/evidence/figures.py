@@ -4,7 +4,7 @@ Every function draws on one Axes and returns it; none shows or styles globally. 
 figure.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from adaptlab.evidence.stats import require, summary
 
@@ -147,6 +148,33 @@ def shares(
     _legend(axes)
     sns.despine(ax=axes)
     return axes
+
+
+def panels(
+    frame: pd.DataFrame, draw: Callable[[pd.DataFrame, Axes], object], *, by: str, sharey: bool = True, **labels: object
+) -> Figure:
+    """A panel for each value of the column ``by``, in a row, with one vertical axis unless ``sharey`` is False:
+    ``draw(rows, ax)``; labels as `Axes.set`."""
+    values = list(frame[by].drop_duplicates())
+    size = (4.8 * len(values), 4.2)
+    figure, axes = plt.subplots(1, len(values), figsize=size, layout="constrained", sharey=sharey, squeeze=False)
+    for value, ax in zip(values, axes[0], strict=True):
+        draw(frame[frame[by] == value], ax)
+        _name(ax, str(value))
+        ax.set(**labels)
+    for ax in axes[0][:-1]:
+        if ax.get_legend():
+            ax.get_legend().remove()  # the last panel has the same one
+    for ax in axes[0][1:] if sharey else ():
+        ax.set_ylabel("")
+    return figure
+
+
+def _name(ax: Axes, title: str) -> None:
+    """A title, above the note on n that a figure has: a panel is too narrow for both in one line."""
+    note = ax.get_title(loc="right")
+    ax.set_title("", loc="right")
+    ax.set_title(f"{title}\n{note}".strip(), fontsize=9)
 
 
 def _new_axes() -> Axes:

@@ -14,6 +14,12 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 Bounds = tuple[float, float]
+SHARES = (
+    "correct",
+    "accuracy",
+    "share right",
+    "gold_prob",
+)  # columns that lie between 0 and 1, means of several answers too
 LEVEL = 0.95
 POWER = 0.8
 RESAMPLES = 9_999
@@ -126,7 +132,8 @@ def summary(data: pd.DataFrame, by: str | Sequence[str], y: str = "correct", *, 
         if table["mean"].shape[1] < 2:
             continue
         if once:
-            bounds = (0.0, 1.0) if group[y].isin((0, 1)).all() else None
+            share = group[y].isin((0, 1)).all() or (y in SHARES and group[y].between(0, 1).all())
+            bounds = (0.0, 1.0) if share else None
             interval = crossed_interval(table["mean"].to_numpy(float), bounds=bounds)
         else:
             interval = paired_bootstrap(table["mean"].mean(axis=0).to_numpy(float))

@@ -130,7 +130,11 @@ def pareto(lost: Frame) -> Axes:
         ax.scatter(rows.kl, rows.forgotten, s=20 + 120 * rows.accuracy, marker=marker, alpha=0.6, label=family)
     ax.axhline(0, color="0.6", linewidth=1)
     ax.set(xlabel="KL from the base on the problems trained for, in nats", ylabel="accuracy lost elsewhere")
-    ax.set_xscale("symlog")
+    ax.set_xscale("symlog", linthresh=0.1)
+    ticks = [tick for tick in (0, 0.1, 1, 10, 100) if tick <= 2 * lost.kl.max()]
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+    ax.set_xlim(-0.02, None)
     ax.set_ylim(min(-0.05, ax.get_ylim()[0]), max(0.2, ax.get_ylim()[1]))
     ax.legend(frameon=False)
     return ax

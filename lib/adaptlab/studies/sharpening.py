@@ -1,7 +1,5 @@
 """For notebooks 06, 06b and 06c: problems with checkable answers, and the tables that a pool of samples gives."""
 
-import functools
-import inspect
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,11 +7,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from adaptlab.engine.generation import Completion, Decoding, generate
 from adaptlab.engine.lm import LM
@@ -47,18 +43,6 @@ LONGEST = {family: 80 for family in reasoning.FAMILIES}  # tokens of a solution;
 LONGEST_IN_ENGLISH = 160
 CHAINS = 8  # orders of a pool that a Metropolis chain walks through
 Made = TypeVar("Made", Problem, Instruction)
-Result = TypeVar("Result")
-
-
-def once(function: Callable[..., Result]) -> Callable[..., Result]:
-    """The function, computed once for each combination of arguments, whether they are named or not."""
-    order, known = inspect.signature(function), functools.cache(function)
-
-    @functools.wraps(function)
-    def remembered(*given: object, **named: object) -> Result:
-        return known(*order.bind(*given, **named).arguments.values())
-
-    return remembered
 
 
 @dataclass(frozen=True)
@@ -260,25 +244,6 @@ def by_item(attempts: Attempts, accuracy: np.ndarray, **columns: object) -> Fram
     """One row for each problem, with its accuracy and further columns."""
     items = [f"item {i + 1}" for i in range(len(attempts.asked))]
     return pd.DataFrame({"model": attempts.lm.name, "item": items, "accuracy": accuracy.astype(float), **columns})
-
-
-def panels(frame: Frame, draw: Callable[[Frame, Axes], object], **labels: object) -> Figure:
-    """A panel for each family of a frame, in a row with one vertical axis: ``draw(rows, ax)``; labels as `Axes.set`."""
-    families = list(frame["family"].drop_duplicates())
-    size = (4.8 * len(families), 4.2)
-    figure, axes = plt.subplots(1, len(families), figsize=size, layout="constrained", sharey=True, squeeze=False)
-    for family, ax in zip(families, axes[0], strict=True):
-        draw(frame[frame["family"] == family], ax)
-        _name(ax, family)
-        ax.set(**labels)
-    return figure
-
-
-def _name(ax: Axes, family: str) -> None:
-    """The family as a title, above the note on n that a figure has: a panel is too narrow for both in one line."""
-    note = ax.get_title(loc="right")
-    ax.set_title("", loc="right")
-    ax.set_title(f"{family}\n{note}".strip(), fontsize=9)
 
 
 def scatter(rows: Frame, ax: Axes) -> None:

@@ -56,11 +56,11 @@ def notes(
     return [note(rng, split, visible, **{trait: rng.choice(classes)}) for _ in range(n)]
 
 
-def load_notes(*, seed: int = 0, trait: str = "kind") -> LabelledSet:
-    """400 notes sorted by ``trait``, as a balanced data set; nouns are those of the split "test"."""
+def load_notes(*, seed: int = 0, trait: str = "kind", test: int = 200) -> LabelledSet:
+    """200 notes to show and ``test`` others, sorted by ``trait``, balanced; nouns are those of the split "test"."""
     rng, classes = random.Random(f"notes {seed}"), tuple(TRAITS[trait])
     sampled: dict[str, Labelled] = {}
-    while len(sampled) < 400:
+    while len(sampled) < 200 + test:
         value = classes[len(sampled) % len(classes)]
         key = content_key((one := note(rng, "test", **{trait: value})).text)
         sampled.setdefault(key, Labelled(f"n{key[:10]}", one.text, value))
