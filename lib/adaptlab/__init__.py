@@ -46,7 +46,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "evidence.stats": ["summary"],
         "evidence.figures": ["curve", "panels", "points", "seed_strip", "shares"],
         "evidence.explore": ["explore"],
-        "evidence.record": ["cost", "provenance", "with_alt_text"],
+        "evidence.record": ["cost", "provenance", "told", "with_alt_text"],
         "evidence.token_shift": ["token_shift"],
     },
 )

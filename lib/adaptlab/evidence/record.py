@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import re
 import resource
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -70,6 +71,18 @@ def html_table(header: Sequence[str], rows: Iterable[Sequence[object]], *, capti
 
 def _cell(value: object) -> str:
     return f'<td style="text-align:left;vertical-align:top">{escape(str(value))}</td>'
+
+
+def told(lines: Iterable[str], *, numbered: bool = False) -> Record:
+    """What came out, in words that a cell has computed: a list, in which ``**words**`` are bold.
+
+    The plain text tells the number of lines only: what they say may differ in a last digit between machines.
+    """
+    lines = list(lines)
+    said = (re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escape(line)) for line in lines)
+    kind, items = "ol" if numbered else "ul", "".join(f"<li>{line}</li>" for line in said)
+    text = f"{len(lines)} line{'s' * (len(lines) != 1)} computed from this run"
+    return Record({"kind": "finding", "lines": lines}, text, f"<{kind}>{items}</{kind}>")
 
 
 DPI = 144
