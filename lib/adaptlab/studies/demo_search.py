@@ -109,9 +109,9 @@ class Outcome:
     show: Callable[[Shown], Method]
     parts: Parts
     sets: list[Shown]
-    each: bool = False
     claimed: float = float("nan")
     spent: Spent = field(default_factory=Spent)
+    each: bool = False
 
 
 def outcome(search: str, trials: Trials, show: Callable[[Shown], Method], parts: Parts, k: int, seed: int) -> Outcome:
