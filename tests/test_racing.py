@@ -46,7 +46,7 @@ def test_every_race_ranks_all_arms_and_asks_nothing_twice(race, table):
 
 def test_halving_meets_4_8_16_32_items():
     scorer = Asked(np.arange(36.0)[:, None] + np.zeros((36, 32)))
-    ranking = halving(scorer, range(36), 32)
+    ranking = halving(scorer, range(36), 32, first=4)
     assert ranking.best == 35
     assert sorted(ranking.met) == [4] * 18 + [8] * 9 + [16] * 5 + [32] * 4
     assert scorer.asked.sum() == 18 * 4 + 9 * 8 + 5 * 16 + 4 * 32

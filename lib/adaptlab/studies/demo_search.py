@@ -4,6 +4,7 @@ import itertools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,7 +30,7 @@ Frame = pd.DataFrame
 POOLS = ("styles", "noisy", "clean", "messages")
 NOISE = 0.4  # how often a label of a noisy pool is drawn anew; one in four of these stays right by chance
 SETS = 24  # whole sets that race
-DRAWS = 4  # sets of which a random baseline is the mean
+DRAWS = 3  # sets of which a random baseline is the mean
 STUDY_WORDINGS = 3  # of requests that the study model has read
 
 
@@ -113,6 +114,26 @@ class Outcome:
     spent: Spent = field(default_factory=Spent)
     each: bool = False
 
+    @cached_property
+    def on_new_items(self) -> Frame:
+        """One row for each test item, the mean over sets: ``correct``; ``log_p`` of the right answer, among the options
+        where there are some; what was ``claimed`` of the set on race items, and what it has on those to ``confirm``."""
+        test = self.parts.data.test
+        asked = zip(self.sets, ([item] for item in test) if self.each else itertools.repeat(test), strict=False)
+        rows = [evaluate(self.show(shown), items)[0] for shown, items in asked]
+        together = pd.concat([row.assign(log_p=np.log(row.gold_prob.clip(1e-300))) for row in rows])
+        together["correct"] = together.correct.astype(float)
+        if (together.output != "").any():  # an answer in another style says what is asked, but not as it was wanted
+            together["correct"] = together.output.str.strip() == together.gold
+        means = together.groupby(["model", "item"], sort=False)[["correct", "log_p"]].mean().reset_index()
+        confirmed = float("nan")
+        if self.parts.confirm and not np.isnan(self.claimed):
+            confirmed = Trials(self.show, self.parts.confirm).mean(self.sets[0])
+        # Other texts for each seed: they are named by their places.
+        items = "item " + (means.item.factorize()[0] + 1).astype(str)
+        more = {"claimed": self.claimed, "confirmed": confirmed, "tokens": self.spent.tokens}
+        return means.assign(item=items, **more, per_item=self.spent.per_item)
+
 
 def outcome(search: str, trials: Trials, show: Callable[[Shown], Method], parts: Parts, k: int, seed: int) -> Outcome:
     """What a search of `SEARCHES` finds, or sets of a baseline: random ones, such as are balanced over labels, or, for
@@ -133,21 +154,8 @@ def outcome(search: str, trials: Trials, show: Callable[[Shown], Method], parts:
 
 
 def worth(made: Outcome, _: Sequence = ()) -> Frame:
-    """One row for each test item, the mean over sets: ``correct``; ``log_p`` of the right answer, among the options
-    where there are some; what was ``claimed`` of the set on race items, and what it has on those to ``confirm``."""
-    test = made.parts.data.test
-    asked = zip(made.sets, ([item] for item in test) if made.each else itertools.repeat(test), strict=False)
-    rows = [evaluate(made.show(shown), items)[0] for shown, items in asked]
-    together = pd.concat([row.assign(log_p=np.log(row.gold_prob.clip(1e-300))) for row in rows])
-    if (together.output != "").any():  # an answer in another style says what is asked, but not as it was wanted
-        together = together.assign(correct=together.output.str.strip() == together.gold)
-    means = together.groupby(["model", "item"], sort=False)[["correct", "log_p"]].mean(numeric_only=False).reset_index()
-    confirmed = float("nan")
-    if made.parts.confirm and not np.isnan(made.claimed):
-        confirmed = Trials(made.show, made.parts.confirm).mean(made.sets[0])
-    items = "item " + (means.item.factorize()[0] + 1).astype(str)  # other texts for each seed: named by their places
-    more = {"claimed": made.claimed, "confirmed": confirmed, "tokens": made.spent.tokens}
-    return means.assign(item=items, correct=means.correct.astype(float), **more, per_item=made.spent.per_item)
+    """As `Outcome.on_new_items`, for `grid`: what an outcome was tested on once, it is not tested on again."""
+    return made.on_new_items
 
 
 def optimism(made: Outcome) -> Frame:
