@@ -46,7 +46,8 @@ def halving(scorer: Scorer, arms: Sequence[Arm], items: int, *, first: int = 5, 
     ``first`` items, the best share ``keep`` of them twice as many, and so on, until those that are left have met all.
 
     It says nothing of how often the best arm is lost; `elimination` does. ``first`` was chosen on notes with wrong
-    labels: with 4 items a search lost more beside scoring everything, and with 6 or 8 it saved less. Raises ValueError for a share that keeps all.
+    labels: with 4 items, a search lost more beside one that scores everything, and with 6 or 8 it saved less. Raises
+    ValueError for a share that keeps all.
     """
     if not 0 < keep < 1 or first < 1:
         raise ValueError(f"keep must be between 0 and 1, and first 1 or more; found {keep} and {first}")
