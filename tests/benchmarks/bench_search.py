@@ -1,9 +1,10 @@
 """Demonstration search beside DSPy's random few-shot search: the same model, pool, race items, prompts and new items.
 
-DSPy (BootstrapFewShotWithRandomSearch, labelled demonstrations only) draws whole sets of demonstrations and judges each
-by the answers that the model writes to the race items, one request each, through a thin LM class. It gets as many pairs
-of prompt and item as our greedy search with a race takes, and in a second run five times as many. What is found is
-tested on the same new items: share right; tokens through the model and seconds of the search, as ratios in one run.
+DSPy (BootstrapFewShotWithRandomSearch) draws whole sets of demonstrations, one of them such that the model finds its
+label itself, and judges each set by the answers that the model writes to the race items, one request each, through a
+thin LM class. It gets as many pairs of prompt and item as our greedy search with a race takes, or ``--times`` as many.
+What is found is tested on the same new items: share right; tokens through the model and seconds of the search, as
+ratios in one run.
 
     make bench        (installs the extra `bench`; or: .venv/bin/python tests/benchmarks/bench_search.py --seeds 2)
 """
@@ -72,7 +73,7 @@ def with_dspy(lm: LM, parts: Parts, seed: int, sets: int, how: dict) -> tuple[tu
     }
     search = dspy.BootstrapFewShotWithRandomSearch(
         metric=lambda asked, found, trace=None: asked.label == found.label,
-        max_bootstrapped_demos=0,
+        max_bootstrapped_demos=1,  # the least it takes: one demonstration whose label the model finds itself
         max_labeled_demos=SHOTS,
         num_candidate_programs=sets,
         num_threads=1,
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument("--model", default="study")
     parser.add_argument("--pool", default="noisy", help="noisy, clean or messages")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--times", type=int, default=1, help="how many times as many pairs DSPy gets")
     args = parser.parse_args()
     torch.set_num_threads(THREADS)
     logging.getLogger("dspy").setLevel(logging.ERROR)
@@ -107,8 +109,7 @@ def main() -> None:
         ours = time.perf_counter() - started
         sets = round(found.spent.pairs / len(parts.race))
         names = {"adaptlab": (found.shown, found.spent.tokens, ours)}
-        names["DSPy, as many pairs"] = with_dspy(lm, parts, seed, sets, how)
-        names["DSPy, 5 times as many"] = with_dspy(lm, parts, seed, 5 * sets, how)
+        names[f"DSPy, {args.times} x as many pairs"] = with_dspy(lm, parts, seed, args.times * sets, how)
         names["random"] = (demo_search.random_sets(range(36), SHOTS, 1, seed)[0], 0, 0.0)
         rows.append([(evaluate(show(s), parts.data.test)[0].correct.mean(), t, sec) for s, t, sec in names.values()])
     table = np.array(rows, float)  # [seeds, ways, (right, tokens, seconds)]
