@@ -185,8 +185,8 @@ def test_threads_soon_sleep_unless_the_user_says_how_they_wait(said, expected):
 PUBLIC = """
 Chooser Decoding FinetuneConfig Full Generator LABEL_MAPPINGS Lora NaiveBayes Request TrainingConfig Verdicts
 WordForWord align_items build_examples claim claims cost curve evaluate evaluate_turns explore fitting generate grid
-in_context load load_open load_seed load_task points predictions provenance score seed_strip select shares shown
-summary token_shift tune with_alt_text
+in_context load load_open load_seed load_task once panels points predictions provenance score seed_strip select shares
+shown summary told token_shift tune with_alt_text
 """
 
 
@@ -200,11 +200,11 @@ def test_the_public_names_are_these_and_each_says_what_it_is():
 
 def test_the_readmes_lines_of_python_run(tmp_path):
     rows = [
-        {"id": f"r{i}", "text": f"{word} day {i}", "label": label, "split": "pool" if i < 16 else "test"}
-        for i, (word, label) in enumerate([("sunny", "hot"), ("icy", "cold")] * 10)
+        {"id": f"r{i}", "text": f"{word} day {i}", "label": label, "split": "pool" if i < 48 else "test"}
+        for i, (word, label) in enumerate([("sunny", "hot"), ("icy", "cold")] * 26)
     ]
     (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    code += "\nprint(frame.shots.unique().tolist(), len(frame))"
+    code = "".join(re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S))
+    code += "\nprint(len(set(found.shown)), frame.shots.unique().tolist(), len(frame))"
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert run.stdout.strip().endswith("[0, 4, 16] 36")
+    assert run.stdout.strip().endswith("4 [0, 4, 16] 36")
