@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--model", default="study")
     parser.add_argument("--pool", default="noisy", help="noisy, clean or messages")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--times", type=int, default=1, help="how many times as many pairs DSPy gets")
+    parser.add_argument("--times", type=float, default=1, help="how many times as many pairs DSPy gets")
     args = parser.parse_args()
     torch.set_num_threads(THREADS)
     logging.getLogger("dspy").setLevel(logging.ERROR)
@@ -109,7 +109,7 @@ def main() -> None:
         ours = time.perf_counter() - started
         sets = round(found.spent.pairs / len(parts.race))
         names = {"adaptlab": (found.shown, found.spent.tokens, ours)}
-        names[f"DSPy, {args.times} x as many pairs"] = with_dspy(lm, parts, seed, args.times * sets, how)
+        names[f"DSPy, {args.times:g} x the pairs"] = with_dspy(lm, parts, seed, max(1, round(args.times * sets)), how)
         names["random"] = (demo_search.random_sets(range(36), SHOTS, 1, seed)[0], 0, 0.0)
         rows.append([(evaluate(show(s), parts.data.test)[0].correct.mean(), t, sec) for s, t, sec in names.values()])
     table = np.array(rows, float)  # [seeds, ways, (right, tokens, seconds)]
