@@ -42,7 +42,9 @@ def kit(tmp_path, monkeypatch):
     monkeypatch.setattr(abilities, "solve", functools.partial(abilities.solve, samples=2))
     few = {name: instructions.LIST_TASKS[name] for name in ("copy", "reverse")}
     monkeypatch.setattr(instructions, "LIST_TASKS", few)
-    return tmp_path
+    instructions.usual_response_style.cache_clear()  # remembered for all tasks; and, at the end, for these few
+    yield tmp_path
+    instructions.usual_response_style.cache_clear()
 
 
 def call(*arguments):
