@@ -131,6 +131,8 @@ def extend(model: PreTrainedModel, prefix: PrefixCache, ids: Sequence[int], chun
 
 def shared_length(a: Sequence[int], b: Sequence[int]) -> int:
     """How many leading tokens two sequences have in common."""
+    if b[: len(a)] == a:  # the usual case, without a loop
+        return len(a)
     return next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 

@@ -81,8 +81,7 @@ class LM:
         cut = self._cut(min(texts), max(texts)) if len(texts) > 2 else 0
         if cut:
             head = self.encode(texts[0][:cut])
-            parts = self.tokenizer([text[cut:] for text in texts], add_special_tokens=False, verbose=False).input_ids
-            ids = [head + part for part in parts]
+            ids = [head + part for part in self._ids([text[cut:] for text in texts])]
             by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))
             seam = by_length[0], by_length[-1]
             if self._encoded([texts[i] for i in seam]) == [ids[i] for i in seam]:
@@ -90,8 +89,12 @@ class LM:
         return self._encoded(texts)
 
     def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
-        rows = self.tokenizer(list(texts), add_special_tokens=False, verbose=False).input_ids if texts else []
-        return [row if row[:1] == self._front else self._front + row for row in rows]
+        return [row if row[:1] == self._front else self._front + row for row in self._ids(list(texts))]
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of each text alone. Nothing else is asked of the tokenizer, which takes its time for masks."""
+        no_more = {"return_attention_mask": False, "return_token_type_ids": False, "verbose": False}
+        return self.tokenizer(texts, add_special_tokens=False, **no_more).input_ids if texts else []
 
     @cached_property
     def _front(self) -> list[int]:

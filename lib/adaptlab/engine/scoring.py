@@ -155,9 +155,9 @@ def _encode(lm: LM, questions: Sequence[Request]) -> list[_Encoded]:
         if not question.options or not all(question.options):
             raise ValueError(f"a question needs options, none of them empty; found {question.options!r}")
     texts = [question.context + option for question in questions for option in ("", *question.options)]
-    ids, encoded = iter(lm.encode_all(texts)), []
+    ids, room, encoded = iter(lm.encode_all(texts)), lm.context_length, []
     for question in questions:
-        context, sequences = next(ids), tuple(tuple(next(ids)) for _ in question.options)
+        context, sequences = tuple(next(ids)), tuple(tuple(next(ids)) for _ in question.options)
         start = min(shared_length(context, s) for s in sequences)
         if not start:
             raise ValueError(
@@ -168,8 +168,8 @@ def _encode(lm: LM, questions: Sequence[Request]) -> list[_Encoded]:
             if len(sequence) <= start:
                 raise ValueError(f"the tokenizer makes no token of the option {option!r}; it cannot be scored")
         longest = max(map(len, sequences))
-        if longest > lm.context_length:
-            raise ValueError(f"prompt and option take {longest} tokens; {lm.name} has room for {lm.context_length}")
+        if longest > room:
+            raise ValueError(f"prompt and option take {longest} tokens; {lm.name} has room for {room}")
         encoded.append(_Encoded(sequences, start))
     return encoded
 
