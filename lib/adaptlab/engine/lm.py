@@ -94,7 +94,11 @@ class LM:
     def _ids(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each text alone. Nothing else is asked of the tokenizer, which takes its time for masks."""
         no_more = {"return_attention_mask": False, "return_token_type_ids": False, "verbose": False}
-        return self.tokenizer(texts, add_special_tokens=False, **no_more).input_ids if texts else []
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if not backend or len(texts) < 3:
+            return self.tokenizer(texts, add_special_tokens=False, **no_more).input_ids if texts else []
+        self.tokenizer("", **no_more)  # takes back what truncation or padding an earlier call has set
+        return [one.ids for one in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
     @cached_property
     def _front(self) -> list[int]:
