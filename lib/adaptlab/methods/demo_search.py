@@ -21,7 +21,7 @@ from adaptlab.engine import kv_sharing
 from adaptlab.engine.generation import generate
 from adaptlab.engine.kv_sharing import EMPTY
 from adaptlab.engine.lm import LM
-from adaptlab.engine.scoring import Request, score
+from adaptlab.engine.scoring import Cost, Request, score
 from adaptlab.methods.answering import Chooser, Generator, shown
 from adaptlab.methods.prompting import class_prompt
 from adaptlab.methods.racing import Race, all_items, halving
@@ -129,7 +129,8 @@ class Trials:
         self._kept, self._prefix, self._lm = _Kept(str(file or ":memory:")), EMPTY, show(()).lm
         self.spent, self._known = Spent(), {}
         what = metric if isinstance(metric, str) else f"{metric.__module__}.{metric.__qualname__}"
-        self._kept.belongs_to(f"{self._lm.digest} {self._lm.dtype} {what}")
+        how = getattr(show(()), "decoding", "") if callable(metric) else ""  # what is written depends on it
+        self._kept.belongs_to(f"{self._lm.digest} {self._lm.dtype} {what} {how}")
         if ids := self._kept.prefix():  # what was computed before the kill is not counted twice
             owner = f"{self._lm.digest} {self._lm.dtype} {self._lm.device}"
             self._prefix = kv_sharing.extend(self._lm.model, replace(EMPTY, owner=owner), ids)
@@ -169,7 +170,7 @@ class Trials:
             self._known[pair] = value
             self.spent += Spent(1, *share)
 
-    def _scored(self, pairs: list, methods: dict, asked: dict) -> tuple[list[float], "object"]:
+    def _scored(self, pairs: list, methods: dict, asked: dict) -> tuple[list[float], Cost]:
         requests = [asked[pair][0] for pair in pairs]
         if isinstance(self._metric, str) or requests[0].options[1:]:
             found = score(self._lm, requests, prefix_cache=self._prefix)

@@ -57,9 +57,8 @@ def task(pool: str, seed: int, candidates: int, race: int, confirm: int, items: 
 
 def settings(pool: str, seed: int) -> dict[str, object]:
     """How a pool's demonstrations are shown: notes with letters as labels, messages with words."""
-    return {"styles": {}, "messages": {"label_mapping": "words"}}.get(pool, {"label_mapping": "letters"}) | {
-        "seed": seed
-    }
+    names = {"styles": {}, "messages": {"label_mapping": "words"}}
+    return names.get(pool, {"label_mapping": "letters"}) | {"seed": seed}
 
 
 # --- searches by name -------------------------------------------------------------------------------------------------
@@ -145,9 +144,8 @@ def outcome(search: str, trials: Trials, show: Callable[[Shown], Method], parts:
         return Outcome(show, parts, sets(parts, k, DRAWS, seed))
     if search in NEAREST:
         pool, queries = ([one.query for one in items] for items in (parts.data.pool, parts.data.test))
-        return Outcome(
-            show, parts, list(map(tuple, SELECTIONS[search](show(()).lm, pool, queries, k, seed))), each=True
-        )
+        nearest = SELECTIONS[search](show(()).lm, pool, queries, k, seed)
+        return Outcome(show, parts, list(map(tuple, nearest)), each=True)
     meter = trials.again()
     found = SEARCHES[search](meter, parts, k, seed)
     return Outcome(show, parts, [found.shown], found.claimed, meter.spent)
