@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from adaptlab.engine.scoring import Request, score
-from adaptlab.methods import demo_search
+from adaptlab.methods import trials as memory
 from adaptlab.methods.demo_search import (
     Parts,
-    Trials,
     balanced_sets,
     best_of_random,
     greedy,
@@ -27,6 +26,7 @@ from adaptlab.methods.demo_search import (
     swaps,
 )
 from adaptlab.methods.racing import all_items, elimination
+from adaptlab.methods.trials import Trials
 from adaptlab.tasks.records import FieldError, Instruction, Labelled
 from adaptlab.tasks.splits import LabelledSet, OpenSet
 from conftest import tiny_lm
@@ -109,7 +109,7 @@ def test_greedy_without_a_race_is_the_naive_search(lm, first):
 def test_what_is_asked_again_is_known_and_charged_to_a_new_meter(lm, monkeypatch):
     asked = trials(lm)
     counted = []
-    monkeypatch.setattr(demo_search, "score", lambda lm, some, **k: counted.extend(some) or score(lm, some, **k))
+    monkeypatch.setattr(memory, "score", lambda lm, some, **k: counted.extend(some) or score(lm, some, **k))
     first = greedy(asked, range(8), 2)
     assert len(counted) == len(set(counted)) == first.spent.pairs
     other = asked.again()
@@ -133,7 +133,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_search_that_is_killed_goes_on_with_the_same_result(lm, tmp_path, monkeypatch, name):
-    monkeypatch.setattr(demo_search, "PAIRS", 16)
+    monkeypatch.setattr(memory, "PAIRS", 16)
     whole = SEARCHES[name](trials(lm))
     counted, calls = [], itertools.count(1)
 
@@ -143,7 +143,7 @@ def test_a_search_that_is_killed_goes_on_with_the_same_result(lm, tmp_path, monk
         counted.extend(some)
         return score(lm, some, **more)
 
-    monkeypatch.setattr(demo_search, "score", dies)
+    monkeypatch.setattr(memory, "score", dies)
     found, kills = None, 0
     while not found:
         try:
@@ -160,25 +160,25 @@ import os, sys
 sys.path.insert(0, {tests!r})
 from test_demo_search import *
 calls = itertools.count(1)
-real = demo_search._Kept.write
-demo_search.PAIRS = 16
+real = memory._Kept.write
+memory.PAIRS = 16
 def write(self, *rows):
     real(self, *rows)
     if next(calls) == 3:
         os.kill(os.getpid(), 9)
-demo_search._Kept.write = write
+memory._Kept.write = write
 SEARCHES["greedy"](trials(tiny_lm("llama"), file={file!r}))
 """
 
 
 def test_a_process_that_is_killed_leaves_what_it_had_scored(lm, tmp_path, monkeypatch):
-    monkeypatch.setattr(demo_search, "PAIRS", 16)
+    monkeypatch.setattr(memory, "PAIRS", 16)
     file = tmp_path / "scores"
     code = KILLED.format(tests=os.path.dirname(__file__), file=str(file))
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     kept = sqlite3.connect(file).execute("SELECT count(*) FROM pairs").fetchone()[0]
     whole, counted = SEARCHES["greedy"](trials(lm)), []
-    monkeypatch.setattr(demo_search, "score", lambda lm, some, **k: counted.extend(some) or score(lm, some, **k))
+    monkeypatch.setattr(memory, "score", lambda lm, some, **k: counted.extend(some) or score(lm, some, **k))
     found = SEARCHES["greedy"](trials(lm, file=file))
     assert found.shown == whole.shown and found.spent == whole.spent
     assert kept > 0 and len(counted) == whole.spent.pairs - kept

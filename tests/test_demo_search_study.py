@@ -6,7 +6,7 @@ import pytest
 from adaptlab.engine.models import load
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods import demo_search
-from adaptlab.methods.demo_search import Trials
+from adaptlab.methods.trials import Trials
 from adaptlab.methods.urial import RESPONSE_STYLES, has_style
 from adaptlab.studies import demo_search as study
 from adaptlab.tasks.records import FieldError, content_key

@@ -28,8 +28,9 @@ from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods import demo_search
-from adaptlab.methods.demo_search import Parts, Trials
+from adaptlab.methods.demo_search import Parts
 from adaptlab.methods.prompting import class_prompt
+from adaptlab.methods.trials import Trials
 from adaptlab.studies.demo_search import settings, task
 from adaptlab.tasks.records import Labelled
 

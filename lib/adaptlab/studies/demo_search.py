@@ -17,9 +17,10 @@ from adaptlab.engine.loss_mask import TrainingExample, tokenize_with_mask
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods import demo_search
 from adaptlab.methods.answering import Generator
-from adaptlab.methods.demo_search import Found, Method, Parts, Shown, Spent, Trials
+from adaptlab.methods.demo_search import Found, Parts
 from adaptlab.methods.racing import all_items, elimination, winners_curse
 from adaptlab.methods.selection import SELECTIONS
+from adaptlab.methods.trials import Method, Shown, Spent, Trials
 from adaptlab.methods.tuning import build_examples
 from adaptlab.methods.urial import RESPONSE_STYLES, apply_style
 from adaptlab.tasks.notes import load_notes
