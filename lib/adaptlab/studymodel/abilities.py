@@ -48,13 +48,12 @@ class Ability:
 
 
 def measure(lm: LM, n: int = 500) -> list[Ability]:
-    """Every ability on the test nouns and problems: ``n`` items each, and twice as many problems, of which one sample
-    tells little (tens of thousands of answers: minutes)."""
+    """Every ability on the test nouns and problems, ``n`` items each (tens of thousands of answers: minutes)."""
     measured = [choices(lm, name, "test", n) for name in CHOICES]
     measured += [instruction(lm, shots, "test", n) for shots in (0, 1, 3)]
     measured += [instruction(lm, s, "test", n, task=c) for c in instructions.LIST_TASKS for s in (0, 3)]
     for family in reasoning.FAMILIES:
-        attempts = solve(lm, family, "test", 2 * n)
+        attempts = solve(lm, family, "test", n)
         measured += [*grade(attempts), *grade_most_probable(attempts)]
     return measured
 
