@@ -1,6 +1,6 @@
 """Files and folders that appear whole or not at all, digests of their bytes, and YAML read strictly.
 
-No other file of the kit writes to a disk, but `methods.demo_search`, through SQLite, which promises the same. What is
+No other file of the kit writes to a disk, but `methods.trials`, through SQLite, which promises the same. What is
 written goes to a hidden neighbour first, onto the disk, and takes its place in one step: a reader, or a run that was
 killed, finds the old content or the new one.
 """

@@ -1,7 +1,7 @@
 """Scores of prompts on items, with a memory and a meter: what every search for demonstrations asks.
 
-A search may ask for the same pair of prompt and item again and again; it is scored once, and may be kept in a file. The
-meter counts what the scores took, whether they were known or not, so that searches can be compared.
+A search may ask for the same pair of prompt and item again and again. It is scored once, and may be kept in a file. The
+meter counts each pair once for every search, whether another search has scored it or not: so searches can be compared.
 """
 
 import hashlib
