@@ -74,6 +74,19 @@ def test_worlds_of_any_size(kind, seed, data):
         assert all(4 <= len(one.facts) <= 20 for one in world.documents)
 
 
+@given(seed=seeds, categories=st.integers(4, 11), documents=st.integers(1, 3))
+@settings(max_examples=20)
+def test_a_small_hierarchy_tells_what_it_has(seed, categories, documents):
+    world = structure(seed, categories, documents)
+    by_reading(world)
+    assert all(len(set(one.facts)) == len(one.facts) for one in world.documents)
+
+
+def test_a_hierarchy_has_parents_and_children():
+    with pytest.raises(ValueError, match="categories is 3"):
+        structure(0, categories=3)
+
+
 @pytest.mark.parametrize("kind", MAKERS)
 def test_pools_hold_what_ends_a_sentence_and_what_does_not(kind):
     world = MAKERS[kind](3, **SMALL[kind])

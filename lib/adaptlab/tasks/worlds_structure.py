@@ -51,6 +51,8 @@ def structure(
     for facts never told from there. ``syllogism``: what a category inherits. ``holdout``: whatever follows about
     categories of which only the parent is told.
     """
+    if categories < 2 * ROOTS:
+        raise ValueError(f"categories is {categories}: each of {ROOTS} trees has a parent and a child; set 4 or more")
     rng = random.Random(f"structure {seed}")
     each = max(16, categories // 4)  # even four generations of six leave some to differ in
     new = words(rng, categories + 2 * each)
@@ -137,11 +139,12 @@ def _documents(
     every, texts = [fact for facts in own.values() for fact in facts], []
     for name, facts in own.items():
         near = [fact for other in kin[name] for fact in own[other]]
-        near = near if len(near) >= 20 else near + every  # a small family has little to tell
+        near = near if len(near) >= 20 else near + every  # so has a small family
         for n in range(documents):
             told = list(facts) if n == 0 else rng.sample(facts, rng.randint(1, len(facts)))
             room = rng.randint(max(4, len(told)), 20) - len(told)
-            told += rng.sample([fact for fact in dict.fromkeys(near) if fact not in told], room)
+            untold = [fact for fact in dict.fromkeys(near) if fact not in told]
+            told += rng.sample(untold, min(room, len(untold)))  # a small world has little to tell
             rng.shuffle(told)
             text = " ".join(_sentence(rng, fact) for fact in told)
             texts.append(Document(f"{name}-{n}", text, tuple(told)))
