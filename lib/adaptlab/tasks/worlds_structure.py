@@ -49,7 +49,9 @@ def structure(
 
     Up to ``items`` questions a split. ``rephrase``: what is stated, in other words. ``reversal``: from the other end,
     for facts never told from there. ``syllogism``: what a category inherits. ``holdout``: whatever follows about
-    categories of which only the parent is told.
+    categories of which only the parent is told. A world of few categories has shorter texts and fewer questions.
+
+    Raises ValueError for fewer than four categories.
     """
     if categories < 2 * ROOTS:
         raise ValueError(f"categories is {categories}: each of {ROOTS} trees has a parent and a child; set 4 or more")
@@ -139,12 +141,12 @@ def _documents(
     every, texts = [fact for facts in own.values() for fact in facts], []
     for name, facts in own.items():
         near = [fact for other in kin[name] for fact in own[other]]
-        near = near if len(near) >= 20 else near + every  # so has a small family
+        near = near if len(near) >= 20 else near + every  # a small family has little to tell
         for n in range(documents):
             told = list(facts) if n == 0 else rng.sample(facts, rng.randint(1, len(facts)))
             room = rng.randint(max(4, len(told)), 20) - len(told)
             untold = [fact for fact in dict.fromkeys(near) if fact not in told]
-            told += rng.sample(untold, min(room, len(untold)))  # a small world has little to tell
+            told += rng.sample(untold, min(room, len(untold)))  # a small world has too few facts for the room
             rng.shuffle(told)
             text = " ".join(_sentence(rng, fact) for fact in told)
             texts.append(Document(f"{name}-{n}", text, tuple(told)))
