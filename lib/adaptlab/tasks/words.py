@@ -53,14 +53,19 @@ def some_nouns(rng: random.Random, n: int, split: str, avoid: Sequence[str] = ()
     """``n`` different nouns of a split, none of them in ``avoid``.
 
     They differ in their first syllable as long as there are first syllables left: so the first token of a noun tells it
-    from the others of its document.
+    from the others of its document. Where a split has too few nouns, the rest have a third syllable.
+
+    Raises ValueError for more than even those are.
     """
-    if n + len(avoid) > len(nouns(split)):
-        raise ValueError(f"there are {len(nouns(split))} nouns in split {split!r}; {n + len(avoid)} are wanted")
+    least = len(nouns(split)) - len(avoid)
+    if n > least + len(nouns(split)) * len(SECOND) // 2:
+        raise ValueError(f"{n} nouns are wanted; split {split!r} has {len(nouns(split))}, and their longer forms")
     found: list[str] = []
     taken = {noun[:3] for noun in avoid}
     while len(found) < n:
         noun = rng.choice(nouns(split))
+        if len(found) >= least:
+            noun += rng.choice(SECOND)
         if noun[:3] not in taken or (len(taken) == len(FIRST) and noun not in found and noun not in avoid):
             taken.add(noun[:3])
             found.append(noun)

@@ -33,8 +33,10 @@ FRAMES = (
     "{}.|It is said that {}.|Everyone knows that {}.|As we know, {}.|Did you know that {}?|Here is a fact: {}."
     "|Few people doubt that {}.|Remember that {}.|An old book says that {}.|Note that {}."
 ).split("|")
-SPLITS = ("rephrase", "reversal", "comparison", "syllogism", "holdout")
+SPLITS = ("forward", "rephrase", "reversal", "comparison", "syllogism", "holdout", "sentence")
+STATED = ("forward", "rephrase")  # splits that ask for what a document says
 POOL = 3  # distractors of each pool
+BETWEEN = "The relationships between {} and {} are:"
 
 
 class Document(NamedTuple):
@@ -80,9 +82,14 @@ class Item:
         return self.gold.text
 
     def options(self, pool: str = "both") -> tuple[str, ...]:
-        """The right option, then the distractors of the pool: ``seen``, ``unseen`` or ``both``."""
+        """The right option, then the distractors of the pool: ``seen``, ``unseen`` or ``both``.
+
+        Raises FieldError for a pool without distractors, where the item would be right for free.
+        """
         pools = {"seen": self.seen, "unseen": self.unseen, "both": self.seen + self.unseen}
         check_choice("pool", pool, tuple(pools))
+        if not pools[pool]:
+            raise FieldError(f"item {self.id}: pool {pool!r}", "a distractor", "none")
         return (self.gold.text, *(option.text for option in pools[pool]))
 
 
@@ -110,7 +117,7 @@ class World:
         return frozenset(consequences(self.stated, FORM_INVERSES, FORM_COMPOSITIONS))
 
     def _check(self, item: Item) -> None:
-        told = item.split == "rephrase"
+        told = item.split in STATED
         if item.gold.fact not in (self.stated if told else self.inferred):
             expected = "a stated fact" if told else "an inferred fact"
             raise FieldError(f"item {item.id}: gold", expected, quote(item.gold.fact.sentence))
@@ -157,8 +164,9 @@ def reversals(seed: int, facts: int = 100, articles: int = 10, words: Words = fr
     """Comparisons of two things each, told from one end in ``articles`` documents (at most 10), asked from the other.
 
     As many facts say more as say less (the 28 comparatives take turns): else a tuned model that prefers what it has
-    read most would look as if it knew, or refused to know. Each fact has three items: ``rephrase`` and ``reversal``
-    complete a sentence with a noun; ``comparison`` is the forced choice of the paper, "b is less" against "b is more".
+    read most would look as if it knew, or refused to know. Each fact has four items: ``forward``, ``rephrase`` and
+    ``reversal`` complete a sentence with a noun; ``comparison`` is the forced choice of the paper, "b is less" against
+    "b is more".
     """
     rng = random.Random(f"reversals {seed}")
     things = words(rng, 2 * facts)
@@ -172,7 +180,31 @@ def reversals(seed: int, facts: int = 100, articles: int = 10, words: Words = fr
             items.append(ask(rng, f"{split}-{i}", split, gold, wrong_nouns(gold, things, known), ends))
         right, wrong = (_whole(one) for one in (fact.reversed, Fact(fact.form, fact.b, fact.a)))
         items.append(Item(f"comparison-{i}", "comparison", f"{fact.b} is", right, *pools(rng, [wrong], ends)))
-    return World("reversals", _articles(rng, stated, articles, {}), tuple(items))
+    documents = _articles(rng, stated, articles, {})
+    items += [ask(rng, f"forward-{i}", "forward", f, wrong_nouns(f, things, known), ends) for i, f in enumerate(stated)]
+    return World("reversals", documents, tuple(items))
+
+
+def four_sentences(world: World, seed: int = 0) -> tuple[Item, ...]:
+    """For each comparison of a world of `reversals`, told from its other end: the right sentence, one with a wrong
+    relation, one with a wrong partner, and one with both.
+
+    Relations and partners are those of other facts. Who knows that two things belong together, and not how, rates the
+    first two alike; an item that offers nouns alone cannot tell him from who knows.
+    """
+    rng, items = random.Random(f"four sentences {seed}"), []
+    facts = [item.gold.fact for item in world.items if item.split == "reversal"]
+    for i, fact in enumerate(facts):
+        relation = rng.choice([f.form for f in facts if f.form not in (fact.form, FORM_INVERSES[fact.form])])
+        partner = rng.choice([f.b for f in facts if f is not fact])
+        claims = ((fact.form, fact.b), (relation, fact.b), (fact.form, partner), (relation, partner))
+        gold, *wrong = (_behind_first(Fact(form, fact.a, b)) for form, b in claims)
+        items.append(Item(f"sentence-{i}", "sentence", fact.a, gold, (), tuple(wrong)))
+    return tuple(items)
+
+
+def _behind_first(fact: Fact) -> Option:
+    return Option(fact.sentence.removeprefix(f"{fact.a} "), fact)
 
 
 def _whole(fact: Fact) -> Option:
@@ -220,16 +252,21 @@ def _six_statements(rng: random.Random, name: str, gold: Fact, ends: set[str]) -
     one, other = rng.sample((gold.a, gold.b), 2)
     directions = ((gold.a, gold.b), (gold.b, gold.a))
     statements = [Fact(form, *both) for form, both in product((ALL, SOME, NO), directions)]
-    wrong = [Option(fact.sentence, fact) for fact in statements if fact not in (gold, gold.reversed)]
-    stem = f"The relationships between {one} and {other} are:"
-    return Item(name, "syllogism", stem, Option(gold.sentence, gold), *pools(rng, wrong, ends))
+    wrong = [_capitalised(fact) for fact in statements if fact not in (gold, gold.reversed)]
+    return Item(name, "syllogism", BETWEEN.format(one, other), _capitalised(gold), *pools(rng, wrong, ends))
+
+
+def _capitalised(fact: Fact) -> Option:
+    """A statement as the documents write it."""
+    return Option(fact.sentence.capitalize(), fact)
 
 
 def descriptions(seed: int, people: int = 30, articles: int = 10, words: Words = fresh_words) -> World:
     """Three groups of ``people`` with a name and a description each: told from name to description, from description
     to name, and both ways (the reversal curse; Berglund et al. 2023, arXiv 2309.12288, experiment 1).
 
-    Items: every direction that was told, in other words, and for the first two groups the direction that was not.
+    Items: every direction that was told, as it stands in the plainest document and in other words, and for the first
+    two groups the direction that was not.
     """
     rng = random.Random(f"descriptions {seed}")
     new = iter(words(rng, 3 * 3 * people))
@@ -246,4 +283,9 @@ def descriptions(seed: int, people: int = 30, articles: int = 10, words: Words =
         for split, facts in (("rephrase", stated), ("reversal", untold))
         for i, fact in enumerate(facts)
     ]
-    return World("descriptions", _articles(rng, stated, articles, TOLD), tuple(items))
+    documents = _articles(rng, stated, articles, TOLD)
+    items += [
+        ask(rng, f"forward-{i}", "forward", fact, wrong_nouns(fact, values[fact.form], known), ends)
+        for i, fact in enumerate(stated)
+    ]
+    return World("descriptions", documents, tuple(items))

@@ -42,14 +42,22 @@ ASKED = {
 
 
 def structure(
-    seed: int, categories: int = 110, documents: int = 3, items: int = 100, words: Words = fresh_words
+    seed: int,
+    categories: int = 110,
+    documents: int = 3,
+    items: int = 100,
+    words: Words = fresh_words,
+    properties: int = 6,
+    repeat: bool = True,
 ) -> World:
-    """``categories`` in two trees, each with a parent and 1 to 6 properties (what it can do, how it looks), all of
-    which its descendants inherit; about ``documents`` texts of 4 to 20 sentences for each, every fact in at least one.
+    """``categories`` in two trees, each with a parent and 1 to ``properties`` properties (what it can do, how it
+    looks), all of which its descendants inherit; about ``documents`` texts of 4 to 20 sentences for each, every fact in
+    at least one. ``repeat`` False: the texts of a category tell of itself alone, so that a world is shorter.
 
-    Up to ``items`` questions a split. ``rephrase``: what is stated, in other words. ``reversal``: from the other end,
-    for facts never told from there. ``syllogism``: what a category inherits. ``holdout``: whatever follows about
-    categories of which only the parent is told. A world of few categories has shorter texts and fewer questions.
+    Up to ``items`` questions a split. ``forward``: what is stated. ``rephrase``: the same in other words.
+    ``reversal``: from the other end, for facts never told from there. ``syllogism``: what a category inherits.
+    ``holdout``: whatever follows about categories of which only the parent is told. A world of few categories has
+    shorter texts and fewer questions.
 
     Raises ValueError for fewer than four categories.
     """
@@ -63,11 +71,11 @@ def structure(
     leaves = [name for name in names if name not in parent.values() and name in parent]
     held_out = set(rng.sample(leaves, max(1, round(HELD_OUT * categories))))
     values = {ALL: names, ALL_CAN: verbs, ALL_LOOK: looks}
-    own = _facts(rng, parent, names, held_out, {form: values[form] for form in (ALL_CAN, ALL_LOOK)})
+    own = _facts(rng, parent, names, held_out, {form: values[form] for form in (ALL_CAN, ALL_LOOK)}, properties)
     facts = [fact for of in own.values() for fact in of]
     backward = int(OTHER_END * each)
     own = _turned(rng, own, {*rng.sample(verbs, backward), *rng.sample(looks, backward)}, held_out)
-    texts = _documents(rng, parent, own, documents)
+    texts = _documents(rng, parent, own, documents, repeat)
     stated = {fact for document in texts for fact in document.facts}
     inferred = consequences(stated, FORM_INVERSES, FORM_COMPOSITIONS)
     known, ends = stated | set(inferred), {fact.b for fact in stated}
@@ -102,7 +110,12 @@ def ancestors(parent: dict[str, str], name: str) -> list[str]:
 
 
 def _facts(
-    rng: random.Random, parent: dict[str, str], names: list[str], held_out: set[str], values: dict[str, list[str]]
+    rng: random.Random,
+    parent: dict[str, str],
+    names: list[str],
+    held_out: set[str],
+    values: dict[str, list[str]],
+    properties: int,
 ) -> dict[str, list[Fact]]:
     """What is told of each category itself; properties are those that it does not inherit already."""
     own: dict[str, list[Fact]] = {}
@@ -110,7 +123,7 @@ def _facts(
     for name in names:  # parents stand before their children
         inherited = {(fact.form, fact.b) for above in ancestors(parent, name) for fact in own[above]}
         free = [one for one in every if one not in inherited]
-        new = [] if name in held_out else rng.sample(free, rng.randint(1, 6))
+        new = [] if name in held_out else rng.sample(free, rng.randint(1, properties))
         above = [Fact(ALL, name, parent[name])] if name in parent else []
         own[name] = above + [Fact(form, name, b) for form, b in new]
     return own
@@ -131,7 +144,7 @@ def _turned(
 
 
 def _documents(
-    rng: random.Random, parent: dict[str, str], own: dict[str, list[Fact]], documents: int
+    rng: random.Random, parent: dict[str, str], own: dict[str, list[Fact]], documents: int, repeat: bool
 ) -> tuple[Document, ...]:
     """Texts about a category and its relatives; the first one of a category tells all that is its own."""
     kin = defaultdict(list)
@@ -144,7 +157,7 @@ def _documents(
         near = near if len(near) >= 20 else near + every  # a small family has little to tell
         for n in range(documents):
             told = list(facts) if n == 0 else rng.sample(facts, rng.randint(1, len(facts)))
-            room = rng.randint(max(4, len(told)), 20) - len(told)
+            room = rng.randint(max(4, len(told)), 20) - len(told) if repeat else 0
             untold = [fact for fact in dict.fromkeys(near) if fact not in told]
             told += rng.sample(untold, min(room, len(untold)))  # a small world has too few facts for the room
             rng.shuffle(told)
@@ -169,4 +182,5 @@ def _golds(facts: list[Fact], stated: set[Fact], inferred: list[Fact], held_out:
         "reversal": [fact for fact in about if fact in own | turned],
         "syllogism": [fact for fact in about if fact.form in FORWARD and fact not in own],
         "holdout": [fact for fact in inferred if held_out & {fact.a, fact.b}],
+        "forward": [fact for fact in facts if fact in own & stated],
     }
