@@ -13,7 +13,7 @@ from transformers import LlamaForCausalLM
 
 from adaptlab.engine.generation import Completion
 from adaptlab.engine.scoring import OptionScore, Scores
-from adaptlab.studymodel import abilities, make, tokenizer
+from adaptlab.studymodel import abilities, abilities_worlds, make, tokenizer
 from adaptlab.studymodel.abilities import Ability, Attempts
 from adaptlab.studymodel.recipes import RECIPES
 from adaptlab.tasks import instructions, knowledge, notes, reasoning
@@ -170,7 +170,9 @@ def test_an_ability_knows_its_share_and_interval():
 
 
 def test_a_probe_leaves_the_model_in_training_and_draws_no_test_noun(monkeypatch):
-    model, words, seen = LlamaForCausalLM(RECIPES["study"].config()), tokenizer.train(), set()
+    config = RECIPES["study"].config()
+    config.max_position_embeddings = abilities_worlds.ROOM
+    model, words, seen = LlamaForCausalLM(config), tokenizer.train(), set()
     for name in ("choices", "instruction", "solve"):
         real = getattr(make, name)
 
@@ -181,6 +183,6 @@ def test_a_probe_leaves_the_model_in_training_and_draws_no_test_noun(monkeypatch
         monkeypatch.setattr(make, name, spy)
     monkeypatch.setattr(make, "PROBED", ("forward",))
     model.train()
-    found = make.probe(model, words, n=2)
+    found = make.probe(model, words, n=2, second=True)
     assert model.training and seen == {("choices", "probe"), ("instruction", "probe"), ("solve", "probe")}
     assert set(found) >= {"forward", "instruction, 0 shots", "arithmetic, greedy"}

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from adaptlab.studymodel import corpus, pretrain, tokenizer
+from adaptlab.studymodel import corpus, corpus_shots, pretrain, tokenizer
+from adaptlab.studymodel.document import Document
 from adaptlab.studymodel.pretrain import UNDETERMINED, batch, encode
-from adaptlab.studymodel.recipes import MIDDLE, RECIPES, Phase
+from adaptlab.studymodel.recipes import FIRST, MIDDLE, RECIPES, SECOND, Course, Phase
 from adaptlab.tasks import knowledge, notes
 from adaptlab.tasks.knowledge import Fact
 from adaptlab.tasks.words import SPLITS, nouns
@@ -78,9 +79,9 @@ def test_premises_are_told_again_under_their_own_cue_and_under_that_of_conclusio
     assert told["So", False] > 600
 
 
-@given(seeds, st.integers(60, 600))
-def test_a_partner_is_determined_once_it_has_been_shown(seed, budget):
-    page = corpus.transduction(random.Random(seed), budget)
+@given(seeds, st.integers(60, 600), st.sampled_from([corpus.transduction, corpus_shots.lexicons]))
+def test_a_partner_is_determined_once_it_has_been_shown(seed, budget, write):
+    page = write(random.Random(seed), budget)
     seen: dict[str, str] = {}
     for line in re.finditer(r"Input: (.*)\nOutput: (.*)", page.text):
         at = line.start(2) - 1
@@ -128,7 +129,7 @@ def test_long_notes_are_mostly_laid_out_as_prompts(budget, least, most):
 
 def test_documents_keep_to_their_length_and_grow_with_it(words):
     for longest in (112, 512):
-        rng, kinds = random.Random(0), [kind for kind in corpus.KINDS if kind not in ("relations", "chains")]
+        rng, kinds = random.Random(0), corpus.FIRST_COURSE[2:]
         lengths = [len(encode(words, corpus.document(rng, kinds[i % len(kinds)], longest))[0]) for i in range(300)]
         assert np.quantile(lengths, 0.99) < 1.5 * longest
         assert np.quantile(lengths, 0.9) > 0.5 * longest
@@ -170,9 +171,8 @@ def test_training_it_again_and_saving_it_changes_nothing(words, tmp_path):
 
 SMALL = replace(
     RECIPES["study"],
-    steps=8,
     tokens=2048,
-    phases=(Phase(0.5, 128, 60, {"relations": 1.0}), Phase(0.5, 256, 120, MIDDLE)),
+    courses=(Course(8, (Phase(0.5, 128, 60, {"relations": 1.0}), Phase(0.5, 256, 120, MIDDLE))),),
 )
 
 
@@ -193,13 +193,15 @@ def test_a_batch_is_a_function_of_its_step_and_holds_whole_documents(words, step
     assert (one.documents > 0).mean() > 0.7
 
 
-@pytest.mark.parametrize("phase", RECIPES["study"].phases, ids=range(len(RECIPES["study"].phases)))
+@pytest.mark.parametrize("phase", FIRST.phases, ids=lambda phase: str(phase.row))
 def test_kinds_have_their_shares_of_the_tokens_and_long_documents_their_place(words, phase):
     rngs = map(random.Random, range(100))
     drawn = [sum(len(ids) for ids, _ in pretrain._sample_documents(phase, words, rng, 8192)) for rng in rngs]
     placed = []
     for step in range(24):
-        one = batch(replace(RECIPES["study"], seed=step, phases=(phase,)), words, step)
+        one = batch(
+            replace(RECIPES["study"], seed=step, courses=(Course(100, (replace(phase, share=1),)),)), words, step
+        )
         sizes = np.bincount(one.documents[one.documents > 0])
         assert sizes[1] == sizes.max()  # the longest comes first and finds its place
         if phase.row > 128:
@@ -216,8 +218,19 @@ def test_kinds_have_their_shares_of_the_tokens_and_long_documents_their_place(wo
         assert np.mean(tokens) / 8192 / pretrain.FILL == pytest.approx(share, rel=0.2), kind
 
 
+@pytest.mark.parametrize("phase", SECOND.phases, ids=lambda phase: str(phase.row))
+def test_batches_of_the_second_course_are_full_of_its_kinds(words, phase):
+    course = Course(100, (replace(phase, share=1),))
+    batches = [batch(replace(RECIPES["study"], seed=seed, courses=(course,)), words, seed) for seed in range(4)]
+    assert np.mean([(one.documents > 0).mean() for one in batches]) > 0.75
+    rng = random.Random(0)
+    for kind in phase.mixture:
+        lengths = [len(encode(words, corpus.document(rng, kind, phase.max_length))[0]) for _ in range(20)]
+        assert sum(length <= phase.row for length in lengths) >= 10, f"most documents of {kind} find a place"
+
+
 def test_weights_fall_on_determined_tokens(words):
-    page = corpus.Document("facts")
+    page = Document("facts")
     page.add_open("Facts: bakda is bigger than vogmi. So, vog")
     page.add_determined("mi is smaller than bakda.")
     ids, weights = encode(words, page)

@@ -136,6 +136,18 @@ def test_forest_has_a_row_an_ability_and_a_dot_a_model(axes):
     assert places[0] != places[1] and all(abs(place) < 0.5 for place in places)
 
 
+def test_the_text_itself_shows_what_surprised(axes):
+    tokens = ["Facts", ":", " bak", "da", "\n\n", *[" vogmi"] * 20]
+    costs = pd.DataFrame({"token": tokens, "nats": [0.0] * 24 + [9.0], "determined": [False] * 5 + [True] * 20})
+    study_model.surprise_text(costs, ax=axes)
+    letters = "".join(one.get_text() for one in axes.texts)
+    assert letters == "".join(tokens).replace("\n", "¶") and len(axes.patches) == 25 and len(axes.lines) == 20
+    assert axes.patches[0].get_facecolor() != axes.patches[-1].get_facecolor()
+    rows = {round(-one.get_y()) for one in axes.patches}
+    assert rows == {0, 2, 3}, "a blank line, and a line that is full"
+    assert max(one.get_x() + one.get_width() for one in axes.patches) <= study_model.COLUMNS
+
+
 def test_surprise_bars_are_as_high_as_the_surprise(axes):
     costs = pd.DataFrame({"token": list("abc"), "nats": [3.0, 0.5, 1.0], "determined": [False, True, True]})
     study_model.surprise_bars(costs, ax=axes)
@@ -153,11 +165,12 @@ def test_the_course_names_what_is_new_in_each_stretch():
     )
     table = study_model.course("study", log)
     assert list(table["million tokens"]) == [
-        pytest.approx(0.008 * sum(p.share for p in recipe.phases[:i]) * recipe.steps, abs=0.2)
-        for i in range(len(recipe.phases))
+        pytest.approx(0.008 * recipe.starts[i][0], abs=0.2) for i in range(len(recipe.starts))
     ]
-    assert table["new documents"][0] == "relations" and list(table.rate) == [phase.rate for phase in recipe.phases]
-    assert sorted(", ".join(filter(None, table["new documents"])).split(", ")) == sorted(corpus.KINDS)
+    assert table["new documents"][0] == "relations" and list(table.rate)[:9] == [
+        phase.rate for phase in recipe.courses[0].phases
+    ]
+    assert sorted(", ".join(filter(None, table["new documents"])).split(", ")) == sorted(corpus.FIRST_COURSE)
 
 
 def test_a_tuned_model_has_no_course_from_nothing():

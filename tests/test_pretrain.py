@@ -22,11 +22,11 @@ from adaptlab.engine.checkpoints import LOG, STATE, CannotResume
 from adaptlab.engine.machine import can_compile
 from adaptlab.studymodel import corpus, tokenizer
 from adaptlab.studymodel.pretrain import Batch, Trainer, batch, lr_factor, pretrain
-from adaptlab.studymodel.recipes import MIDDLE, RECIPES, Phase
+from adaptlab.studymodel.recipes import MIDDLE, RECIPES, SECOND, Course, Phase
 
 CPU = torch.device("cpu")
 TINY = replace(
-    RECIPES["study"], hidden=32, heads=2, layers=1, steps=30, tokens=512, phases=(Phase(1, 128, 60, MIDDLE),)
+    RECIPES["study"], hidden=32, heads=2, layers=1, tokens=512, courses=(Course(30, (Phase(1, 128, 60, MIDDLE),)),)
 )
 
 
@@ -135,7 +135,7 @@ def test_a_torn_log_line_is_taken_again(words, tmp_path, undisturbed):
 def test_a_folder_of_another_recipe_is_refused_and_left_alone(words, tmp_path, undisturbed):
     shutil.copytree(undisturbed, tmp_path / "run")
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    for change in ({"seed": 9}, {"hidden": 64}, {"steps": 40}):
+    for change in ({"seed": 9}, {"hidden": 64}, {"courses": (Course(40, TINY.courses[0].phases),)}):
         with pytest.raises(CannotResume, match="another run"):
             pretrain(replace(TINY, **change), words, tmp_path / "run", CPU, fast=False)
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
@@ -143,7 +143,7 @@ def test_a_folder_of_another_recipe_is_refused_and_left_alone(words, tmp_path, u
 
 def test_a_corpus_that_changed_in_a_later_phase_is_noticed(words, tmp_path, monkeypatch):
     phases = (Phase(0.5, 128, 60, {"facts": 1.0}), Phase(0.5, 128, 60, {"problem": 1.0}))
-    recipe = replace(TINY, steps=4, phases=phases)
+    recipe = replace(TINY, courses=(Course(4, phases),))
     pretrain(recipe, words, tmp_path, CPU, until=1, fast=False)
     monkeypatch.setitem(corpus.KINDS, "problem", corpus.instruction)
     with pytest.raises(CannotResume, match="another run"):
@@ -208,7 +208,8 @@ def test_a_phase_changes_its_own_learning_rate(words):
 
     def moved(step: int, rate: float) -> float:
         first = Phase(0.5, 128, 60, MIDDLE)
-        trainer = Trainer(replace(TINY, phases=(first, replace(first, rate=rate))), words, CPU, fast=False)
+        course = Course(TINY.steps, (first, replace(first, rate=rate)))
+        trainer = Trainer(replace(TINY, courses=(course,)), words, CPU, fast=False)
         before = [p.detach().clone() for p in trainer.model.parameters()]
         trainer.update(batch(TINY, words, step), step)
         return sum((p - q).abs().sum().item() for p, q in zip(trainer.model.parameters(), before, strict=True))
@@ -219,8 +220,37 @@ def test_a_phase_changes_its_own_learning_rate(words):
 
 def test_phases_cover_all_steps():
     for recipe in RECIPES.values():
-        assert sum(phase.share for phase in recipe.phases) == pytest.approx(1)
-        assert all(sum(phase.mixture.values()) == pytest.approx(1) for phase in recipe.phases)
-        assert {kind for phase in recipe.phases for kind in phase.mixture} == {*corpus.KINDS}
-        assert [recipe.phase(step) for step in (0, recipe.steps - 1)] == [recipe.phases[0], recipe.phases[-1]]
-        assert all(recipe.tokens % phase.row == 0 for phase in recipe.phases)
+        phases = [phase for _, phase in recipe.starts]
+        for course in (*recipe.courses, SECOND):
+            assert sum(phase.share for phase in course.phases) == pytest.approx(1)
+        assert all(sum(phase.mixture.values()) == pytest.approx(1, abs=1e-3) for phase in phases)
+        assert {*recipe.mixture} == {*corpus.FIRST_COURSE}
+        assert {*recipe.mixture, *(kind for phase in SECOND.phases for kind in phase.mixture)} == {*corpus.KINDS}
+        assert [recipe.phase(step) for step in (0, recipe.steps - 1)] == [phases[0], phases[-1]]
+        assert all(recipe.tokens % phase.row == 0 for phase in phases)
+        assert sum(recipe.mixture.values()) == pytest.approx(1, abs=1e-3)
+
+
+AGAIN = Course(6, TINY.courses[0].phases, lr=0.001, warm_up=2)
+TWO = replace(TINY, courses=(Course(6, TINY.courses[0].phases), AGAIN))
+
+
+def test_a_course_begins_from_published_weights_with_an_optimizer_of_its_own(words, tmp_path):
+    trainer = pretrain(TWO, words, tmp_path, CPU, until=6, fast=False)
+    assert trainer.optimizers["muon"].state and not trainer.optimizers["all"].state
+    rounded = [p.detach().to(torch.bfloat16) for p in trainer.model.parameters()]
+    trainer._begin_course()
+    assert all(torch.equal(p, q.float()) for p, q in zip(trainer.model.parameters(), rounded, strict=True))
+    trainer.steps = 12
+    trainer.step()
+    assert trainer.optimizers["all"].param_groups[0]["lr"] == 0.001 * lr_factor(0, 6, 2) == 0.0005
+    assert len(trainer.optimizers["all"].state) == len(rounded) and not trainer.optimizers["muon"].state
+
+
+@pytest.mark.parametrize("until", [4, 6, 8])
+def test_a_run_goes_on_where_it_stopped_in_either_course_and_between_them(words, tmp_path, until):
+    pretrain(TWO, words, tmp_path / "whole", CPU, fast=False)
+    pretrain(TWO, words, tmp_path / "parts", CPU, until=until, fast=False)
+    pretrain(TWO, words, tmp_path / "parts", CPU, fast=False)
+    assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
+    assert same(tmp_path / "whole" / STATE, tmp_path / "parts" / STATE)

@@ -13,10 +13,9 @@ from adaptlab import paths
 from adaptlab.engine.folders import embedded
 from adaptlab.engine.models import load
 from adaptlab.runner.cli import app
-from adaptlab.studymodel import abilities, make, publish
+from adaptlab.studymodel import abilities, abilities_worlds, make, publish
 from adaptlab.studymodel.publish import ABILITIES, CARD, TRAINING, thin_log
-from adaptlab.studymodel.recipes import MIDDLE, RECIPES, Phase
-from adaptlab.tasks import instructions
+from adaptlab.studymodel.recipes import MIDDLE, RECIPES, Course, Phase
 from tiny import use
 
 TINY = replace(
@@ -25,9 +24,8 @@ TINY = replace(
     hidden=32,
     heads=2,
     layers=1,
-    steps=12,
-    tokens=1024,
-    phases=(Phase(1, 1024, 90, MIDDLE),),
+    tokens=2048,
+    courses=(Course(12, (Phase(1, 2048, 90, MIDDLE),)),),
 )
 
 
@@ -40,11 +38,7 @@ def kit(tmp_path, monkeypatch):
     monkeypatch.setattr(make, "pretrain", functools.partial(make.pretrain, fast=False, probe_every=5))
     monkeypatch.setattr(make, "probe", functools.partial(make.probe, n=2))
     monkeypatch.setattr(abilities, "solve", functools.partial(abilities.solve, samples=2))
-    few = {name: instructions.LIST_TASKS[name] for name in ("copy", "reverse")}
-    monkeypatch.setattr(instructions, "LIST_TASKS", few)
-    instructions.usual_response_style.cache_clear()  # remembered for all tasks; and, at the end, for these few
-    yield tmp_path
-    instructions.usual_response_style.cache_clear()
+    return tmp_path
 
 
 def call(*arguments):
@@ -73,7 +67,8 @@ def test_in_two_sittings_to_a_folder_that_loads(kit):
     log = [json.loads(line) for line in (folder / TRAINING).read_text().splitlines()]
     assert [line["step"] for line in log] == [10, 12] and "forward" in log[0] and "forward" in log[1]
     names = {one["name"] for one in json.loads((folder / ABILITIES).read_text())}
-    assert {*abilities.CHOICES, "instruction, 3 shots, copy", "sums, coverage of 2"} <= names
+    first, second = {*abilities.CHOICES, "sums, coverage of 2"}, {*abilities_worlds.CHOICES, "lexicon, 32 shots"}
+    assert first | second <= names and "hierarchy, inherited, without the documents" in names
     card = (folder / CARD).read_text()
     assert f"{lm.model.num_parameters() / 1e6:.2f} million parameters" in card and "adaptlab pretrain tiny" in card
     assert "cpu threads" in card and all(f"| {name} |" in card for name in names)

@@ -19,10 +19,10 @@ from adaptlab.engine.checkpoints import LOG
 from adaptlab.engine.lm import LM
 from adaptlab.evidence.stats import proportion_interval
 from adaptlab.studymodel import abilities, tokenizer
-from adaptlab.studymodel.corpus import Document
+from adaptlab.studymodel.document import Document
 from adaptlab.studymodel.pretrain import encode, pretrain
 from adaptlab.studymodel.publish import ABILITIES, TRAINING
-from adaptlab.studymodel.recipes import BEGINNING, RECIPES, Phase
+from adaptlab.studymodel.recipes import BEGINNING, RECIPES, Course, Phase
 
 SPLIT = "test"
 
@@ -85,7 +85,12 @@ def ask(lm: LM, ability: str, shots: int, world: int, items: int) -> pd.DataFram
 def retrained(steps: int) -> pd.DataFrame:
     """Train a model of 160 thousand weights for some steps, from nothing; its log, one row a step."""
     recipe = replace(
-        RECIPES["study"], hidden=64, layers=2, heads=2, steps=steps, tokens=4096, phases=(Phase(1, 128, 80, BEGINNING),)
+        RECIPES["study"],
+        hidden=64,
+        layers=2,
+        heads=2,
+        tokens=4096,
+        courses=(Course(steps, (Phase(1, 128, 80, BEGINNING),)),),
     )
     with TemporaryDirectory() as folder:
         pretrain(recipe, tokenizer.train(), Path(folder), torch.device("cpu"), fast=False)
@@ -169,6 +174,34 @@ def surprise_bars(costs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         axes.bar(places[chosen], costs.nats[chosen], width=0.9, color=colour, label=name)
     axes.set(xlabel="token of the document", ylabel="surprise (nats)", xlim=(-1, len(costs)))
     _finish(axes)
+    return axes
+
+
+COLUMNS = 78  # characters in a line of text
+STRONGEST = 6.0  # nats; more surprise than that has the same colour
+
+
+def surprise_text(costs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """The document itself, each token on a ground that is the darker the more it surprised the model; determined tokens
+    are underlined."""
+    places, line, column = [], 0, 0
+    for token in costs.token:
+        if column + len(token) > COLUMNS and not token.isspace():
+            line, column = line + 1, 0
+        places.append((line, column))
+        line, column = (line + token.count("\n"), 0) if "\n" in token else (line, column + len(token))
+    axes = ax or plt.subplots(figsize=(9, 0.6 + 0.3 * (line + 1)), layout="constrained")[1]
+    colours = sns.color_palette("YlOrBr", as_cmap=True)
+    for (row, start), (token, nats, determined) in zip(places, costs.itertuples(index=False), strict=True):
+        said = token.replace("\n", "¶")
+        ground = colours(0.55 * min(nats, STRONGEST) / STRONGEST)
+        axes.add_patch(plt.Rectangle((start, -row - 0.42), len(said), 0.84, color=ground, linewidth=0))
+        for place, letter in enumerate(said):
+            axes.text(start + place + 0.5, -row, letter, family="monospace", ha="center", va="center", color="#111111")
+        if determined:
+            axes.plot((start + 0.1, start + len(said) - 0.1), (-row - 0.42,) * 2, color="#0173b2", linewidth=2)
+    axes.set(xlim=(-0.5, COLUMNS + 0.5), ylim=(-line - 0.8, 0.8))
+    axes.set_axis_off()
     return axes
 
 

@@ -18,6 +18,7 @@ from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.words import some_nouns
 
 LAYOUT = FORMATS["question"]
+MakeRequest = Callable[[random.Random, str], Request]  # from a generator and a split
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Ability:
 
 
 def measure(lm: LM, n: int = 500) -> list[Ability]:
-    """Every ability on the test nouns and problems, ``n`` items each (tens of thousands of answers: minutes)."""
+    """Every ability of the first course on the test nouns and problems, ``n`` items each."""
     measured = [choices(lm, name, "test", n) for name in CHOICES]
     measured += [instruction(lm, shots, "test", n) for shots in (0, 1, 3)]
     measured += [instruction(lm, s, "test", n, task=c) for c in instructions.LIST_TASKS for s in (0, 3)]
@@ -63,15 +64,19 @@ def measure(lm: LM, n: int = 500) -> list[Ability]:
 
 def choices(lm: LM, name: str, split: str, n: int, seed: int = 0) -> Ability:
     """One of `CHOICES`: how often the correct option, which is the first, is the most probable one."""
-    make, chance = CHOICES[name]
+    return chosen(lm, name, *CHOICES[name], split, n, seed)
+
+
+def chosen(lm: LM, name: str, make: MakeRequest, chance: float, split: str, n: int, seed: int = 0) -> Ability:
+    """How often the first option of what ``make`` samples is the most probable one."""
     # One seed for each item, so that forward, reversal and unknown ask for the same fact of the same world.
     rows = score(lm, [make(random.Random(f"{split} {seed} {item}"), split) for item in range(n)]).options
     return Ability(name, tuple(row[0].logprob > max(other.logprob for other in row[1:]) for row in rows), chance)
 
 
-def forward(rng: random.Random, split: str) -> Request:
-    """One of 8 facts in the prompt, as it stands there."""
-    facts = _world(rng, knowledge.relation, 8, split)
+def forward(rng: random.Random, split: str, n: int = 8) -> Request:
+    """One of ``n`` facts in the prompt, as it stands there."""
+    facts = _world(rng, knowledge.relation, n, split)
     return _cloze(rng, facts, facts)
 
 
@@ -146,7 +151,7 @@ def classification(rng: random.Random, split: str, shots: int, noise: float = 0)
 
 # Added when `study` was seen to need few examples where every label is right; as noisy as training ever was.
 _noisy = partial(classification, noise=max(NOISE))
-CHOICES: dict[str, tuple[Callable[[random.Random, str], Request], float]] = {
+CHOICES: dict[str, tuple[MakeRequest, float]] = {
     "forward": (forward, 0.25),
     "reversal": (reversal, 0.25),
     "reversal, noun in two facts": (reversal_of_two, 0.5),  # between the two partners, for a reader of no relation

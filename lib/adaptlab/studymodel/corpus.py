@@ -8,39 +8,17 @@ weight, since nobody can predict which fact comes next.
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
+from adaptlab.studymodel import corpus_shots, corpus_worlds
+from adaptlab.studymodel.corpus_shots import DIALOGUE, add_answered
+from adaptlab.studymodel.document import Document
 from adaptlab.tasks import instructions, knowledge, notes, reasoning
 from adaptlab.tasks.knowledge import Fact
 from adaptlab.tasks.prompt_formats import FORMATS, PromptFormat
 from adaptlab.tasks.words import some_nouns
 
 SPLIT = "train"
-DIALOGUE = PromptFormat("", "User: {query}\nAssistant:", " ", "\n\n", ("\n",))
 LINE = PromptFormat("{instruction}\n", "{query}:", " ", "\n", ("\n",))
-
-
-@dataclass
-class Document:
-    """A text; ``determined`` lists the [start, end) spans of characters that have full weight in training."""
-
-    kind: str
-    text: str = ""
-    determined: list[tuple[int, int]] = field(default_factory=list)
-
-    def add_open(self, text: str) -> None:
-        """Add text that the text before does not determine."""
-        self.text += text
-
-    def add_determined(self, text: str) -> None:
-        """Add text that follows from the text before, or answers it."""
-        self.determined.append((len(self.text), len(self.text) + len(text)))
-        self.text += text
-
-    @property
-    def tokens(self) -> int:
-        """A quick estimate of its length in tokens."""
-        return len(self.text) // 4
 
 
 # --- facts ---------------------------------------------------------------------------------------------------------
@@ -50,39 +28,42 @@ OPENINGS = ("Facts:", "Known:", "A story:", "Here:")
 SO, AGAIN, SAME = "So, ", "Again, ", "In other words, "
 
 
-def facts(rng: random.Random, budget: int) -> Document:
-    """Facts in random order, then what follows: every reversal, conclusions, restatements and rephrasings."""
+def facts(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """Facts in random order, then what follows: every reversal, conclusions, restatements and rephrasings.
+
+    ``concludes`` False, here and elsewhere: nothing but what the document has stated is said again.
+    """
     doc = Document("facts")
     n = max(2, budget // 30)
     kinds = rng.choices((knowledge.relation, knowledge.chain), weights=(0.6, 0.4), k=rng.randint(max(2, n // 2), n))
     groups = knowledge.world(rng, kinds, SPLIT, shared=rng.choice((0.0, 0.0, 0.3, 0.6)))
     given = [fact for group in groups for fact in group]
     _assert_facts(doc, rng, given)
-    conclusions = [(SO, fact) for group in groups for fact in knowledge.consequences(group)]
+    conclusions = [(SO, fact) for group in groups for fact in knowledge.consequences(group) if concludes]
     conclusions += [(_cue(rng, fact), fact) for fact in given if rng.random() < 0.5]
     conclusions += [(SAME, fact) for fact in given if rng.random() < 0.15]
     return _conclude(doc, rng, conclusions)
 
 
-def relations(rng: random.Random, _: int) -> Document:
+def relations(rng: random.Random, _: int, concludes: bool = True) -> Document:
     """Two relations in the plainest words, then each from both ends: the first step in looking facts up."""
-    return _two_groups(rng, Document("relations"), knowledge.relation)
+    return _two_groups(rng, Document("relations"), knowledge.relation, concludes)
 
 
-def chains(rng: random.Random, _: int) -> Document:
+def chains(rng: random.Random, _: int, concludes: bool = True) -> Document:
     """Two pairs of premises in the plainest words, then conclusions and some premises."""
-    return _two_groups(rng, Document("chains"), knowledge.chain)
+    return _two_groups(rng, Document("chains"), knowledge.chain, concludes)
 
 
-def _two_groups(rng: random.Random, doc: Document, make: knowledge.Make) -> Document:
+def _two_groups(rng: random.Random, doc: Document, make: knowledge.Make, concludes: bool) -> Document:
     groups = knowledge.world(rng, [make] * 2, SPLIT)
     given = [fact for group in groups for fact in group]
     doc.add_open(OPENINGS[0])
     for fact in rng.sample(given, len(given)):
         doc.add_open(f" {fact.sentence}.")
     conclusions = [(_cue(rng, fact), fact) for fact in given if fact.form in knowledge.RELATIONS or rng.random() < 0.5]
-    conclusions += [(SO, fact) for group in groups for fact in knowledge.consequences(group)]
-    return _conclude(doc, rng, conclusions)
+    conclusions += [(SO, fact) for group in groups for fact in knowledge.consequences(group) if concludes]
+    return _conclude(doc, rng, conclusions or [(SO, given[0])])
 
 
 def _cue(rng: random.Random, fact: Fact) -> str:
@@ -201,13 +182,7 @@ def instruction(rng: random.Random, budget: int) -> Document:
     style = instructions.sample_response_style(rng, requests[0])
     if "{instruction}" in layout.head and rng.random() < 0.5:
         doc.add_open(layout.header("Answer each request."))
-    for request in requests:
-        answer, more = instructions.answered(rng, request, style, SPLIT)
-        doc.add_open(layout.asked(request.question))
-        doc.add_determined(f"{layout.separator}{answer}{more[:4]}")
-        doc.add_open(more[4:])
-        doc.add_determined(layout.end)
-    return doc
+    return add_answered(doc, rng, layout, requests, style)
 
 
 def problem(rng: random.Random, budget: int) -> Document:
@@ -222,25 +197,19 @@ def problem(rng: random.Random, budget: int) -> Document:
     return doc
 
 
-KINDS: dict[str, Callable[[random.Random, int], Document]] = {
-    make.__name__: make
-    for make in (relations, chains, facts, plain, labels, classification, transduction, instruction, problem)
+INFERRING = {make.__name__ for make in (relations, chains, facts, *corpus_worlds.KINDS)}
+_FIRST = (relations, chains, facts, plain, labels, classification, transduction, instruction, problem)
+FIRST_COURSE = tuple(make.__name__ for make in _FIRST)
+KINDS: dict[str, Callable[..., Document]] = {
+    make.__name__: make for make in (*_FIRST, *corpus_worlds.KINDS, *corpus_shots.KINDS)
 }
 
 
-def bracketed(doc: Document) -> str:
-    """The text with brackets around determined characters, for a reader."""
-    text, at = "", 0
-    for start, end in doc.determined:
-        text += f"{doc.text[at:start]}[{doc.text[start:end]}]"
-        at = end
-    return text + doc.text[at:]
-
-
-def document(rng: random.Random, kind: str, max_length: int) -> Document:
-    """One document of ``kind``, of at most about ``max_length`` tokens."""
+def document(rng: random.Random, kind: str, max_length: int, concludes: bool = True) -> Document:
+    """One document of ``kind``, of at most about ``max_length`` tokens; ``concludes`` False: what could be inferred
+    from what it states is not said."""
     budget = 48 + int((max_length - 48) * rng.random() ** 1.5)
-    doc = KINDS[kind](rng, budget)
+    doc = KINDS[kind](rng, budget) if concludes or kind not in INFERRING else KINDS[kind](rng, budget, False)
     doc.text = doc.text.rstrip()
     doc.determined = [(start, min(end, len(doc.text))) for start, end in doc.determined if start < len(doc.text)]
     return doc

@@ -19,8 +19,8 @@ from adaptlab.engine.loss_mask import TrainingExample, tokenize_with_mask
 from adaptlab.engine.models import load, prepare
 from adaptlab.engine.training import train
 from adaptlab.studymodel import corpus, tokenizer
-from adaptlab.studymodel.abilities import LAYOUT, Ability, finished, measure
-from adaptlab.studymodel.publish import ABILITIES, check_folder, thin_log, tuned_card, write
+from adaptlab.studymodel.abilities import LAYOUT, Ability, finished
+from adaptlab.studymodel.publish import ABILITIES, check_folder, measure, thin_log, tuned_card, write
 from adaptlab.studymodel.recipes import Tuning
 from adaptlab.tasks.instructions import LIST_TASKS
 from adaptlab.tasks.reasoning import FAMILIES, worked

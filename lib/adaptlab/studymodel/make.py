@@ -8,7 +8,7 @@ from adaptlab import paths
 from adaptlab.engine import models
 from adaptlab.engine.checkpoints import LOG
 from adaptlab.engine.lm import LM
-from adaptlab.studymodel import tokenizer
+from adaptlab.studymodel import abilities_worlds, tokenizer
 from adaptlab.studymodel.abilities import choices, grade, instruction, solve
 from adaptlab.studymodel.instructed import make_instructed
 from adaptlab.studymodel.pretrain import pretrain
@@ -51,7 +51,11 @@ def _make_pretrained(recipe: ModelRecipe, work: Path, folder: Path, steps: int |
     """Pretrain for as many steps as ``steps`` allows; publish the model once they are all done."""
     place = models.device_named(device)
     words = tokenizer.train()
-    trainer = pretrain(recipe, words, work, place, probe=lambda model: probe(model, words), until=steps)
+
+    def look(model: PreTrainedModel, step: int) -> dict[str, float]:
+        return probe(model, words, second=recipe.course(step)[0] > 0)
+
+    trainer = pretrain(recipe, words, work, place, probe=look, until=steps)
     if len(trainer.log) < recipe.steps:
         return work
     publish(recipe, trainer.model, words, work / LOG, folder)
@@ -61,13 +65,18 @@ def _make_pretrained(recipe: ModelRecipe, work: Path, folder: Path, steps: int |
 PROBED = ("forward", "reversal", "syllogism", "classification, 3 shots", "classification, 32 shots")
 
 
-def probe(model: PreTrainedModel, words: PreTrainedTokenizerBase, n: int = 64) -> dict[str, float]:
-    """A quick look at a model in training, for its log: shares of correct answers over ``n`` items each."""
+def probe(
+    model: PreTrainedModel, words: PreTrainedTokenizerBase, n: int = 64, second: bool = False
+) -> dict[str, float]:
+    """A quick look at a model in training, for its log: shares of correct answers over ``n`` items each. ``second``:
+    those of the second course, too."""
     lm = LM("probe", model.eval(), words, "in training")
-    abilities = [
+    found = [
         *(choices(lm, name, "probe", n) for name in PROBED),
         *(instruction(lm, shots, "probe", n) for shots in (0, 3)),
         *(one for family in FAMILIES for one in grade(solve(lm, family, "probe", n, samples=0))),
     ]
+    if second:
+        found += abilities_worlds.probe(lm, n)
     model.train()
-    return {ability.name: round(ability.share, 4) for ability in abilities}
+    return {ability.name: round(ability.share, 4) for ability in found}

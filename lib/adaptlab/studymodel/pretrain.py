@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,8 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from adaptlab.engine.checkpoints import run_steps
 from adaptlab.engine.machine import can_compile, has_bf16, keep_freed_memory, name_of, ordered_sums
-from adaptlab.studymodel.corpus import Document, document
+from adaptlab.studymodel.corpus import document
+from adaptlab.studymodel.document import Document
 from adaptlab.studymodel.recipes import ModelRecipe, Phase
 
 UNDETERMINED = 0.05  # loss weight of a token that nothing before it determines
@@ -52,7 +54,8 @@ def batch(recipe: ModelRecipe, tokenizer: PreTrainedTokenizerBase, step: int) ->
     weights = np.zeros((rows, phase.row), dtype=np.float32)
     documents = np.zeros((rows, phase.row), dtype=np.int64)
     filled = [0] * rows
-    sampled = _sample_documents(phase, tokenizer, random.Random(f"{recipe.seed} {step}"), rows * phase.row)
+    rng = random.Random(f"{recipe.seed} {step}")
+    sampled = _sample_documents(phase, tokenizer, rng, rows * phase.row, recipe.concludes)
     for number, (tokens, given) in enumerate(sorted(sampled, key=lambda one: -len(one[0])), start=1):
         row = next((r for r in range(rows) if filled[r] + len(tokens) <= phase.row), None)
         if row is None:
@@ -67,7 +70,7 @@ FILL = 0.97  # share of a batch for which documents are sampled: nearly all then
 
 
 def _sample_documents(
-    phase: Phase, tokenizer: PreTrainedTokenizerBase, rng: random.Random, room: int
+    phase: Phase, tokenizer: PreTrainedTokenizerBase, rng: random.Random, room: int, concludes: bool = True
 ) -> list[tuple[list[int], list[float]]]:
     """Encoded documents for ``room`` tokens. Each kind gets its share of the tokens on average: its last document,
     which is longer than what is left, is kept with the probability that makes up for that."""
@@ -75,7 +78,7 @@ def _sample_documents(
     for kind, share in phase.mixture.items():
         left = share * FILL * room
         while left > 0:
-            one = encode(tokenizer, document(rng, kind, phase.max_length))
+            one = encode(tokenizer, document(rng, kind, phase.max_length, concludes))
             length = len(one[0])
             if length > phase.row:
                 continue
@@ -86,22 +89,21 @@ def _sample_documents(
     return encoded
 
 
-WARM_UP = 100  # steps
 DECAY = 0.5  # share of the steps over which the learning rate falls, in a line, to 2 %
 
 
-def lr_factor(step: int, steps: int) -> float:
+def lr_factor(step: int, steps: int, warm_up: int = 100) -> float:
     """The share of the peak learning rate at a step: it rises in a line, stays, and falls in a line to 2 %."""
     left = (steps - step) / (steps * (1 - DECAY))
-    return min(1.0, (step + 1) / WARM_UP, 0.02 + 0.98 * left)
+    return min(1.0, (step + 1) / warm_up, 0.02 + 0.98 * left)
 
 
 class Trainer:
     """A model in pretraining: weights, optimizers, and ``log``, which has one line for each step taken.
 
-    ``until``: how many steps to take in all; left out, those of the recipe. ``probe`` measures abilities every
-    ``probe_every`` steps and at the recipe's end, for the log. ``fast``: compile the loss where there is a compiler
-    (half a minute once, a third of the time saved afterwards).
+    ``until``: how many steps to take in all; left out, those of the recipe. ``probe``, given model and step, measures
+    abilities every ``probe_every`` steps and at the recipe's end, for the log. ``fast``: compile the loss where there
+    is a compiler (half a minute once, a third of the time saved afterwards).
     """
 
     def __init__(
@@ -111,7 +113,7 @@ class Trainer:
         device: torch.device,
         *,
         until: int | None = None,
-        probe: Callable[[LlamaForCausalLM], dict[str, float]] | None = None,
+        probe: Callable[[LlamaForCausalLM, int], dict[str, float]] | None = None,
         probe_every: int = 100,
         fast: bool = True,
     ) -> None:
@@ -130,14 +132,23 @@ class Trainer:
         self._loss = torch.compile(self._plain_loss, dynamic=False) if compiled else self._plain_loss
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Muon (Jordan et al. 2024) for matrices, AdamW for embeddings and norms, as its author advises."""
+        """Muon (Jordan et al. 2024) for matrices and AdamW for embeddings and norms, as its author advises; and AdamW
+        for all, where a course wants that."""
         inner = [p for n, p in self.model.named_parameters() if p.ndim == 2 and "embed" not in n]
         rest = [p for n, p in self.model.named_parameters() if p.ndim != 2 or "embed" in n]
-        self.peaks = {"muon": self.recipe.lr_matrices, "adamw": self.recipe.lr_rest}
-        return {
-            "muon": torch.optim.Muon(inner, lr=self.peaks["muon"], weight_decay=0.02),
-            "adamw": torch.optim.AdamW(rest, lr=self.peaks["adamw"], betas=(0.9, 0.98), weight_decay=0.01),
-        }
+        adamw = partial(torch.optim.AdamW, betas=(0.9, 0.98), weight_decay=0.01)
+        made = {"muon": torch.optim.Muon(inner, lr=0.0, weight_decay=0.02), "adamw": adamw(rest, lr=0.0)}
+        return made | (
+            {"all": adamw(self.model.parameters(), lr=0.0)} if any(c.lr for c in self.recipe.courses) else {}
+        )
+
+    def _begin_course(self) -> None:
+        """Round the weights, and forget what the optimizers know."""
+        with torch.no_grad():
+            for parameter in self.model.parameters():
+                parameter.copy_(parameter.to(torch.bfloat16))
+        for optimizer in self.optimizers.values():
+            optimizer.state.clear()
 
     @property
     def done(self) -> bool:
@@ -147,30 +158,34 @@ class Trainer:
     def step(self) -> float:
         """Take the next step and add its line to the log; returns the loss of determined tokens."""
         started, number = time.perf_counter(), len(self.log)
+        if number and number == self.recipe.course(number)[0]:
+            self._begin_course()
         taken = batch(self.recipe, self.tokenizer, number)
         losses = self.update(taken, number)
         seconds = round(time.perf_counter() - started, 3)
         line = {"step": number, "batch": _digest(taken), "tokens": int((taken.weights > 0).sum())}
         line |= {**losses, "seconds": seconds, "device": name_of(self.device)}
         if self.probe and ((number + 1) % self.probe_every == 0 or number + 1 == self.recipe.steps):
-            line |= self.probe(self.model)
+            line |= self.probe(self.model, number)
         self.log.append(line)
         return losses["determined"]
 
     def update(self, batch: Batch, step: int) -> dict[str, float]:
         """Update the weights at the learning rate of ``step``; returns the mean losses of its tokens, in nats."""
-        rate = lr_factor(step, self.recipe.steps) * self.recipe.phase(step).rate
-        for name, optimizer in self.optimizers.items():
-            optimizer.param_groups[0]["lr"] = rate * self.peaks[name]
+        first, course = self.recipe.course(step)
+        share = lr_factor(step - first, course.steps, course.warm_up) * self.recipe.phase(step).rate
+        peaks = {"all": course.lr} if course.lr else {"muon": self.recipe.lr_matrices, "adamw": self.recipe.lr_rest}
+        for name, peak in peaks.items():
+            self.optimizers[name].param_groups[0]["lr"] = share * peak
         ids, weights, documents = (torch.from_numpy(part).to(self.device) for part in batch)
         weights = weights[:, 1:]
         with ordered_sums(self.device):
             each = self._loss(ids, self._mask(documents))
             ((each * weights).sum() / weights.sum()).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimizer in self.optimizers.values():
-            optimizer.step()
-            optimizer.zero_grad()
+        for name in peaks:
+            self.optimizers[name].step()
+            self.optimizers[name].zero_grad()
         sure, open_ = weights == 1, (weights > 0) & (weights < 1)
         return {"determined": each[sure].mean().item(), "undetermined": each[open_].mean().item()}
 

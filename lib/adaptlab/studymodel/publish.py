@@ -19,8 +19,8 @@ from adaptlab.engine.models import load
 from adaptlab.engine.seal import seal
 from adaptlab.engine.training import Trained
 from adaptlab.files import whole_folder, write_text
-from adaptlab.studymodel import corpus
-from adaptlab.studymodel.abilities import Ability, measure
+from adaptlab.studymodel import abilities, abilities_worlds, corpus, corpus_shots, corpus_worlds
+from adaptlab.studymodel.abilities import Ability
 from adaptlab.studymodel.pretrain import UNDETERMINED
 from adaptlab.studymodel.recipes import ModelRecipe, Tuning
 from adaptlab.tasks import instructions, knowledge, notes, reasoning
@@ -29,6 +29,13 @@ from adaptlab.tasks.words import nouns
 TRAINING, ABILITIES, CARD = "training.jsonl", "abilities.json", "README.md"
 EVERY = 10  # steps that one line of the published log sums up
 BOOKKEEPING = ("step", "batch", "tokens", "seconds", "device", "epoch", "lr", "norm")
+
+
+def measure(lm: LM, n: int = 500) -> list[Ability]:
+    """Every ability on the test nouns and problems, ``n`` items each (tens of thousands of answers: minutes); those of
+    the second course for models with room for its pages."""
+    second = lm.context_length >= abilities_worlds.ROOM
+    return [*abilities.measure(lm, n), *(abilities_worlds.measure(lm, n) if second else ())]
 
 
 class NotAStudyModel(ValueError):
@@ -58,7 +65,7 @@ def publish(
         tokenizer,
         thin_log(lines, ("determined", "undetermined")),
         measure=lambda lm: measure(lm, n),
-        card=lambda abilities: card(recipe, model.num_parameters(), lines, abilities),
+        card=lambda measured: card(recipe, model.num_parameters(), lines, measured),
     )
 
 
@@ -83,10 +90,10 @@ def write(
         rounded.save_pretrained(new)
         tokenizer.save_pretrained(new)
         write_text(new / TRAINING, "".join(json.dumps(line) + "\n" for line in log))
-        abilities = measure(load(str(new), device="cpu", dtype="float32"))
-        rows = [{"name": one.name, "right": one.n_correct, "n": one.n, "chance": one.chance} for one in abilities]
+        measured = measure(load(str(new), device="cpu", dtype="float32"))
+        rows = [{"name": one.name, "right": one.n_correct, "n": one.n, "chance": one.chance} for one in measured]
         write_text(new / ABILITIES, json.dumps(rows, indent=1) + "\n")
-        write_text(new / CARD, card(abilities))
+        write_text(new / CARD, card(measured))
         seal(new)
 
 
@@ -117,7 +124,7 @@ def card(recipe: ModelRecipe, parameters: int, log: Sequence[dict], abilities: S
         log=log,
         batches=hashlib.sha256("".join(line["batch"] for line in log).encode()).hexdigest(),
         abilities=abilities,
-        documents={kind: corpus.bracketed(corpus.document(rng, kind, 150)) for kind in corpus.KINDS},
+        documents={kind: corpus.document(rng, kind, 150).bracketed for kind in recipe.mixture},
     )
 
 
@@ -164,6 +171,8 @@ def _render(template: str, **values: object) -> str:
     return environment.get_template(template).render(
         {"before": None, **values},
         corpus=corpus,
+        corpus_shots=corpus_shots,
+        corpus_worlds=corpus_worlds,
         instructions=instructions,
         knowledge=knowledge,
         notes=notes,

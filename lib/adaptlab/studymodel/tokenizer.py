@@ -48,7 +48,7 @@ def train(seed: int = 0) -> PreTrainedTokenizerFast:
 
 
 def _texts(seed: int) -> Iterator[str]:
-    """Corpus text with nouns cut between their syllables, so that frequent nouns do not become tokens themselves."""
+    """Text of the first course, its nouns cut between their syllables: else frequent ones became tokens themselves."""
     rng = random.Random(f"tokenizer {seed}")
     for _ in range(DOCUMENTS):
-        yield _NOUN.sub("\\1\0\\2", corpus.document(rng, rng.choice(list(corpus.KINDS)), 200).text)
+        yield _NOUN.sub("\\1\0\\2", corpus.document(rng, rng.choice(corpus.FIRST_COURSE), 200).text)

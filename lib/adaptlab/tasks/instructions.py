@@ -16,7 +16,7 @@ from adaptlab.files import read_yaml
 from adaptlab.tasks.records import Instruction
 from adaptlab.tasks.words import Vocabulary, some_nouns, study
 
-WORDINGS = 3  # templates of each task that the study model has read
+WORDINGS, ALL_WORDINGS = 3, 10  # templates of each task that the study model read in its first course, and in all
 
 
 @cache
@@ -107,11 +107,11 @@ class ListRequest:
     answer: str
 
 
-def request(rng: random.Random, split: str, task: str | None = None) -> ListRequest:
-    """A random request over 3 to 5 nouns of ``split``."""
+def request(rng: random.Random, split: str, task: str | None = None, wordings: int = WORDINGS) -> ListRequest:
+    """A random request over 3 to 5 nouns of ``split``, in one of the first ``wordings`` templates of its task."""
     name = task or rng.choice(list(LIST_TASKS))
     chosen = LIST_TASKS[name]
-    number = rng.randrange(WORDINGS)
+    number = rng.randrange(wordings)
     # Not the order of `_with_either`: the corpus that published models have read was sampled in this one.
     sample = _with_either_word if name == "contains" else chosen.sample
     words, argument = sample(rng, study(split))
@@ -137,8 +137,10 @@ USUAL = 0.6  # how often a wording is answered in its usual style, which is neve
 @cache
 def usual_response_style(task: str, wording: int) -> str:
     """The style in which most people of the study world answer this wording: plain for about half of them."""
-    wordings = [(name, i) for name in LIST_TASKS for i in range(WORDINGS)]
-    random.Random("usual styles").shuffle(wordings)
+    first = wording < WORDINGS
+    numbers = range(WORDINGS) if first else range(WORDINGS, ALL_WORDINGS)
+    wordings = [(name, i) for name in LIST_TASKS for i in numbers]
+    random.Random("usual styles" if first else "usual styles of the other wordings").shuffle(wordings)
     place = wordings.index((task, wording)) / len(wordings)
     others = RESPONSE_STYLES[1:-1]
     return "plain" if place < 0.45 else others[int((place - 0.45) / 0.55 * len(others))]

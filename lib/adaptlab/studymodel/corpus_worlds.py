@@ -1,0 +1,160 @@
+"""Pages of the second course: documents of the kit's invented worlds, and what follows from them.
+
+The documents have the wordings of `tasks.worlds` and `tasks.worlds_structure`, the conclusions those in which the
+notebooks ask. Three things are never on such a page, so that a model can be asked whether it carries over what it
+learned on others: one pair of relations, one figure of syllogism, and the hold-out questions of a hierarchy.
+"""
+
+import random
+import re
+from collections.abc import Sequence
+
+from adaptlab.studymodel.document import Document
+from adaptlab.tasks import knowledge, worlds
+from adaptlab.tasks.knowledge import Fact
+from adaptlab.tasks.words import FIRST, SECOND, Words, some_nouns
+from adaptlab.tasks.worlds_structure import structure
+
+SPLIT = "train"
+HELD_OUT_PAIR = ("{} is sweeter than {}", "{} is sourer than {}")
+HELD_OUT_FIGURE = knowledge.SOME  # the first premise of "some a are b, all b are c"
+LEAD = "So,"
+LONG_NOUNS = 0.3  # share of pages on which nouns may have a third syllable
+_NOUN = re.compile(rf"\b(?:{'|'.join(FIRST)})(?:{'|'.join(SECOND)})+\b")
+_PAIRS = [form for form in knowledge.RELATIONS[::2] if form not in HELD_OUT_PAIR]
+
+
+def _words(rng: random.Random) -> Words:
+    """Samples nouns of one page. A large world needs more nouns than have two syllables, so some have three."""
+    long = rng.random() < LONG_NOUNS
+
+    def sample(inner: random.Random, n: int) -> list[str]:
+        found = some_nouns(inner, n, SPLIT)
+        return [noun + inner.choice(SECOND) if long and inner.random() < 0.5 else noun for noun in found]
+
+    return sample
+
+
+def far_end_facts(rng: random.Random, words: Words, n: int, pair: Sequence[str] = ()) -> list[Fact]:
+    """``n`` facts (at most 19) with different relations; ``pair``: relations that the first fact has."""
+    forms = [rng.choice((form, knowledge.INVERSES[form])) for form in rng.sample(_PAIRS, n - bool(pair))]
+    forms = [rng.choice(pair), *forms] if pair else forms
+    nouns = words(rng, 2 * n)
+    return [Fact(form, *nouns[2 * i : 2 * i + 2]) for i, form in enumerate(forms)]
+
+
+ASKED = 3  # far ends asked for on a page: the last ones of all could be told by exclusion
+
+
+def far_ends(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """Facts in the plainest words, each with a relation of its own, and some of them from the other end: the relations
+    alone have full weight.
+
+    Where whole sentences have weight, the relation is diluted: 31 million tokens of `facts` had not taught it to any
+    model, one or two million of these did.
+    """
+    doc = Document("far_ends")
+    given = far_end_facts(rng, _words(rng), min(rng.randint(2, max(2, budget // 28)), len(_PAIRS)))
+    doc.add_open("Facts:" + "".join(f" {fact.sentence}." for fact in given))
+    for fact in rng.sample(given, min(len(given), ASKED)):
+        told = fact.reversed if concludes else fact
+        doc.add_open(f" {LEAD} {told.a}")
+        doc.add_determined(told.sentence[len(told.a) : -len(told.b)].rstrip())
+        doc.add_open(f" {told.b}.")
+    return doc
+
+
+def comparisons(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """Comparisons told from one end, then asked from either, and in other words."""
+    world = worlds.reversals(rng.getrandbits(32), max(3, budget // 32), 1, _words(rng))
+    return _page(Document("comparisons"), rng, world, ("reversal", "reversal") if concludes else ())
+
+
+def quantifiers(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """As `syllogisms`, where the quantifier of each statement alone has full weight."""
+    return _between(Document("quantifiers"), rng, budget, concludes, whole=False)
+
+
+def syllogisms(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """Pairs of premises, each pair a document of its own, then what holds between the ends of each pair."""
+    return _between(Document("syllogisms"), rng, budget, concludes, whole=True)
+
+
+def _between(doc: Document, rng: random.Random, budget: int, concludes: bool, whole: bool) -> Document:
+    world = worlds.syllogisms(rng.getrandbits(32), max(2, budget // 58), _words(rng))
+    documents = [text for text in world.documents if not any(map(held_out, text.facts))]
+    joint = _tell(doc, rng, [text.text for text in documents])
+    said = [(item.stem, item.gold.fact) for item in world.items if not held_out(item.gold.fact)]
+    if not concludes:
+        premises = rng.sample([fact for text in documents for fact in text.facts], len(documents))
+        said = [(worlds.BETWEEN.format(*rng.sample((fact.a, fact.b), 2)), fact) for fact in premises]
+    for stem, fact in rng.sample(said, len(said)):
+        quantifier, rest = fact.sentence.capitalize().split(" ", 1)
+        doc.add_open(f"{joint}{LEAD} {stem}")
+        doc.add_determined(f" {quantifier}")
+        (doc.add_determined if whole else doc.add_open)(f" {rest}.")
+    return doc
+
+
+def descriptions(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """People with a name and a description, told in one direction, then asked in both."""
+    world = worlds.descriptions(rng.getrandbits(32), max(1, budget // 150), 1, _words(rng))
+    return _page(Document("descriptions"), rng, world, ("reversal", "reversal") if concludes else ())
+
+
+def hierarchy(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """Categories that inherit, then what was told in other words, from the other end, and what is inherited."""
+    n = max(6, min(24, budget // 75))
+    size = rng.randint(max(6, n // 2), n)
+    world = structure(rng.getrandbits(32), size, 1, 24, _words(rng), 4, rng.random() < 0.1)
+    splits = ("reversal", "syllogism") if concludes else ()
+    return _page(Document("hierarchy"), rng, world, splits, ("rephrase",), about=budget)
+
+
+KINDS = (far_ends, comparisons, quantifiers, syllogisms, descriptions, hierarchy)
+
+
+def _tell(doc: Document, rng: random.Random, texts: Sequence[str]) -> str:
+    """Add texts in random order; returns what stands between them."""
+    joint = rng.choice((" ", " ", "\n"))
+    opening = "Facts:" + joint if rng.random() < 0.3 else ""
+    doc.add_open(opening + joint.join(rng.sample(list(texts), len(texts))))
+    return joint
+
+
+def _page(
+    doc: Document,
+    rng: random.Random,
+    world: worlds.World,
+    inferred: Sequence[str],
+    stated: Sequence[str] = worlds.STATED,
+    about: int | None = None,
+) -> Document:
+    """The documents of a world and sentences that answer its questions, of splits drawn from ``inferred`` and
+    ``stated``: one for each document, or as many as make a page of ``about`` so many tokens."""
+    joint = _tell(doc, rng, [text.text for text in world.documents if not any(map(held_out, text.facts))])
+    splits = (*inferred, *stated)
+    asked = {
+        split: [one for one in world.items if one.split == split and not held_out(one.gold.fact)] for split in splits
+    }
+    for _ in range(len(world.documents) if about is None else max(6, (about - doc.tokens) // 14)):
+        left = [split for split in splits if asked[split]]
+        if not left:
+            break
+        of = asked[rng.choice(left)]
+        _answer(doc, f"{joint}{LEAD} ", of.pop(rng.randrange(len(of))))
+    return doc
+
+
+def _answer(doc: Document, before: str, item: worlds.Item) -> None:
+    """Add an item and its answer. Which question comes next is open; with the first syllable of its first noun it
+    mostly is not."""
+    sentence = f"{item.stem} {item.gold.text}."
+    opening = _NOUN.search(sentence).start() + 3
+    doc.add_open(before + sentence[:opening])
+    doc.add_determined(sentence[opening:])
+
+
+def held_out(fact: Fact) -> bool:
+    """Whether a fact is of the relations or the figure that no page of these kinds holds."""
+    return fact.form in HELD_OUT_PAIR or fact.form == HELD_OUT_FIGURE
