@@ -8,7 +8,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import TypeVar
 
 import torch
@@ -99,10 +99,23 @@ def losses(
     ``max_tokens``: of a packed row, which may be as long as the longest example in any case. Models that cannot be
     packed exactly read one example after the other.
     """
+    logits, owner = trained_logits(model, examples, max_tokens=max_tokens)
+    order = [member for member, _ in groupby(owner)]
+    each = _nll(logits, [token for member in order for token in examples[member].targets])
+    index = torch.tensor(owner, device=each.device)
+    return each.new_zeros(len(examples)).index_add(0, index, each)
+
+
+def trained_logits(
+    model: PreTrainedModel, examples: Sequence[TrainingExample], *, max_tokens: int = MAX_TOKENS
+) -> tuple[torch.Tensor, list[int]]:
+    """(logits of every token that has a loss, [tokens, vocabulary], with gradients; the example that each belongs to).
+
+    Those of an example stand together, in their order; the examples in any.
+    """
     if not kv_sharing.exact_trie(model):
-        return torch.stack(
-            [_nll(plain.logits(model, e.ids)[[n - 1 for n in e.positions]], e.targets).sum() for e in examples]
-        )
+        rows = [plain.logits(model, e.ids)[[n - 1 for n in e.positions]] for e in examples]
+        return torch.cat(rows), [i for i, e in enumerate(examples) for _ in e.positions]
     lengths = [len(example) for example in examples]
     rows = pack(lengths, max(max_tokens, *lengths))
     nodes = [
@@ -111,12 +124,9 @@ def losses(
         for member, start in zip(row, accumulate((lengths[m] for m in row), initial=0), strict=False)
         for position in examples[member].positions
     ]
-    order = [member for row in rows for member in row]
     texts = [[examples[member].ids for member in row] for row in rows]
-    logits = row_logits(model, texts, tuple(map(list, zip(*nodes, strict=True))))
-    each = _nll(logits, [token for member in order for token in examples[member].targets])
-    owner = torch.tensor([member for member in order for _ in examples[member].positions], device=each.device)
-    return each.new_zeros(len(examples)).index_add(0, owner, each)
+    owner = [member for row in rows for member in row for _ in examples[member].positions]
+    return row_logits(model, texts, tuple(map(list, zip(*nodes, strict=True)))), owner
 
 
 def row_logits(

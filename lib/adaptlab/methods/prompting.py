@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from adaptlab.methods.selection import nearest_bm25
 from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.records import Demonstration, FieldError, Labelled, check_choice
 from adaptlab.tasks.splits import LabelledSet
@@ -161,6 +162,21 @@ class WorldPrompt:
 
     def __call__(self, item: "Item") -> tuple[str, dict[str, str]]:
         """(documents and stem, {completion: the same behind a space})."""
-        pages = " ".join(document.text for document in self.documents)
+        pages = " ".join(document.text for document in self.read(item))
         stem = " ".join(part for part in (pages, self.lead, item.stem) if part)
         return stem, {option: f" {option}" for option in item.options(self.pool)}
+
+    def read(self, item: "Item") -> tuple["Document", ...]:
+        """The documents that stand in the item's prompt."""
+        return self.documents
+
+
+@dataclass(frozen=True)
+class RetrievedPrompt(WorldPrompt):
+    """As `WorldPrompt`, with the ``k`` documents alone that BM25 finds for the item's stem, the nearest last."""
+
+    k: int = 1
+
+    def read(self, item: "Item") -> tuple["Document", ...]:
+        (places,) = nearest_bm25([document.text for document in self.documents], [item.stem], self.k)
+        return tuple(self.documents[place] for place in places)

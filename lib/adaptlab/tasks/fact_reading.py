@@ -1,0 +1,76 @@
+"""Sentences back to the facts that they state, in every wording of the kit's worlds: what a model writes can be judged.
+
+The inverse of the generators in `knowledge`, `worlds` and `worlds_structure`, made from the same wordings.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from adaptlab.tasks import knowledge, worlds, worlds_structure
+from adaptlab.tasks.knowledge import CALLED, NAMED, Fact
+
+CUES = ("So, ", "Again, ", "In other words, ")
+NOUN, NAME, DESCRIPTION = r"[a-z]+", r"[a-z]+ [a-z]+", r"the [a-z]+ of [a-z]+"
+_PLACES = {NAMED: (NAME, DESCRIPTION), CALLED: (DESCRIPTION, NAME)}
+
+
+@cache
+def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """(pattern of a sentence without its stop, the form of the fact), for every wording; the longest first, since
+    "all {} are {}" also fits "to the eye all {} are {}"."""
+    forms = dict.fromkeys((*knowledge.FORM_INVERSES, *(form for pair in knowledge.COMPOSITIONS for form in pair)))
+    found = []
+    for form in (*forms, knowledge.IS_A, knowledge.CAN):
+        wordings = [form, *worlds.TOLD.get(form, ()), *worlds_structure.TOLD.get(form, ())]
+        wordings += [table[form] for table in (knowledge.REPHRASED, knowledge.REWORDED) if form in table]
+        wordings += [worlds_structure.ASKED[form].removesuffix(".")] if form in worlds_structure.ASKED else []
+        found += [(wording, form) for wording in dict.fromkeys(wordings)]
+    found.sort(key=lambda one: -len(one[0]))
+    return tuple((re.compile(_regex(wording, *_PLACES.get(form, (NOUN, NOUN)))), form) for wording, form in found)
+
+
+def _regex(wording: str, first: str, second: str) -> str:
+    groups = iter((f"(?P<a>{first})", f"(?P<b>{second})"))
+    if "{0}" in wording or "{1}" in wording:
+        groups_of = {"{0}": f"(?P<a>{first})", "{1}": f"(?P<b>{second})"}
+        return "".join(groups_of.get(part, re.escape(part)) for part in re.split(r"(\{\d\})", wording))
+    return "".join(next(groups) if part == "{}" else re.escape(part) for part in re.split(r"(\{\})", wording))
+
+
+@cache
+def _frames() -> tuple[tuple[str, str], ...]:
+    """What stands before and behind a fact in the frames of the worlds."""
+    frames = [tuple(frame.split("{}")) for frame in worlds.FRAMES]
+    return tuple(sorted(frames, key=lambda frame: -len(frame[0])))
+
+
+def sentences(text: str) -> Iterator[str]:
+    """The sentences of a text, without their stops; a question stays with its answer, and what a document says first
+    about "the relationships between" its nouns is no sentence."""
+    body = re.sub(r"The relationships between [\w ,]+ are: ?", "", text)
+    for part in re.split(r"(?<=[.?])\s+(?!Answer:)", body.strip()):
+        if part.strip():
+            yield part.strip().rstrip(".?")
+
+
+def read_fact(sentence: str) -> Fact | None:
+    """The fact that a sentence states, whatever its frame or cue; None for a sentence that states none."""
+    said = sentence.strip().rstrip(".?")
+    for cue in CUES:
+        said = said.removeprefix(cue)
+    for before, _ in _frames():
+        if before and said.startswith(before):
+            said = said.removeprefix(before)
+            break
+    if said.startswith(("All ", "Some ", "No ")):
+        said = said[0].lower() + said[1:]
+    for pattern, form in _patterns():
+        if found := pattern.fullmatch(said):
+            return Fact(form, found["a"], found["b"])
+    return None
+
+
+def read_facts(text: str) -> list[Fact]:
+    """The facts that a text states, in its order; sentences that state none are left out."""
+    return [fact for sentence in sentences(text) if (fact := read_fact(sentence))]
