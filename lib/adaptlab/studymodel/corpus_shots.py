@@ -51,7 +51,7 @@ def add_answered(
 
 
 def conversations(rng: random.Random, budget: int) -> Document:
-    """One to seven conversations of two or three turns, in one habit: the later turns are about the answer before."""
+    """One to seven conversations of two or three turns, the later ones about the answer before. One habit a page."""
     doc = Document("conversations")
     layout = rng.choice((FORMATS["question"], DIALOGUE))
     habit = rng.choices(list(HABITS), list(HABITS.values()))[0]
