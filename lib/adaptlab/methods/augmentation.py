@@ -1,7 +1,7 @@
 """What a model infers from documents itself, to be trained on beside them; and what inferences of other makers do.
 
 After Lampinen et al. 2025 (arXiv 2505.00661, section 3): *local* inferences are made from one document in the prompt,
-*global* ones from several. Their prompts are not published; ours are short and stand in `ASK`. Whatever is inferred is
+*global* ones from several. Their prompts are not published; ours are short (`Ask`). Whatever is inferred is
 the work of the model under test, sampled, and kept or dropped by rules that see no answer. The oracle, which knows the
 world, and the two wrong augmenters are controls, and are always named so.
 """
