@@ -90,7 +90,7 @@ def read_worlds(
     lm: LM, kind: str, split: str, n: int, *, seed: int = 0, documents: bool = True, each: int = EACH
 ) -> list[Ability]:
     """``n`` items of each kind of question about worlds of ``kind``, ``each`` of one world; ``documents`` False: asked
-    without them."""
+    without them. Raises ValueError where so many worlds do not hold so many."""
     found: dict[str, list[Request]] = {}
     number = 0
     while not found or min(map(len, found.values())) < n:
@@ -104,7 +104,8 @@ def read_worlds(
                 found[name].append(Request(pages + item.stem, tuple(f" {option}" for option in item.options())))
         number += 1
         if number > 4 * n:
-            break
+            fewest = min(found, key=lambda name: len(found[name]))
+            raise ValueError(f"{number} worlds of {kind} hold {len(found[fewest])} questions of {fewest!r}, not {n}")
     abilities = []
     for name, requests in found.items():
         chance = sum(1 / len(one.options) for one in requests) / len(requests)
