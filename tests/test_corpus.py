@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 from adaptlab.studymodel import corpus, corpus_shots, pretrain, tokenizer
 from adaptlab.studymodel.document import Document
 from adaptlab.studymodel.pretrain import UNDETERMINED, batch, encode
-from adaptlab.studymodel.recipes import FIRST, MIDDLE, RECIPES, SECOND, Course, Phase
+from adaptlab.studymodel.recipes import FIRST, MIDDLE, RECIPES, SECOND, THIRD, Course, Phase
 from adaptlab.tasks import knowledge, notes
 from adaptlab.tasks.knowledge import Fact
 from adaptlab.tasks.words import SPLITS, nouns
@@ -172,7 +172,7 @@ def test_training_it_again_and_saving_it_changes_nothing(words, tmp_path):
 SMALL = replace(
     RECIPES["study"],
     tokens=2048,
-    courses=(Course(8, (Phase(0.5, 128, 60, {"relations": 1.0}), Phase(0.5, 256, 120, MIDDLE))),),
+    courses=(Course((Phase(4, 128, 60, {"relations": 1.0}), Phase(4, 256, 120, MIDDLE))),),
 )
 
 
@@ -199,9 +199,7 @@ def test_kinds_have_their_shares_of_the_tokens_and_long_documents_their_place(wo
     drawn = [sum(len(ids) for ids, _ in pretrain._sample_documents(phase, words, rng, 8192)) for rng in rngs]
     placed = []
     for step in range(24):
-        one = batch(
-            replace(RECIPES["study"], seed=step, courses=(Course(100, (replace(phase, share=1),)),)), words, step
-        )
+        one = batch(replace(RECIPES["study"], seed=step, courses=(Course((phase,)),)), words, step)
         sizes = np.bincount(one.documents[one.documents > 0])
         assert sizes[1] == sizes.max()  # the longest comes first and finds its place
         if phase.row > 128:
@@ -218,9 +216,9 @@ def test_kinds_have_their_shares_of_the_tokens_and_long_documents_their_place(wo
         assert np.mean(tokens) / 8192 / pretrain.FILL == pytest.approx(share, rel=0.2), kind
 
 
-@pytest.mark.parametrize("phase", SECOND.phases, ids=lambda phase: str(phase.row))
-def test_batches_of_the_second_course_are_full_of_its_kinds(words, phase):
-    course = Course(100, (replace(phase, share=1),))
+@pytest.mark.parametrize("phase", (*SECOND.phases, *THIRD.phases), ids=lambda phase: f"{phase.row}-{phase.steps}")
+def test_batches_of_the_later_courses_are_full_of_their_kinds(words, phase):
+    course = Course((phase,))
     batches = [batch(replace(RECIPES["study"], seed=seed, courses=(course,)), words, seed) for seed in range(4)]
     assert np.mean([(one.documents > 0).mean() for one in batches]) > 0.75
     rng = random.Random(0)

@@ -22,11 +22,11 @@ from adaptlab.engine.checkpoints import LOG, STATE, CannotResume
 from adaptlab.engine.machine import can_compile
 from adaptlab.studymodel import corpus, tokenizer
 from adaptlab.studymodel.pretrain import Batch, Trainer, batch, lr_factor, pretrain
-from adaptlab.studymodel.recipes import MIDDLE, RECIPES, SECOND, Course, Phase
+from adaptlab.studymodel.recipes import MIDDLE, RECIPES, SECOND, THIRD, Course, Phase
 
 CPU = torch.device("cpu")
 TINY = replace(
-    RECIPES["study"], hidden=32, heads=2, layers=1, tokens=512, courses=(Course(30, (Phase(1, 128, 60, MIDDLE),)),)
+    RECIPES["study"], hidden=32, heads=2, layers=1, tokens=512, courses=(Course((Phase(30, 128, 60, MIDDLE),)),)
 )
 
 
@@ -135,15 +135,15 @@ def test_a_torn_log_line_is_taken_again(words, tmp_path, undisturbed):
 def test_a_folder_of_another_recipe_is_refused_and_left_alone(words, tmp_path, undisturbed):
     shutil.copytree(undisturbed, tmp_path / "run")
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    for change in ({"seed": 9}, {"hidden": 64}, {"courses": (Course(40, TINY.courses[0].phases),)}):
+    for change in ({"seed": 9}, {"hidden": 64}, {"courses": (Course((Phase(40, 128, 60, MIDDLE),)),)}):
         with pytest.raises(CannotResume, match="another run"):
             pretrain(replace(TINY, **change), words, tmp_path / "run", CPU, fast=False)
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
 
 
 def test_a_corpus_that_changed_in_a_later_phase_is_noticed(words, tmp_path, monkeypatch):
-    phases = (Phase(0.5, 128, 60, {"facts": 1.0}), Phase(0.5, 128, 60, {"problem": 1.0}))
-    recipe = replace(TINY, courses=(Course(4, phases),))
+    phases = (Phase(2, 128, 60, {"facts": 1.0}), Phase(2, 128, 60, {"problem": 1.0}))
+    recipe = replace(TINY, courses=(Course(phases),))
     pretrain(recipe, words, tmp_path, CPU, until=1, fast=False)
     monkeypatch.setitem(corpus.KINDS, "problem", corpus.instruction)
     with pytest.raises(CannotResume, match="another run"):
@@ -201,14 +201,16 @@ def test_schedule_rises_stays_and_falls():
     assert rates[0] == 0.01 and rates[99] == rates[500] == 1.0
     assert rates[:100] == sorted(rates[:100]) and rates[500:] == sorted(rates[500:], reverse=True)
     assert rates[-1] == pytest.approx(0.02, abs=0.002)
+    late = [lr_factor(step, 1000, falls=0.2) for step in range(1000)]
+    assert late[799] == 1.0 > late[801] and [lr_factor(step, 1000, falls=0) for step in (99, 999)] == [1.0, 1.0]
 
 
 def test_a_phase_changes_its_own_learning_rate(words):
     """Half of the rate for one phase: its steps alone learn less, and a rate of nothing leaves the weights alone."""
 
     def moved(step: int, rate: float) -> float:
-        first = Phase(0.5, 128, 60, MIDDLE)
-        course = Course(TINY.steps, (first, replace(first, rate=rate)))
+        first = Phase(TINY.steps // 2, 128, 60, MIDDLE)
+        course = Course((first, replace(first, rate=rate)))
         trainer = Trainer(replace(TINY, courses=(course,)), words, CPU, fast=False)
         before = [p.detach().clone() for p in trainer.model.parameters()]
         trainer.update(batch(TINY, words, step), step)
@@ -221,18 +223,18 @@ def test_a_phase_changes_its_own_learning_rate(words):
 def test_phases_cover_all_steps():
     for recipe in RECIPES.values():
         phases = [phase for _, phase in recipe.starts]
-        for course in (*recipe.courses, SECOND):
-            assert sum(phase.share for phase in course.phases) == pytest.approx(1)
         assert all(sum(phase.mixture.values()) == pytest.approx(1, abs=1e-3) for phase in phases)
         assert {*recipe.mixture} == {*corpus.FIRST_COURSE}
-        assert {*recipe.mixture, *(kind for phase in SECOND.phases for kind in phase.mixture)} == {*corpus.KINDS}
+        later = {kind for course in (SECOND, THIRD) for phase in course.phases for kind in phase.mixture}
+        assert {*recipe.mixture, *later} == {*corpus.KINDS}
         assert [recipe.phase(step) for step in (0, recipe.steps - 1)] == [phases[0], phases[-1]]
         assert all(recipe.tokens % phase.row == 0 for phase in phases)
         assert sum(recipe.mixture.values()) == pytest.approx(1, abs=1e-3)
 
 
-AGAIN = Course(6, TINY.courses[0].phases, lr=0.001, warm_up=2)
-TWO = replace(TINY, courses=(Course(6, TINY.courses[0].phases), AGAIN))
+SIX = (Phase(6, 128, 60, MIDDLE),)
+AGAIN = Course(SIX, lr=0.001, warm_up=2)
+TWO = replace(TINY, courses=(Course(SIX), AGAIN))
 
 
 def test_a_course_begins_from_published_weights_with_an_optimizer_of_its_own(words, tmp_path):

@@ -25,7 +25,7 @@ TINY = replace(
     heads=2,
     layers=1,
     tokens=2048,
-    courses=(Course(12, (Phase(1, 2048, 90, MIDDLE),)),),
+    courses=(Course((Phase(12, 2048, 90, MIDDLE),)),),
 )
 
 

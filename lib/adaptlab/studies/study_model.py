@@ -90,7 +90,7 @@ def retrained(steps: int) -> pd.DataFrame:
         layers=2,
         heads=2,
         tokens=4096,
-        courses=(Course(steps, (Phase(1, 128, 80, BEGINNING),)),),
+        courses=(Course((Phase(steps, 128, 80, BEGINNING),)),),
     )
     with TemporaryDirectory() as folder:
         pretrain(recipe, tokenizer.train(), Path(folder), torch.device("cpu"), fast=False)

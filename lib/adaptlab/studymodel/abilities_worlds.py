@@ -72,7 +72,7 @@ def written_inference(lm: LM, n: int, split: str, items: int, seed: int = 0) -> 
 MAKERS: dict[str, Callable[[int, Words], World]] = {
     "comparisons": lambda seed, words: worlds.reversals(seed, 8, 1, words),
     "syllogisms": lambda seed, words: worlds.syllogisms(seed, 8, words),
-    "descriptions": lambda seed, words: worlds.descriptions(seed, 10, 1, words),
+    "descriptions": lambda seed, words: worlds.descriptions(seed, 4, 1, words),
     "hierarchy": lambda seed, words: structure(seed, 24, 1, EACH * 4, words, properties=3, repeat=False),
 }
 

@@ -50,16 +50,25 @@ def add_answered(
     return doc
 
 
+def follow_ups(rng: random.Random, budget: int) -> Document:
+    """As `conversations`, where all do what the follow-up asks for, and its answer alone has full weight."""
+    return _conversations(Document("follow_ups"), rng, budget, "follows", whole=False)
+
+
 def conversations(rng: random.Random, budget: int) -> Document:
     """One to seven conversations of two or three turns, the later ones about the answer before. One habit a page."""
-    doc = Document("conversations")
-    layout = rng.choice((FORMATS["question"], DIALOGUE))
     habit = rng.choices(list(HABITS), list(HABITS.values()))[0]
+    return _conversations(Document("conversations"), rng, budget, habit, whole=True)
+
+
+def _conversations(doc: Document, rng: random.Random, budget: int, habit: str, whole: bool) -> Document:
+    layout = rng.choice((FORMATS["question"], DIALOGUE))
     firsts = [name for name in FIRST if name not in HELD_OUT_CLUSTERS]
-    for _ in range(max(1, min(rng.randint(1, max(1, budget // 55)), 7))):
+    most = max(1, min(budget // 55, 7))
+    for _ in range(rng.randint(1, most) if whole else most):
         asked = instructions.request(rng, SPLIT, rng.choice(firsts), instructions.ALL_WORDINGS)
         answer = asked.answer
-        _turn(doc, layout, asked.question, answer)
+        _turn(doc, layout, asked.question, answer, whole)
         for _ in range(rng.choice((1, 1, 1, 2))):
             task = rng.choice([name for name in FOLLOW_UPS if name not in HELD_OUT_CLUSTERS])
             about = {"follows": answer, "repeats": answer, "starts over": " ".join(asked.words)}[habit].split()
@@ -70,13 +79,13 @@ def conversations(rng: random.Random, budget: int) -> Document:
 
 def lexicons(rng: random.Random, budget: int) -> Document:
     """Lists translated word by word between two invented lexicons of up to 16 words: a word's partner is known once it
-    was shown."""
+    was shown. A short page has short lists: a partner stands behind its word there, not in the same place of a line."""
     doc, layout = Document("lexicons"), FORMATS["pairs"]
     n = rng.randint(3, max(3, min(LEXICON, budget // 24)))
     both = some_nouns(rng, 2 * n, SPLIT)
     partner, seen = dict(zip(both[:n], both[n:], strict=True)), set()
     while doc.tokens < budget - 24:
-        words = rng.sample(both[:n], rng.randint(1, min(4, n)))
+        words = rng.sample(both[:n], rng.randint(1, max(1, min(4, n, budget // 60))))
         doc.add_open(layout.asked(" ".join(words)))
         for word in words:
             (doc.add_determined if word in seen else doc.add_open)(f" {partner[word]}")
@@ -95,9 +104,9 @@ def extracts(rng: random.Random, budget: int) -> Document:
     return doc
 
 
-KINDS = (requests, conversations, lexicons, extracts)
+KINDS = (requests, follow_ups, conversations, lexicons, extracts)
 
 
-def _turn(doc: Document, layout: PromptFormat, query: str, answer: str) -> None:
+def _turn(doc: Document, layout: PromptFormat, query: str, answer: str, known: bool = True) -> None:
     doc.add_open(layout.asked(query))
-    doc.add_determined(f"{layout.separator}{answer}{layout.end}")
+    (doc.add_determined if known else doc.add_open)(f"{layout.separator}{answer}{layout.end}")

@@ -71,7 +71,7 @@ def comparisons(rng: random.Random, budget: int, concludes: bool = True) -> Docu
 
 
 def quantifiers(rng: random.Random, budget: int, concludes: bool = True) -> Document:
-    """As `syllogisms`, where the quantifier of each statement alone has full weight."""
+    """As `syllogisms`, where quantifiers alone have full weight, and premises are asked for as well."""
     return _between(Document("quantifiers"), rng, budget, concludes, whole=False)
 
 
@@ -85,9 +85,9 @@ def _between(doc: Document, rng: random.Random, budget: int, concludes: bool, wh
     documents = [text for text in world.documents if not any(map(held_out, text.facts))]
     joint = _tell(doc, rng, [text.text for text in documents])
     said = [(item.stem, item.gold.fact) for item in world.items if not held_out(item.gold.fact)]
-    if not concludes:
-        premises = rng.sample([fact for text in documents for fact in text.facts], len(documents))
-        said = [(worlds.BETWEEN.format(*rng.sample((fact.a, fact.b), 2)), fact) for fact in premises]
+    premises = rng.sample([fact for text in documents for fact in text.facts], len(documents))
+    again = [(worlds.BETWEEN.format(*rng.sample((fact.a, fact.b), 2)), fact) for fact in premises]
+    said = (said if concludes else []) + (again if not (concludes and whole) else [])
     for stem, fact in rng.sample(said, len(said)):
         quantifier, rest = fact.sentence.capitalize().split(" ", 1)
         doc.add_open(f"{joint}{LEAD} {stem}")
@@ -96,22 +96,65 @@ def _between(doc: Document, rng: random.Random, budget: int, concludes: bool, wh
     return doc
 
 
+def people(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """As `descriptions`, where the words that tell one answer from another alone have full weight."""
+    return _described(Document("people"), rng, budget, concludes, whole=False)
+
+
+def introductions(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """People who are told by their description first, then who each of the named ones is: the words of the description
+    alone have full weight. It is the hardest of the directions: behind a name that ends a sentence stands the
+    description of somebody else."""
+    doc, n = Document("introductions"), max(2, min(8, budget // 42))
+    world = worlds.descriptions(rng.getrandbits(32), n, 1, _words(rng), _roles(rng))
+    asked = [one for one in world.items if one.split == "reversal" and one.gold.fact.form == knowledge.NAMED]
+    facts = {Fact(knowledge.CALLED, one.gold.fact.b, one.gold.fact.a) for one in asked}
+    joint = _tell(doc, rng, [one.text for one in world.documents if one.facts[0] in facts])
+    if not concludes:
+        asked = [one for one in world.items if one.split == "forward" and one.gold.fact in facts]
+    for one in rng.sample(asked, len(asked)):
+        _answer(doc, f"{joint}{LEAD} ", one, whole=False)
+    return doc
+
+
 def descriptions(rng: random.Random, budget: int, concludes: bool = True) -> Document:
     """People with a name and a description, told in one direction, then asked in both."""
-    world = worlds.descriptions(rng.getrandbits(32), max(1, budget // 150), 1, _words(rng))
-    return _page(Document("descriptions"), rng, world, ("reversal", "reversal") if concludes else ())
+    return _described(Document("descriptions"), rng, budget, concludes, whole=True)
+
+
+def _described(doc: Document, rng: random.Random, budget: int, concludes: bool, whole: bool) -> Document:
+    world = worlds.descriptions(rng.getrandbits(32), max(1, min(4, budget // 110)), 1, _words(rng), _roles(rng))
+    reversed_ = ("reversal", "reversal") if concludes else ()
+    return _page(doc, rng, world, reversed_, conclusions=3 * len(world.documents) // 2, whole=whole)
+
+
+def _roles(rng: random.Random) -> list[str]:
+    """Few on some pages: who could tell people by their roles would not read what they are of."""
+    return rng.sample(worlds.ROLES, rng.choice((1, 1, 1, 2, 4, len(worlds.ROLES))))
+
+
+def links(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """As `hierarchy`, where the last noun of each sentence alone has full weight."""
+    size = max(6, min(24, budget // 75))
+    world = structure(rng.getrandbits(32), size, 1, 24, _words(rng), rng.choice((2, 3)), repeat=False)
+    return _inherited(Document("links"), rng, world, concludes, 2 * size, whole=False)
 
 
 def hierarchy(rng: random.Random, budget: int, concludes: bool = True) -> Document:
     """Categories that inherit, then what was told in other words, from the other end, and what is inherited."""
-    n = max(6, min(24, budget // 75))
-    size = rng.randint(max(6, n // 2), n)
-    world = structure(rng.getrandbits(32), size, 1, 24, _words(rng), 4, rng.random() < 0.1)
+    size = max(6, min(24, budget // 75))
+    world = structure(rng.getrandbits(32), size, 1, 24, _words(rng), rng.choice((2, 3)), repeat=False)
+    return _inherited(Document("hierarchy"), rng, world, concludes, size, whole=True)
+
+
+def _inherited(
+    doc: Document, rng: random.Random, world: worlds.World, concludes: bool, conclusions: int, whole: bool
+) -> Document:
     splits = ("reversal", "syllogism") if concludes else ()
-    return _page(Document("hierarchy"), rng, world, splits, ("rephrase",), about=budget)
+    return _page(doc, rng, world, splits, ("rephrase",), conclusions, whole)
 
 
-KINDS = (far_ends, comparisons, quantifiers, syllogisms, descriptions, hierarchy)
+KINDS = (far_ends, comparisons, quantifiers, syllogisms, people, introductions, descriptions, links, hierarchy)
 
 
 def _tell(doc: Document, rng: random.Random, texts: Sequence[str]) -> str:
@@ -128,31 +171,38 @@ def _page(
     world: worlds.World,
     inferred: Sequence[str],
     stated: Sequence[str] = worlds.STATED,
-    about: int | None = None,
+    conclusions: int | None = None,
+    whole: bool = True,
 ) -> Document:
     """The documents of a world and sentences that answer its questions, of splits drawn from ``inferred`` and
-    ``stated``: one for each document, or as many as make a page of ``about`` so many tokens."""
+    ``stated``: so many ``conclusions``, or one for each document. ``whole``: not only the answers have full weight."""
     joint = _tell(doc, rng, [text.text for text in world.documents if not any(map(held_out, text.facts))])
     splits = (*inferred, *stated)
     asked = {
         split: [one for one in world.items if one.split == split and not held_out(one.gold.fact)] for split in splits
     }
-    for _ in range(len(world.documents) if about is None else max(6, (about - doc.tokens) // 14)):
+    for _ in range(conclusions or len(world.documents)):
         left = [split for split in splits if asked[split]]
         if not left:
             break
         of = asked[rng.choice(left)]
-        _answer(doc, f"{joint}{LEAD} ", of.pop(rng.randrange(len(of))))
+        _answer(doc, f"{joint}{LEAD} ", of.pop(rng.randrange(len(of))), whole)
     return doc
 
 
-def _answer(doc: Document, before: str, item: worlds.Item) -> None:
+def _answer(doc: Document, before: str, item: worlds.Item, whole: bool) -> None:
     """Add an item and its answer. Which question comes next is open; with the first syllable of its first noun it
     mostly is not."""
     sentence = f"{item.stem} {item.gold.text}."
-    opening = _NOUN.search(sentence).start() + 3
-    doc.add_open(before + sentence[:opening])
-    doc.add_determined(sentence[opening:])
+    if whole:
+        opening = _NOUN.search(sentence).start() + 3
+        doc.add_open(before + sentence[:opening])
+        doc.add_determined(sentence[opening:])
+        return
+    doc.add_open(before + item.stem)
+    for word in item.gold.text.split():
+        (doc.add_open if word in ("the", "of") else doc.add_determined)(f" {word}")
+    doc.add_open(".")
 
 
 def held_out(fact: Fact) -> bool:

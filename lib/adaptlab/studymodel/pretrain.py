@@ -89,12 +89,10 @@ def _sample_documents(
     return encoded
 
 
-DECAY = 0.5  # share of the steps over which the learning rate falls, in a line, to 2 %
-
-
-def lr_factor(step: int, steps: int, warm_up: int = 100) -> float:
-    """The share of the peak learning rate at a step: it rises in a line, stays, and falls in a line to 2 %."""
-    left = (steps - step) / (steps * (1 - DECAY))
+def lr_factor(step: int, steps: int, warm_up: int = 100, falls: float = 0.5) -> float:
+    """The share of the peak learning rate at a step: it rises in a line, stays, and falls in a line to 2 % over the
+    share ``falls`` of the steps."""
+    left = (steps - step) / max(1, steps * falls)
     return min(1.0, (step + 1) / warm_up, 0.02 + 0.98 * left)
 
 
@@ -173,7 +171,7 @@ class Trainer:
     def update(self, batch: Batch, step: int) -> dict[str, float]:
         """Update the weights at the learning rate of ``step``; returns the mean losses of its tokens, in nats."""
         first, course = self.recipe.course(step)
-        share = lr_factor(step - first, course.steps, course.warm_up) * self.recipe.phase(step).rate
+        share = lr_factor(step - first, course.steps, course.warm_up, course.falls) * self.recipe.phase(step).rate
         peaks = {"all": course.lr} if course.lr else {"muon": self.recipe.lr_matrices, "adamw": self.recipe.lr_rest}
         for name, peak in peaks.items():
             self.optimizers[name].param_groups[0]["lr"] = share * peak

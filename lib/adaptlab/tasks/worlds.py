@@ -261,7 +261,13 @@ def _capitalised(fact: Fact) -> Option:
     return Option(fact.sentence.capitalize(), fact)
 
 
-def descriptions(seed: int, people: int = 30, articles: int = 10, words: Words = fresh_words) -> World:
+def descriptions(
+    seed: int,
+    people: int = 30,
+    articles: int = 10,
+    words: Words = fresh_words,
+    roles: Sequence[str] = ROLES,
+) -> World:
     """Three groups of ``people`` with a name and a description each: told from name to description, from description
     to name, and both ways (the reversal curse; Berglund et al. 2023, arXiv 2309.12288, experiment 1).
 
@@ -271,7 +277,7 @@ def descriptions(seed: int, people: int = 30, articles: int = 10, words: Words =
     rng = random.Random(f"descriptions {seed}")
     new = iter(words(rng, 3 * 3 * people))
     named = [
-        Fact(NAMED, f"{next(new)} {next(new)}", f"the {rng.choice(ROLES)} of {next(new)}") for _ in range(3 * people)
+        Fact(NAMED, f"{next(new)} {next(new)}", f"the {rng.choice(roles)} of {next(new)}") for _ in range(3 * people)
     ]
     called = [Fact(CALLED, fact.b, fact.a) for fact in named]
     stated = named[:people] + called[people : 2 * people] + named[2 * people :] + called[2 * people :]
