@@ -1,4 +1,4 @@
-"""The command line: ``adaptlab run``, ``report``, ``list``, ``pretrain`` and ``doctor``."""
+"""The command line: ``adaptlab run``, ``report``, ``playground``, ``list``, ``pretrain`` and ``doctor``."""
 
 import importlib.metadata
 import os
@@ -88,8 +88,23 @@ def report(
     with _clear_errors("no report was written; the notebooks that finished are kept"):
         from adaptlab.runner import report as reports
 
-        index = reports.build(profile, out, force=force, timeout=timeout, say=_tell, watch=_showing)
+        index = reports.build(
+            profile, out, force=force, timeout=timeout, say=_tell, watch=_showing, playground=_write_playground
+        )
         typer.echo(_how_to_open(index))
+
+
+def _write_playground(out: Path | None) -> Path:
+    from adaptlab.runner import playground as page
+
+    return page.write(out)
+
+
+@app.command()
+def playground(out: Annotated[Path | None, typer.Option(help="The page, a file that ends in .html.")] = None) -> None:
+    """Write a page in which the study model runs in the reader's browser, without a network."""
+    with _clear_errors():
+        typer.echo(_how_to_open(_write_playground(out)))
 
 
 @app.command("list")

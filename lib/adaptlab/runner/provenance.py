@@ -131,8 +131,8 @@ def content_key(notebook: NotebookNode, parameters: Mapping[str, Any], model_dig
     facts = {
         "cells": [[cell.cell_type, cell.source, cell.metadata.get("tags", [])] for cell in notebook.cells],
         "parameters": dict(parameters),
-        "library": _digests(paths.PACKAGE, paths.PACKAGE.rglob("*.py")),
-        "data": _digests(paths.DATA, filter(_is_data, paths.DATA.rglob("*"))),
+        "library": digests(paths.PACKAGE, paths.PACKAGE.rglob("*.py")),
+        "data": digests(paths.DATA, filter(_is_data, paths.DATA.rglob("*"))),
         "model": model_digest,
         "versions": versions(NUMERIC_PACKAGES),
     }
@@ -144,7 +144,7 @@ def _is_data(path: Path) -> bool:
     return not path.name.startswith(("README", ".", "__")) and "__pycache__" not in path.parts
 
 
-def _digests(root: Path, found: Iterable[Path]) -> dict[str, str]:
+def digests(root: Path, found: Iterable[Path]) -> dict[str, str]:
     """sha256 of each file, by its path below ``root``, in order of that path."""
     named = sorted((path.relative_to(root).as_posix(), path) for path in found if path.is_file())
     return {name: files.sha256(path) for name, path in named}

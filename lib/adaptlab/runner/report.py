@@ -18,7 +18,8 @@ from adaptlab.runner.kernel import Watch
 from adaptlab.runner.provenance import RunRecord
 
 FORMAT = "adaptlab report 1"
-HOLDS = {"index.html", "report.json", "notebooks"}  # all that a report's folder holds
+PLAYGROUND = "playground.html"
+HOLDS = {"index.html", "report.json", "notebooks", PLAYGROUND}  # all that a report's folder holds
 RAN = ("prefilled", "scored", "decoded")
 TOKENS = (*RAN, "cached", "trained", "per_item", "per_option")
 
@@ -31,12 +32,14 @@ def build(
     timeout: int = notebooks.CELL_TIMEOUT,
     say: Callable[[str, str | RunRecord], None] = lambda name, news: None,
     watch: Watch = nullcontext,
+    playground: Callable[[Path], object] | None = None,
 ) -> Path:
     """Execute what is not yet executed, and write the report to ``out`` (``build/report``); returns its index page.
 
     All notebooks are tried; if any fails, `NotebookFailed` tells which, and the report is not touched. ``out`` holds
     the old report or the whole new one, also if this process is killed. ``say`` receives a notebook's name with
-    a line, and then with its record; ``watch`` is open while one runs.
+    a line, and then with its record; ``watch`` is open while one runs. ``playground`` writes that page to the path that
+    it is given; an older one lies there already, and is kept where there is no such function.
     """
     out = Path(out or paths.BUILD / "report").resolve()
     _refuse_foreign(out)
@@ -51,7 +54,13 @@ def build(
         execute.sweep(out.parent, re.escape(f".{out.name}-") + "[a-z0-9_]{8}")
         with whole_folder(out, replace=True) as folder:
             options = {"profile": profile, "force": force, "timeout": timeout, "watch": watch}
-            _write(folder, _run_all(sources, say, options), profile)
+            records = _run_all(sources, say, options)
+            if (out / PLAYGROUND).is_file():
+                shutil.copyfile(out / PLAYGROUND, folder / PLAYGROUND)
+            if playground:
+                say("playground", "writing the page")
+                playground(folder / PLAYGROUND)
+            _write(folder, records, profile)
     return out / "index.html"
 
 
@@ -80,7 +89,7 @@ def _refuse_foreign(out: Path) -> None:
     try:
         ours = json.loads((out / "report.json").read_text(encoding="utf-8"))["format"].startswith("adaptlab report")
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        ours = out.is_dir() and not names
+        ours = out.is_dir() and set(names) <= {PLAYGROUND}
     strange = [name for name in names if name not in HOLDS and not name.startswith(".")]
     if strange or not ours:
         found = f"holds {strange[0]}, which the kit did not write" if ours else "is there already and is not a report"
@@ -97,7 +106,8 @@ def _write(folder: Path, records: list[RunRecord], profile: str) -> None:
         page = pages.render("notebook.html.j2", entry=entry, body=body, headings=headings, css=_code_css(), **near)
         write_text(folder / entry["page"], provenance.redact(page))
         shutil.copyfile(record.path, folder / entry["page"].replace(".html", ".ipynb"))
-    write_text(folder / "index.html", provenance.redact(pages.render("index.html.j2", **facts)))
+    index = pages.render("index.html.j2", playground=(folder / PLAYGROUND).is_file(), **facts)
+    write_text(folder / "index.html", provenance.redact(index))
     text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
     write_text(folder / "report.json", provenance.redact(text))
 
