@@ -71,7 +71,7 @@ def _key(model: str) -> str:
 def page(lm: LM, key: str = "") -> str:
     """The page of a model. Raises `UnfitModel`."""
     content, twins = playground_content.texts(lm), playground_content.twins(lm)
-    base = {name: tensor for name, tensor in lm.model.state_dict().items() if name != "lm_head.weight"}
+    base = weights_of(lm)
     adapters = {f"{twin.id}/{name}": tensor for twin in twins for name, tensor in adapter_of(twin.lm).items()}
     nats = divergence(lm, rounded(base), playground_content.sample_of_texts(content))
     small = nats <= NATS
@@ -167,6 +167,11 @@ def tokenizer_of(lm: LM) -> dict[str, Any]:
         "special": [token["content"] for token in files["added_tokens"]],
         "bos": lm.tokenizer.bos_token_id,
     }
+
+
+def weights_of(lm: LM) -> dict[str, torch.Tensor]:
+    """All weights by name. The head is the embedding again, and left out."""
+    return {name: tensor for name, tensor in lm.model.state_dict().items() if name != "lm_head.weight"}
 
 
 def adapter_of(lm: LM) -> dict[str, torch.Tensor]:

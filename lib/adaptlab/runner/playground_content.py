@@ -110,7 +110,7 @@ def _prompts(lm: LM) -> list[dict[str, str]]:
     notes = al.load_task("notes")
     sorting = class_prompt(notes, notes.sample(8, 0), label_mapping="letters")
     family = problems("arithmetic", "test", 1, seed=0)[0]
-    read = WorldPrompt(shown[:2], lead=LEAD)(next(_about(shown[0].facts[0], "reversal")))[0]
+    read = WorldPrompt(shown[:1], lead=LEAD)(next(_about(shown[0].facts[0], "reversal")))[0]
     alone = WorldPrompt(lead=LEAD)(item)[0]
     return [
         {"name": "a fact that was read, from its other end", "text": read},

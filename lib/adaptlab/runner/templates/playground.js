@@ -487,8 +487,8 @@ function powered(logprobs, alpha) {
 
 function showTries() {
   const { texts } = tried();
-  $("try-n").max = Math.max(1, texts.length);
-  const n = Math.min(Number($("try-n").value), Math.max(1, texts.length));
+  $("try-n").max = Math.max(BATCH, texts.length);
+  const n = Math.max(1, Math.min(Number($("try-n").value), texts.length));
   const alpha = Number($("try-alpha").value);
   $("try-n-out").textContent = `${n} text${n > 1 ? "s" : ""}`;
   $("try-alpha-out").textContent = alpha;
