@@ -27,7 +27,7 @@ notebooks: report  ## after editing a notebook: execute it and keep its outputs 
 
 # The system's Chromium if there is one; root gets it from apt, everybody else a copy of their own from playwright,
 # whose driver needs libatomic1.
-browser: $(READY)  ## find a Chromium for the test of the widgets, or install one
+browser: $(READY)  ## find a Chromium for the tests of widgets and playground, or install one
 	@$(BIN)/python tests/browser.py || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium libatomic1; } || \
 	    $(BIN)/playwright install --no-shell chromium

@@ -109,10 +109,18 @@ def test_report_says_how_to_open_its_page(kit, monkeypatch, system, screen, expe
 
 def test_report_ends_with_how_to_open_it(kit, monkeypatch):
     monkeypatch.chdir(kit)
+    monkeypatch.setattr(cli, "_write_playground", lambda out: out.write_text("a page"))
     write("01_tiny", "1")
     result = call("report", "--out", "site")
     assert result.exit_code == 0 and "site/index.html" in result.output.splitlines()[-1]
-    assert (kit / "site" / "index.html").is_file()
+    assert 'href="playground.html"' in (kit / "site" / "index.html").read_text()
+
+
+def test_a_playground_takes_no_other_files_place(kit):
+    (kit / "mine.html").write_text("mine")
+    result = call("playground", "--out", kit / "mine.html")
+    assert result.exit_code == 2 and "mine.html: is there, and is no playground" in result.output
+    assert (kit / "mine.html").read_text() == "mine"
 
 
 def in_a_process(*arguments: str, **options) -> subprocess.Popen:

@@ -103,11 +103,11 @@ def page(opened: SimpleNamespace) -> Page:
 
 def changes(page: Page, place: str, act) -> str:
     """What stands in a place once ``act`` has changed it, and all is computed."""
-    before = page.locator(place).inner_text()
+    before = page.locator(place).text_content()
     act()
-    expect(page.locator(place)).not_to_have_text(before, use_inner_text=True)
+    expect(page.locator(place)).not_to_have_text(before)
     expect(page.locator("#status")).to_have_text(READY)
-    return page.locator(place).inner_text()
+    return page.locator(place).text_content()
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------
@@ -273,19 +273,19 @@ def test_examples_can_be_added_dropped_moved_and_relabelled(page: Page, data: di
     assert listed.count() == start + 2
     changes(page, "#show-count", lambda: page.click("#show-drop"))
     first = listed.first.locator(".text").inner_text()
-    changes(page, "#show-answer", lambda: listed.nth(1).get_by_role("button", name="up").click())
+    changes(page, "#show-prompt", lambda: listed.nth(1).get_by_role("button", name="up").click())
     assert listed.nth(1).locator(".text").inner_text() == first
-    changes(page, "#show-answer", lambda: page.click("#show-labels"))
+    changes(page, "#show-prompt", lambda: page.click("#show-labels"))
     assert page.locator("#show-list .changed").count() > 0
     other = [
         name for name in data["notes"]["mappings"][0]["names"] if name != listed.first.locator("select").input_value()
     ]
-    changes(page, "#show-answer", lambda: listed.first.locator("select").select_option(other[0]))
-    changes(page, "#show-answer", lambda: listed.first.get_by_role("button", name="Remove").click())
-    changes(page, "#show-answer", lambda: page.click("#show-order"))
-    changes(page, "#show-answer", lambda: page.select_option("#show-question", index=1))
-    changes(page, "#show-answer", lambda: page.select_option("#show-names", label="words"))
-    changes(page, "#show-answer", lambda: page.click("#show-reset"))
+    changes(page, "#show-prompt", lambda: listed.first.locator("select").select_option(other[0]))
+    changes(page, "#show-prompt", lambda: listed.first.get_by_role("button", name="Remove").click())
+    changes(page, "#show-prompt", lambda: page.click("#show-order"))
+    changes(page, "#show-prompt", lambda: page.select_option("#show-question", index=1))
+    changes(page, "#show-prompt", lambda: page.select_option("#show-names", label="words"))
+    changes(page, "#show-prompt", lambda: page.click("#show-reset"))
     assert listed.count() == start and page.locator("#show-curve circle").count() == start + 1
 
 

@@ -249,6 +249,17 @@ def test_killed_at_any_moment_the_next_build_ends_with_the_same_claims(kit):
     assert left == []
 
 
+def test_a_playground_stands_beside_the_report_and_stays_there(kit):
+    write("01_a", "1")
+    (paths.BUILD / "report").mkdir()
+    (paths.BUILD / "report" / report.PLAYGROUND).write_text("old")  # written before there was a report
+    seen = []
+    index = report.build(playground=lambda path: seen.append(path.read_text()) or path.write_text("new"))
+    assert seen == ["old"] and read(index).select_one('a[href="playground.html"]')
+    assert read(report.build()).select_one('a[href="playground.html"]')
+    assert (index.parent / report.PLAYGROUND).read_text() == "new"
+
+
 def test_a_secret_in_the_environment_reaches_no_page(kit, monkeypatch):
     monkeypatch.setenv("ADAPTLAB_JUDGE_TOKEN", "hunter2-value-nobody-may-see")
     leak = "import os\nos.environ['ADAPTLAB_JUDGE_TOKEN']"

@@ -1,19 +1,21 @@
-// A language model, whole: its tokenizer, its forward pass, and how it is sampled. Nothing else is needed, and nothing is
-// fetched. Sizes come from the model's own configuration; a matrix is { values, rows, columns }, row by row.
+// A language model, whole: its tokenizer, its forward pass, and how it is sampled. Nothing else is needed, and nothing
+// is fetched. Sizes come from the model's own configuration; a matrix is { values, rows, columns }, row by row.
 "use strict";
 
-// --- text to tokens and back ------------------------------------------------------------------------------------------
+// --- text to tokens and back ---------------------------------------------------------------------------------------
 
-// Byte-level BPE, as in GPT-2: words are cut by a pattern, and their bytes merged pair by pair, the earliest learned first.
-const WORDS =
-  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+// Byte-level BPE, as in GPT-2: a pattern cuts words, and their bytes are merged pair by pair, those learned first before
+// the others. A space belongs to the word behind it.
+const ENDINGS = "'s|'t|'re|'ve|'m|'ll|'d";
+const LETTERS = " ?\\p{L}+| ?\\p{N}+| ?[^\\p{White_Space}\\p{L}\\p{N}]+";
+const SPACES = "\\p{White_Space}+(?!\\P{White_Space})|\\p{White_Space}+";
+const WORDS = new RegExp(`${ENDINGS}|${LETTERS}|${SPACES}`, "gu");
 
 // Tokens are stored as text, with one printable character for each byte; bytes that print stand for themselves.
-const printable = (byte) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173 && byte < 256);
+const printable = (byte) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
 const BYTES = [...Array(256).keys()];
-const CHARACTERS = BYTES.map((byte) =>
-  String.fromCodePoint(printable(byte) ? byte : 256 + BYTES.filter((other) => other < byte && !printable(other)).length),
-);
+const rest = BYTES.filter((byte) => !printable(byte));
+const CHARACTERS = BYTES.map((byte) => String.fromCodePoint(printable(byte) ? byte : 256 + rest.indexOf(byte)));
 const BYTE_OF = new Map(CHARACTERS.map((character, byte) => [character, byte]));
 
 class Tokenizer {
@@ -33,25 +35,24 @@ class Tokenizer {
   }
 
   encodePart(text) {
-    const names = new RegExp(`(${[...this.special].join("|")})`); // their names hold no character that a pattern uses
-    return text.split(names).flatMap((part) =>
-      this.special.has(part) ? [this.ids.get(part)] : (part.match(WORDS) ?? []).flatMap((word) => this.encodeWord(word)),
-    );
+    const names = new RegExp(`(${[...this.special].join("|")})`); // none holds a character that patterns use
+    const words = (part) => (part.match(WORDS) ?? []).flatMap((word) => this.encodeWord(word));
+    return text.split(names).flatMap((part) => (this.special.has(part) ? [this.ids.get(part)] : words(part)));
   }
 
   encodeWord(word) {
-    if (!this.known.has(word)) {
-      let parts = Array.from(new TextEncoder().encode(word), (byte) => CHARACTERS[byte]);
-      for (;;) {
-        const ranks = parts.map((part, i) => this.rank.get(`${part} ${parts[i + 1]}`) ?? Infinity);
-        const best = Math.min(...ranks);
-        if (best === Infinity) break;
-        const at = ranks.indexOf(best);
-        parts.splice(at, 2, parts[at] + parts[at + 1]);
-      }
-      this.known.set(word, parts.map((part) => this.ids.get(part)));
+    if (this.known.has(word)) return this.known.get(word);
+    const parts = Array.from(new TextEncoder().encode(word), (byte) => CHARACTERS[byte]);
+    for (;;) {
+      const ranks = parts.map((part, i) => this.rank.get(`${part} ${parts[i + 1]}`) ?? Infinity);
+      const best = Math.min(...ranks);
+      if (best === Infinity) break;
+      const at = ranks.indexOf(best);
+      parts.splice(at, 2, parts[at] + parts[at + 1]);
     }
-    return this.known.get(word);
+    const ids = parts.map((part) => this.ids.get(part));
+    this.known.set(word, ids);
+    return ids;
   }
 
   decode(ids) {
@@ -62,7 +63,7 @@ class Tokenizer {
   }
 }
 
-// --- the weights ------------------------------------------------------------------------------------------------------
+// --- the weights ---------------------------------------------------------------------------------------------------
 
 // bfloat16 is the upper half of a float32.
 function fromBfloat16(halves) {
@@ -97,47 +98,55 @@ function withAdapter(W, A, B, scale) {
   for (let row = 0; row < B.rows; row++)
     for (let r = 0; r < A.rows; r++) {
       const b = scale * B.values[row * A.rows + r];
-      for (let column = 0; column < W.columns; column++) values[row * W.columns + column] += b * A.values[r * W.columns + column];
+      for (let column = 0; column < W.columns; column++)
+        values[row * W.columns + column] += b * A.values[r * W.columns + column];
     }
   return { ...W, values };
 }
 
-// --- the forward pass -------------------------------------------------------------------------------------------------
+// --- the forward pass ----------------------------------------------------------------------------------------------
 
-// W x for every row x. Four rows at a time share each weight that is fetched: fetching, not multiplying, takes the time.
+// W x for every row x.
 function linear(W, x) {
-  const { values, rows, columns } = W;
+  const { rows, columns } = W;
   const count = x.length / columns;
   const y = new Float32Array(count * rows);
-  let t = 0;
-  for (; t + 4 <= count; t += 4)
-    for (let row = 0; row < rows; row++) {
-      const w = row * columns;
-      const one = t * columns, two = one + columns, three = two + columns, four = three + columns;
-      let a = 0, b = 0, c = 0, d = 0;
-      for (let i = 0; i < columns; i++) {
-        const weight = values[w + i];
-        a += weight * x[one + i];
-        b += weight * x[two + i];
-        c += weight * x[three + i];
-        d += weight * x[four + i];
-      }
-      y[t * rows + row] = a;
-      y[(t + 1) * rows + row] = b;
-      y[(t + 2) * rows + row] = c;
-      y[(t + 3) * rows + row] = d;
-    }
-  for (; t < count; t++)
-    for (let row = 0; row < rows; row++) {
-      const w = row * columns, one = t * columns;
-      let a = 0, b = 0; // two sums: the processor adds to one while the other is under way
-      for (let i = 0; i < columns; i += 2) {
-        a += values[w + i] * x[one + i];
-        b += values[w + i + 1] * x[one + i + 1];
-      }
-      y[t * rows + row] = a + b;
-    }
+  const fours = count - (count % 4);
+  for (let t = 0; t < fours; t += 4) linearFour(W, x.subarray(t * columns), y.subarray(t * rows));
+  for (let t = fours; t < count; t++) linearOne(W, x.subarray(t * columns), y.subarray(t * rows));
   return y;
+}
+
+// Two sums: the processor adds to one while the other is under way.
+function linearOne({ values, rows, columns }, x, y) {
+  for (let row = 0, w = 0; row < rows; row++) {
+    let even = 0;
+    let odd = 0;
+    for (let i = 0; i < columns; i += 2, w += 2) {
+      even += values[w] * x[i];
+      odd += values[w + 1] * x[i + 1];
+    }
+    y[row] = even + odd;
+  }
+}
+
+// Four rows share each weight that is fetched from memory. It is fetching, not multiplying, that takes the time.
+function linearFour({ values, rows, columns }, x, y) {
+  const [one, two, three, four] = [0, 1, 2, 3].map((t) => x.subarray(t * columns));
+  for (let row = 0, w = 0; row < rows; row++) {
+    let [a, b, c, d] = [0, 0, 0, 0];
+    for (let i = 0; i < columns; i++, w++) {
+      const weight = values[w];
+      a += weight * one[i];
+      b += weight * two[i];
+      c += weight * three[i];
+      d += weight * four[i];
+    }
+    y[row] = a;
+    y[rows + row] = b;
+    y[2 * rows + row] = c;
+    y[3 * rows + row] = d;
+  }
 }
 
 const add = (x, y) => x.map((value, i) => value + y[i]);
@@ -164,10 +173,9 @@ function rotate(x, headSize, heads, first, theta) {
     const position = first + Math.floor(start / (headSize * heads));
     for (let i = 0; i < half; i++) {
       const angle = Math.fround(position * speeds[i]);
-      const cosine = Math.cos(angle), sine = Math.sin(angle);
-      const a = x[start + i], b = x[start + half + i];
-      x[start + i] = a * cosine - b * sine;
-      x[start + half + i] = b * cosine + a * sine;
+      const [a, b] = [x[start + i], x[start + half + i]];
+      x[start + i] = a * Math.cos(angle) - b * Math.sin(angle);
+      x[start + half + i] = b * Math.cos(angle) + a * Math.sin(angle);
     }
   }
 }
@@ -179,8 +187,19 @@ function softmax(scores) {
   return shares.map((share) => share / sum);
 }
 
-// Keys and values of what was read, layer by layer, so that nothing is read twice. `length` may be set back: what stands
-// behind it is forgotten.
+// The shares in which a query attends to the first `count` keys, which stand `width` numbers apart.
+function attention(query, keys, width, count) {
+  const scores = new Float32Array(count);
+  for (let s = 0; s < count; s++) {
+    let product = 0;
+    for (let n = 0; n < query.length; n++) product += query[n] * keys[s * width + n];
+    scores[s] = product / Math.sqrt(query.length);
+  }
+  return softmax(scores);
+}
+
+// Keys and values of what was read, layer by layer, so that nothing is read twice. `length` may be set back: what
+// stands behind it is forgotten.
 class Cache {
   constructor(layers) {
     this.length = 0;
@@ -203,7 +222,7 @@ class Cache {
 }
 
 class Transformer {
-  // config: layers, heads, keyHeads, headSize, theta, epsilon, context, eos; tensors: by their names in the model's file.
+  // config: layers, heads, keyHeads, headSize, theta, epsilon, context, eos; tensors: by their names in the file.
   constructor(config, tensors) {
     this.config = config;
     this.embedding = tensors["model.embed_tokens.weight"];
@@ -254,7 +273,8 @@ class Transformer {
   // shares that the softmax gives.
   attend(layer, i, x, cache, watch) {
     const { heads, keyHeads, headSize, theta } = this.config;
-    const query = linear(layer.query, x), key = linear(layer.key, x);
+    const query = linear(layer.query, x);
+    const key = linear(layer.key, x);
     rotate(query, headSize, heads, cache.length, theta);
     rotate(key, headSize, keyHeads, cache.length, theta);
     const width = keyHeads * headSize;
@@ -265,15 +285,11 @@ class Transformer {
       for (let head = 0; head < heads; head++) {
         const q = (t * heads + head) * headSize;
         const k = Math.floor((head * keyHeads) / heads) * headSize; // several heads may share their keys
-        const scores = new Float32Array(cache.length + t + 1);
-        for (let s = 0; s < scores.length; s++) {
-          let product = 0;
-          for (let n = 0; n < headSize; n++) product += query[q + n] * keys[s * width + k + n];
-          scores[s] = product / Math.sqrt(headSize);
-        }
-        const shares = softmax(scores);
-        for (let s = 0; s < shares.length; s++)
-          for (let n = 0; n < headSize; n++) mixed[q + n] += shares[s] * values[s * width + k + n];
+        const own = query.subarray(q, q + headSize);
+        const shares = attention(own, keys.subarray(k), width, cache.length + t + 1);
+        shares.forEach((share, s) => {
+          for (let n = 0; n < headSize; n++) mixed[q + n] += share * values[s * width + k + n];
+        });
         if (watch && t === count - 1) watch.push({ layer: i, head, shares });
       }
     return linear(layer.out, mixed);
@@ -281,19 +297,22 @@ class Transformer {
 
   // SwiGLU: a gate decides how much of each number passes.
   feedForward(layer, x) {
-    const gate = linear(layer.gate, x), up = linear(layer.up, x);
-    return linear(layer.down, gate.map((g, i) => (g / (1 + Math.exp(-g))) * up[i]));
+    const gate = linear(layer.gate, x);
+    const up = linear(layer.up, x);
+    const passed = gate.map((g, i) => (g / (1 + Math.exp(-g))) * up[i]);
+    return linear(layer.down, passed);
   }
 }
 
-// --- probabilities and samples ----------------------------------------------------------------------------------------
+// --- probabilities and samples -------------------------------------------------------------------------------------
 
 // log p of every token, in nats. In doubles: a sum of many should not lose its last digits.
 function logSoftmax(logits) {
   const most = logits.reduce((a, b) => Math.max(a, b), -Infinity);
   let sum = 0;
   for (const logit of logits) sum += Math.exp(logit - most);
-  return Float64Array.from(logits, (logit) => logit - most - Math.log(sum));
+  const shift = most + Math.log(sum);
+  return Float64Array.from(logits, (logit) => logit - shift);
 }
 
 const argmax = (values) => values.reduce((best, value, i) => (value > values[best] ? i : best), 0);
