@@ -612,7 +612,7 @@ function showTexts() {
   for (const one of tried().texts) times.set(one.text, { ...one, times: (times.get(one.text)?.times ?? 0) + 1 });
   const row = (one) => [
     el("span", { class: "text" }, one.text),
-    one.logprob === -Infinity ? "cut off" : one.logprob.toFixed(2),
+    one.logprob === -Infinity ? "cut off" : one.logprob.toFixed(2).replace("-", "−"),
     String(one.tokens),
     String(one.times),
     one.right ? marked("right", true) : "wrong",
