@@ -104,6 +104,7 @@ def _write_playground(out: Path | None) -> Path:
 def playground(out: Annotated[Path | None, typer.Option(help="The page, a file that ends in .html.")] = None) -> None:
     """Write a page in which the study model runs in the reader's browser, without a network."""
     with _clear_errors():
+        _tell("playground", "tuning the twins that it holds, half a minute")
         typer.echo(_how_to_open(_write_playground(out)))
 
 

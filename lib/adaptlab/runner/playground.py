@@ -62,9 +62,10 @@ def is_one(path: Path, key: str = "") -> bool:
 
 
 def _key(model: str) -> str:
-    """sha256 over all that the page depends on: the package with its templates, the data, the model, versions."""
+    """sha256 over all that the page depends on: the package with its templates, wordings, the model, versions."""
     sources = [path for ending in ("py", "js", "css", "j2") for path in paths.PACKAGE.rglob(f"*.{ending}")]
-    facts = [digests(paths.PACKAGE, sources), folders.digest(model), versions(NUMERIC_PACKAGES)]
+    wordings = digests(paths.DATA, (paths.DATA / "templates").iterdir())
+    facts = [digests(paths.PACKAGE, sources), wordings, folders.digest(model), versions(NUMERIC_PACKAGES)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -223,8 +224,7 @@ def unpacked(blob: bytes, index: Iterable[Mapping[str, Any]]) -> dict[str, torch
             found[one["name"]] = torch.from_numpy(numbers * scales[:, None])
         else:
             halves = np.frombuffer(blob, "<i2", size, start).copy()
-            tensor = torch.from_numpy(halves).view(torch.bfloat16).float().reshape(rows, columns)
-            found[one["name"]] = tensor
+            found[one["name"]] = torch.from_numpy(halves).view(torch.bfloat16).float().reshape(rows, columns)
     return found
 
 
@@ -236,14 +236,12 @@ def in_one_byte(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def rounded(tensors: Tensors) -> dict[str, torch.Tensor]:
     """The tensors as they are behind storage in one byte a number; vectors stay as they are."""
-    return {
-        name: tensor if tensor.ndim < 2 else torch.mul(*(part.float() for part in _columns(in_one_byte(tensor))))
-        for name, tensor in tensors.items()
-    }
-
-
-def _columns(pair: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    return pair[0], pair[1][:, None]
+    found = dict(tensors)
+    for name, tensor in tensors.items():
+        if tensor.ndim == 2:
+            numbers, scales = in_one_byte(tensor)
+            found[name] = numbers.float() * scales[:, None]
+    return found
 
 
 @torch.inference_mode()
