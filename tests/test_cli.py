@@ -116,13 +116,6 @@ def test_report_ends_with_how_to_open_it(kit, monkeypatch):
     assert 'href="playground.html"' in (kit / "site" / "index.html").read_text()
 
 
-def test_a_playground_takes_no_other_files_place(kit):
-    (kit / "mine.html").write_text("mine")
-    result = call("playground", "--out", kit / "mine.html")
-    assert result.exit_code == 2 and "mine.html: is there, and is no playground" in result.output
-    assert (kit / "mine.html").read_text() == "mine"
-
-
 def in_a_process(*arguments: str, **options) -> subprocess.Popen:
     command = [sys.executable, *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

@@ -14,6 +14,7 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 from playwright.sync_api import Page, expect, sync_playwright
+from typer.testing import CliRunner
 
 import adaptlab as al
 from adaptlab import paths
@@ -21,6 +22,7 @@ from adaptlab.engine.lm import LM
 from adaptlab.methods.prompting import WorldPrompt, class_prompt
 from adaptlab.methods.sharpening import best_of, powered
 from adaptlab.runner import playground, playground_content
+from adaptlab.runner.cli import app
 from adaptlab.studies import augmentation as study
 from adaptlab.tasks.reasoning import final_answer
 from adaptlab.tasks.records import Labelled
@@ -145,10 +147,12 @@ def test_a_playground_is_written_once_and_replaces_nothing_else(tmp_path: Path, 
     assert playground.write(out) == out and playground.is_one(out) and not playground.is_one(out, "another")
     monkeypatch.setattr(playground, "page", None)  # it would be an error to call it
     assert playground.write(out) == out
-    (tmp_path / "mine.html").write_text("<p>mine</p>")
-    with pytest.raises(playground.OutputRefused, match="is no playground"):
-        playground.write(tmp_path / "mine.html")
     assert playground.is_one(file, "a-key")
+    mine = tmp_path / "mine.html"
+    mine.write_text("<p>mine</p>")
+    result = CliRunner().invoke(app, ["playground", "--out", str(mine)])
+    assert result.exit_code == 2 and "mine.html: is there, and is no playground" in result.output
+    assert mine.read_text() == "<p>mine</p>"
 
 
 def test_another_architecture_is_refused_by_name(lm: LM):
