@@ -24,7 +24,7 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from adaptlab.evidence.judge import Judge, combined, parse, write_prompt
 from adaptlab.evidence.stats import Interval, paired_bootstrap, proportion_interval
 from adaptlab.tasks.records import Conversation, FieldError, check_choice, check_text, check_unique, quote
-from adaptlab.tasks.strict_reading import within
+from adaptlab.tasks.shapes import within
 
 READABLE = ("A", "B", "tie")
 VERDICTS = (*READABLE, "unreadable")

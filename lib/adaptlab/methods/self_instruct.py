@@ -17,8 +17,8 @@ from adaptlab.methods.generation_recipes import Draft, GenerationRecipe, instanc
 from adaptlab.tasks.curate import Curated, Rejected, survival
 from adaptlab.tasks.datacard import content_hash
 from adaptlab.tasks.records import Instruction, quote
+from adaptlab.tasks.rows import FormatError, json_lines
 from adaptlab.tasks.similarity import most_similar
-from adaptlab.tasks.strict_reading import FormatError, json_lines
 
 NOVEL = 0.7  # ROUGE-L
 UNFIT = re.compile(

@@ -4,7 +4,6 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -27,8 +26,8 @@ from adaptlab.methods.sharpening import (
     stop_when_sure,
 )
 from adaptlab.tasks import english_problems, reasoning
-from adaptlab.tasks.load_published import load_gsm8k
 from adaptlab.tasks.prompt_formats import FORMATS
+from adaptlab.tasks.reading import read
 from adaptlab.tasks.reasoning import Problem
 from adaptlab.tasks.records import Instruction, check_choice
 
@@ -66,7 +65,7 @@ def problems(family: str, split: str, n: int, seed: int, file: str = "") -> list
         made = _balanced(lambda: reasoning.FAMILIES[family](rng, split), n)
         return [Asked(problem, layout.asked(problem.question)) for problem in made]
     if file and family == "word-problems":
-        records = load_gsm8k(Path(file))
+        records = read(file, "instructions").records
         shown, rest = records[:DEMONSTRATIONS], records[DEMONSTRATIONS:]
         rest = [one for i, one in enumerate(rest) if (i % 4 == 0) == (split == "test")]
         if len(rest) < n:

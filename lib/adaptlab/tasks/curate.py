@@ -8,7 +8,7 @@ import hashlib
 import math
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
 from itertools import accumulate
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -26,13 +26,6 @@ class Rejected:
     row: Any
     filter: str
     reason: str
-
-
-def plain(record: Any) -> Any:
-    """A record as JSON holds it."""
-    if isinstance(record, tuple) and hasattr(record, "_asdict"):
-        return record._asdict()
-    return asdict(record) if is_dataclass(record) else record
 
 
 def _name(record: Any) -> str:

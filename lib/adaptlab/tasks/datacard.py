@@ -16,8 +16,8 @@ import jinja2
 import numpy as np
 
 from adaptlab import paths
-from adaptlab.tasks.curate import Rejected, plain
-from adaptlab.tasks.records import FieldError, Instruction, check_text, quote
+from adaptlab.tasks.curate import Rejected
+from adaptlab.tasks.records import FieldError, Instruction, check_text, plain, quote
 from adaptlab.tasks.similarity import exact_duplicates, nearest_rouge_l, query_of, shared_runs, words
 
 PROBES = 200  # records whose nearest neighbour is looked for

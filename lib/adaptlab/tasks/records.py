@@ -7,7 +7,7 @@ Texts are kept as they are: no record strips, folds or re-encodes what it is giv
 import hashlib
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -28,7 +28,10 @@ class FieldError(ValueError):
 
 def quote(value: object, width: int = 60) -> str:
     """A value as an error message quotes it: its repr, cut to `width` characters."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # brackets nested, or a number written, beyond all use
+        text = f"a {type(value).__name__} too deep or too long to show"
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
@@ -63,8 +66,8 @@ def check_unique(field: str, values: Iterable[str]) -> None:
 
 def check_texts(record: object, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
     """Check the fields of a record that hold text; the optional ones may be blank."""
-    for field in required + optional:
-        check_text(field, getattr(record, field), blank=field in optional)
+    for name in required + optional:
+        check_text(name, getattr(record, name), blank=name in optional)
 
 
 def check_tuple(field: str, value: object, kind: type, empty: bool = False) -> None:
@@ -92,16 +95,29 @@ def content_key(text: str) -> str:
     return hashlib.sha256((" ".join(spaced.split()) or plain).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def plain(record: object) -> object:
+    """A record as JSON holds it, without the optional fields (``cluster``, ``name``, ``weight``) that are at their
+    default: a record that does not use them is the same data as ever."""
+    if not is_dataclass(record):
+        return record._asdict() if hasattr(record, "_asdict") else record
+    unused = {part.name for part in fields(record) if part.kw_only and getattr(record, part.name) == part.default}
+    made = {name: value for name, value in asdict(record).items() if name not in unused}
+    if isinstance(record, Conversation):
+        made["messages"] = [plain(message) for message in record.messages]
+    return made
+
+
 @dataclass(frozen=True)
 class Labelled:
-    """One short text with its class."""
+    """One short text with its class. Items of one ``cluster`` belong together, as questions on one passage do."""
 
     id: str
     text: str
     label: str
+    cluster: str = field(default="", kw_only=True, repr=False)
 
     def __post_init__(self):
-        check_texts(self, ("id", "text", "label"))
+        check_texts(self, ("id", "text", "label"), ("cluster",))
 
     query = property(attrgetter("text"), doc="The text.")
     answer = property(attrgetter("label"), doc="The class.")
@@ -111,7 +127,8 @@ class Labelled:
 class Instruction:
     """An instruction with its input (may be blank) and the wanted output.
 
-    `rationale` is the worked reasoning that leads to `output`, where a data set has one.
+    `rationale` is the worked reasoning that leads to `output`, where a data set has one. Items of one `cluster` belong
+    together, as questions on one passage do.
     """
 
     id: str
@@ -120,9 +137,10 @@ class Instruction:
     output: str
     category: str = ""
     rationale: str = ""
+    cluster: str = field(default="", kw_only=True, repr=False)
 
     def __post_init__(self):
-        check_texts(self, ("id", "instruction", "output"), ("input", "category", "rationale"))
+        check_texts(self, ("id", "instruction", "output"), ("input", "category", "rationale", "cluster"))
 
     @property
     def query(self) -> str:
@@ -139,14 +157,21 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Message:
-    """One turn of a conversation; `role` is system, user or assistant."""
+    """One turn of a conversation; `role` is system, user or assistant, `name` who of them speaks.
+
+    A `weight` of 0 keeps what the assistant says from being trained on, as in OpenAI's format.
+    """
 
     role: str
     content: str
+    name: str = field(default="", kw_only=True, repr=False)
+    weight: float = field(default=1.0, kw_only=True, repr=False)
 
     def __post_init__(self):
         check_choice("role", self.role, ROLES)
-        check_texts(self, ("content",))
+        check_texts(self, ("content",), ("name",))
+        if self.weight not in (0, 1):
+            raise FieldError("weight", "0 or 1", quote(self.weight))
 
 
 @dataclass(frozen=True)
@@ -184,26 +209,47 @@ class Conversation:
 
     @property
     def turns(self) -> list[tuple[str, str]]:
-        """(query, answer) for each turn. Raises FieldError unless user and assistant take turns."""
-        roles, said = zip(*((message.role, message.content) for message in self.messages), strict=True)
-        if list(roles) != ["user", "assistant"] * (len(roles) // 2):
+        """(query, answer) for each turn; a system text stands in front of the first query. Raises FieldError unless
+        user and assistant take turns."""
+        roles, said = ([getattr(message, name) for message in self.messages] for name in ("role", "content"))
+        if roles[0] == "system" and len(roles) > 1:
+            _, said[1] = roles.pop(0), f"{said[0]}\n\n{said[1]}"
+            said.pop(0)
+        if roles != ["user", "assistant"] * (len(roles) // 2):
             raise FieldError("messages", f"user and assistant in turns (conversation {self.id})", ", ".join(roles))
         return list(zip(said[::2], said[1::2], strict=True))
 
 
 @dataclass(frozen=True)
-class PromptCompletion:
-    """A prompt and the text that is to follow it, white space between them included."""
+class Text:
+    """A document."""
+
+    id: str
+    text: str
+
+    def __post_init__(self):
+        check_texts(self, ("id", "text"))
+
+    query = property(attrgetter("text"), doc="The text.")
+    answer = property(lambda self: "", doc="Nothing: a document asks nothing.")
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Two answers to one prompt, of which one was chosen."""
 
     id: str
     prompt: str
-    completion: str
+    chosen: str
+    rejected: str
 
     def __post_init__(self):
-        check_texts(self, ("id", "prompt", "completion"))
+        check_texts(self, ("id", "prompt", "chosen", "rejected"))
+        if self.chosen == self.rejected:
+            raise FieldError("rejected", "another answer than the chosen one", quote(self.rejected))
 
     query = property(attrgetter("prompt"), doc="The prompt.")
-    answer = property(attrgetter("completion"), doc="The completion.")
+    answer = property(attrgetter("chosen"), doc="The answer that was chosen.")
 
 
 class Demonstration(NamedTuple):

@@ -4,13 +4,15 @@ conversations."""
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from adaptlab import paths
 from adaptlab.tasks import notes, templates
 from adaptlab.tasks.instructions import LIST_TASKS, WORDINGS, load_templates
-from adaptlab.tasks.load_files import load_alpaca, load_labelled
 from adaptlab.tasks.notes import load_notes
+from adaptlab.tasks.reading import Reading, read
 from adaptlab.tasks.records import Conversation, FieldError, Instruction, Message, check_choice, content_key
+from adaptlab.tasks.rows import HUB_ID
 from adaptlab.tasks.splits import POOL_AND_TEST, LabelledSet, OpenSet
 from adaptlab.tasks.templates import TASKS, TEMPLATES, example
 from adaptlab.tasks.words import VOCABULARIES, Vocabulary, fresh_words, some_nouns
@@ -20,16 +22,32 @@ DESKS = ("repair", "delivery", "billing", "hire")
 
 def load_messages() -> LabelledSet:
     """400 messages to a bicycle shop, each for one of four desks; the card is ``data/messages/README.md``."""
-    messages = load_labelled(paths.DATA / "messages" / "messages.jsonl", DESKS)
-    return replace(messages, instruction="Each message to the shop goes to one desk: {names}.")
+    messages = read(paths.DATA / "messages" / "messages.jsonl", "labelled", strict=True).data
+    return replace(
+        messages, source=None, labels=DESKS, instruction="Each message to the shop goes to one desk: {names}."
+    )
 
 
 LABELLED: dict[str, Callable[[], LabelledSet]] = {"notes": load_notes, "messages": load_messages}
 
 
-def load_task(name: str) -> LabelledSet:
-    """A labelled set of the kit by name: ``notes`` from the study world, or ``messages`` in English."""
-    return LABELLED[check_choice("task", name, tuple(LABELLED))]()
+def load_task(name: str, columns: str = "") -> LabelledSet:
+    """A labelled set: ``notes`` from the study world, ``messages`` in English, or that of a file, folder or Hub id, as
+    `reading.read` understands it (``columns``: of `read`)."""
+    if name in LABELLED:
+        return LABELLED[name]()
+    return _own(name, "labelled", columns, tuple(LABELLED)).data
+
+
+def load_records(name: str, columns: str = "") -> OpenSet:
+    """The records of a file, folder or Hub id as a task with free answers, as `reading.read` understands it."""
+    return _own(name, "instructions", columns, ()).data
+
+
+def _own(name: str, kind: str, columns: str, known: tuple[str, ...]) -> Reading:
+    if known and not Path(name).exists() and not HUB_ID.fullmatch(name):
+        check_choice("task", name, (*known, "a file", "a folder", "a Hub id"))
+    return read(name, kind, columns)
 
 
 TURNED = 2  # of a labelled set's templates, the last: the label is given and the text is to be written
@@ -73,7 +91,7 @@ def load_seed() -> tuple[Instruction, ...]:
 
     They play the part of the 175 seed tasks of Self-Instruct (Wang et al. 2022, arXiv 2212.10560, section 2.2).
     """
-    return load_alpaca(paths.DATA / "instructions" / "seed.json")
+    return read(paths.DATA / "instructions" / "seed.json", "instructions", strict=True).records
 
 
 LEXICON = 16  # words in each of the two lexicons

@@ -7,7 +7,8 @@ beginning of the sample for a larger one, so that prompts grow at their end only
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.records import (
@@ -22,24 +23,34 @@ from adaptlab.tasks.records import (
     quote,
 )
 
+if TYPE_CHECKING:
+    from adaptlab.tasks.reading import Reading
+
 POOL_AND_TEST = ("pool", "test")
 
 
-def balanced_sample(items: Sequence[Labelled], k: int, seed: int) -> list[Labelled]:
+class TooFew(ValueError):
+    """A sample is wanted that is larger than what there is."""
+
+
+def balanced_sample(items: Sequence[Labelled], k: int, seed: int, *, strict: bool = True) -> list[Labelled]:
     """``k`` items in rounds, each round one item of every class in random order; nested.
 
-    The sample is never more than one item from balance. Raises ValueError where there are too few items.
+    The sample is never more than one item from balance; unless ``strict``, a class that is used up drops out of the
+    rounds. Raises `TooFew` where there are too few items.
     """
     rng = random.Random(f"demonstrations {seed}")
     classes: dict[str, list[Labelled]] = {}
     for item in items:
         classes.setdefault(item.label, []).append(item)
-    rounds = min(map(len, classes.values()))
-    if k > rounds * len(classes):
-        raise ValueError(f"cannot sample {k} balanced demonstrations: the pool holds {rounds} of its rarest class")
-    shuffled = [rng.sample(members, rounds) for members in classes.values()]
+    sizes = list(map(len, classes.values())) or [0]
+    rounds = min(sizes) if strict else max(sizes)
+    if k > sum(min(rounds, size) for size in sizes):
+        raise TooFew(f"cannot sample {k} balanced demonstrations: the pool holds {min(sizes)} of its rarest class")
+    shuffled = [rng.sample(members, min(rounds, len(members))) for members in classes.values()]
     sample = []
-    for one_of_each in zip(*shuffled, strict=True):
+    for number in range(rounds):
+        one_of_each = [members[number] for members in shuffled if number < len(members)]
         sample += rng.sample(one_of_each, len(one_of_each))
     return sample[:k]
 
@@ -62,7 +73,8 @@ class LabelledSet:
     """A classification task: demonstrations come from ``pool``, methods are judged on ``test``.
 
     Labels are known, ids are unique over both splits, and no content stands in both. ``instruction`` tells a model
-    what to do; ``{names}`` in it stands for the classes' names.
+    what to do; ``{names}`` in it stands for the classes' names. ``source``: the reading of a user's data, where the set
+    is none of the kit's; classes may then be of any size, and samples are as balanced as these allow.
     """
 
     name: str
@@ -70,6 +82,7 @@ class LabelledSet:
     pool: tuple[Labelled, ...]
     test: tuple[Labelled, ...]
     instruction: str = "Each text has one label: {names}."
+    source: "Reading | None" = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_texts(self, ("name", "instruction"))
@@ -85,23 +98,28 @@ class LabelledSet:
 
     def sample(self, k: int, seed: int) -> list[Labelled]:
         """``k`` demonstrations, balanced over the classes (`balanced_sample`)."""
-        return balanced_sample(self.pool, k, seed)
+        return balanced_sample(self.pool, k, seed, strict=self.source is None)
 
     def items(self, n: int = 0) -> list[Labelled]:
-        """``n`` test items, balanced over the classes and always the same; all of them for 0."""
+        """``n`` test items, balanced over the classes and always the same; all of them for 0, or where a user's data
+        has no more."""
+        if self.source and n >= len(self.test):
+            return list(self.test)
         _check_number(self.test, n)
-        return balanced_sample(self.test, n, seed=0) if n else list(self.test)
+        return balanced_sample(self.test, n, seed=0, strict=self.source is None) if n else list(self.test)
 
 
 @dataclass(frozen=True)
 class OpenSet:
     """A task with free answers: demonstrations come from ``pool``, methods are judged on ``test``; no question stands
-    in both. ``prompt_format``: the key of `prompt_formats.FORMATS` in which the task is put."""
+    in both. ``prompt_format``: the key of `prompt_formats.FORMATS` in which the task is put. ``source``: the reading of
+    a user's data, where the set is none of the kit's."""
 
     name: str
     pool: tuple[Instruction, ...]
     test: tuple[Instruction, ...]
     prompt_format: str = "question"
+    source: "Reading | None" = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_choice("prompt_format", self.prompt_format, tuple(FORMATS))
@@ -112,13 +130,15 @@ class OpenSet:
             raise FieldError("test", "questions that are not in the pool", f"that of item {quote(item.id)}")
 
     def sample(self, k: int, seed: int) -> list[Instruction]:
-        """``k`` demonstrations at random. Raises ValueError where there are too few."""
+        """``k`` demonstrations at random. Raises `TooFew` where there are not so many."""
         size = len(self.pool)
         if not 0 <= k <= size:
-            raise ValueError(f"the number of records must be between 0 and {size}, the size of the pool; found {k}")
+            raise TooFew(f"the number of records must be between 0 and {size}, the size of the pool; found {k}")
         return random.Random(f"demonstrations {seed}").sample(self.pool, size)[:k]
 
     def items(self, n: int = 0) -> list[Instruction]:
-        """The first ``n`` test items; all of them for 0."""
+        """The first ``n`` test items; all of them for 0, or where a user's data has no more."""
+        if self.source and n > len(self.test):
+            return list(self.test)
         _check_number(self.test, n)
         return list(self.test[: n or None])

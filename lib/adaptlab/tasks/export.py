@@ -1,0 +1,92 @@
+"""Records as rows for other tools: `datasets`, and TRL's data formats. `reading.read` reads all of them back."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from adaptlab.tasks.prompt_formats import FORMATS, PromptFormat
+from adaptlab.tasks.records import (
+    Conversation,
+    FieldError,
+    Instruction,
+    Labelled,
+    Message,
+    Preference,
+    check_choice,
+    plain,
+    quote,
+)
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+CHAT = "chat"
+Record = Instruction | Conversation | Labelled
+
+
+def to_dataset(records: Iterable[Record | Preference]) -> "Dataset":
+    """A Hugging Face Dataset in memory, one row a record, one column a field. Needs the extra ``adaptlab[data]``."""
+    from datasets import Dataset
+
+    return Dataset.from_list([plain(record) for record in records])
+
+
+def to_messages(record: Record, instruction: str = "") -> dict[str, list[dict[str, str]]]:
+    """{"messages": [{role, content}, ...]}: TRL's conversational language modelling.
+
+    ``instruction`` becomes the system message of a record without one: say there what is to be done with a Labelled.
+    Raises FieldError where there is no answer to learn from.
+    """
+    if isinstance(record, Conversation):
+        messages = record.messages
+    else:
+        messages = Message("user", record.query), Message("assistant", record.answer)
+    roles = [message.role for message in messages]
+    if "assistant" not in roles:
+        raise FieldError("messages", "an assistant message to learn from", ", ".join(roles))
+    if instruction and roles[0] == "system":
+        raise FieldError("instruction", "none beside the conversation's own system message", quote(instruction))
+    system = (Message("system", instruction),) if instruction else ()
+    return {"messages": [plain(message) for message in (*system, *messages)]}
+
+
+def to_prompt_completion(record: Record, prompt_format: str = "question", instruction: str = "") -> dict[str, Any]:
+    """{"prompt", "completion"}, of which TRL trains the completion alone, here the last answer: lists of messages in
+    the format ``chat``, else texts in a prompt format, a key of `prompt_formats.FORMATS`.
+
+    The prompt is what `methods.prompting.render` asks with; a conversation's earlier turns stand as demonstrations.
+    ``{instruction}`` is ``instruction`` or the system message; without either, an Instruction's own text, and its
+    input is the query. The completion begins with the format's separator, so that no token spans the two. Raises
+    FieldError where format and record do not fit, and unless user and assistant take turns.
+    """
+    check_choice("prompt_format", prompt_format, (*FORMATS, CHAT))
+    if (
+        prompt_format != CHAT
+        and isinstance(record, Instruction)
+        and not instruction
+        and _has_place(FORMATS[prompt_format])
+    ):
+        return _laid_out(prompt_format, record.instruction, [(record.input, record.output)])
+    messages = to_messages(record, instruction)["messages"]
+    turns = Conversation("?", tuple(Message(**m) for m in messages if m["role"] != "system")).turns
+    if prompt_format == CHAT:
+        return {"prompt": messages[:-1], "completion": messages[-1:]}
+    return _laid_out(prompt_format, messages[0]["content"] if messages[0]["role"] == "system" else "", turns)
+
+
+def _has_place(format: PromptFormat) -> bool:
+    return "{instruction}" in format.head + format.turn
+
+
+def _laid_out(prompt_format: str, instruction: str, turns: list[tuple[str, str]]) -> dict[str, str]:
+    """Queries and answers in a prompt format, cut before the last answer."""
+    format = FORMATS[prompt_format]
+    if _has_place(format) and not instruction:
+        raise FieldError("instruction", f"text for its place in the format {prompt_format!r}", "none")
+    if instruction and not _has_place(format):
+        raise FieldError(
+            "instruction", f"none, as the format {prompt_format!r} has no place for it", quote(instruction)
+        )
+    *earlier, (query, answer) = turns
+    if "{instruction}" not in format.turn and not turns[0][0].strip():
+        raise FieldError("input", f"text that is not blank, as the query of the format {prompt_format!r}", quote(query))
+    return {"prompt": format.prompt(instruction, earlier, query), "completion": format.separator + answer}
