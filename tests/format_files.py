@@ -26,14 +26,14 @@ GOOD = {
     "alpaca": json.dumps(
         [{"instruction": f"Do {n}.", "input": "", "output": f"Done {n}."} for n in range(3)], indent=1
     ),
-    "chat": jsonl({"id": f"c{n}", "messages": [{**TALK[0], "content": f"Hi {n}"}, TALK[1]]} for n in range(3)),
-    "completions": jsonl({"id": f"p{n}", "prompt": f"Q{n}:", "completion": f" {n}"} for n in range(3)),
+    "chat": jsonl({"id": f"c{n}", "messages": TALK} for n in range(3)),
+    "completions": jsonl({"id": f"p{n}", "prompt": "Q:", "completion": f" {n}"} for n in range(3)),
     "labelled": jsonl(
         {"id": f"m{n}", "text": f"number {n}", "label": "ab"[n // 2 % 2], "split": ("pool", "test")[n % 2]}
         for n in range(8)
     ),
-    "mt-bench": jsonl({"question_id": n, **QUESTION, "turns": [f"{n}?", "Two?"]} for n in range(3)),
-    "self-instruct": jsonl({"id": f"s{n}", **TASK, "instruction": f"Add {n}."} for n in range(3)),
+    "mt-bench": jsonl({"question_id": n, **QUESTION} for n in range(3)),
+    "self-instruct": jsonl({"id": f"s{n}", **TASK} for n in range(3)),
     "gsm8k": jsonl({"question": f"{n}+1?", "answer": f"It is <<{n}+1=2>>2.\n#### 2"} for n in range(3)),
     "flan-cot": "Is it?\tyes\tBecause.\\nSo.\nIs not?\tno\tFor that.\nMay it?\tyes\tWell.\n",
     "urial": "System.\n" + "".join(f"\n# Query:\n```\nq{n}\n```\n\n# Answer:\n```\na{n}\n```\n" for n in (1, 2)),

@@ -325,15 +325,15 @@ class _Reader:
     def _records(self, found: list[Row]) -> dict[str, tuple[str, Record]]:
         """{id: (the split that the file names, the record)}."""
         records: dict[str, tuple[str, Record]] = {}
-        lines: dict[str, int] = {}
+        self.rows: dict[str, Row] = {}
         self.documents: dict[str, Text] = {}
         for row in found:
             with at(self.path, row.line, row.raw, self.rejected):
                 new = list(self._of_row(row.value, records))
-                for id in (one[0] for one in new if one[0] in lines):
-                    raise FieldError("id", f"an id other than that of line {lines[id]}", quote(id))
+                for id in (one[0] for one in new if one[0] in self.rows):
+                    raise FieldError("id", f"an id other than that of line {self.rows[id].line}", quote(id))
                 for id, split, record, more in new:
-                    records[id], lines[id] = (split, record), row.line
+                    records[id], self.rows[id] = (split, record), row
                     self.metadata |= {id: more} if more else {}
         if not records and self.rejected:
             raise min(self.rejected, key=lambda one: one.error.line).error
@@ -354,7 +354,7 @@ class _Reader:
             raise FieldError(quote(name)[1:-1], f"one of {', '.join(map(repr, sorted(self.used)))}", quote(name))
         split = self._split(value)
         own = value.get(self.columns.get("id", "\0"))
-        base = "" if missing(own) else as_text(self.columns["id"], own, self.strict)
+        base = "" if missing(own) else as_text(self.columns["id"], own, self.strict and not type(own) is int)
         for fields in self.build({**value, "id": base} if base else value):
             shared = {"category": self._optional(value, "category"), "cluster": self._optional(value, "cluster")}
             fields = {**{name: text for name, text in shared.items() if text}, **fields}
@@ -407,12 +407,11 @@ class _Reader:
             )
         twice = leaked(sides["pool"], sides["test"])
         for record in twice:
-            with at(self.path, 1, quote(record.query), self.rejected):
+            row = self.rows[record.id]
+            with at(self.path, row.line, row.raw, self.rejected):
                 raise FieldError("text", "a test text that is not in the pool as well", f"that of {quote(record.id)}")
         known = {record.id for record in twice}
         test = tuple(record for record in sides["test"] if record.id not in known)
-        if not test:
-            raise FormatError(self.path, 1, "split", "at least two records with different contents", "no test item")
         return tuple(sides["pool"]), test
 
     def _check_classes(self, records: list[Labelled]) -> None:

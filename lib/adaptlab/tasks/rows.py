@@ -242,7 +242,8 @@ def _json_items(path: str | Path, data: bytes) -> Iterator[Row]:
 
 def _table(path: Path, data: bytes, delimiters: str, rejected: RejectedRows, encoding: str) -> Iterator[Row]:
     """The rows of a table whose first row names the columns; of one without names, they are "1", "2" and so on."""
-    text = _text(path, _recoded(path, data, encoding), "")
+    read = {line.line: line.value for line in _lines(path, _recoded(path, data, encoding), rejected)}
+    text = "\n".join(read.get(number, "") for number in range(1, max(read, default=0) + 1))
     delimiter = max(delimiters, key=text.split("\n", 1)[0].count)
     header: list[str] = []
     for line, raw, cells in _cells(path, text, delimiter, rejected):

@@ -68,6 +68,13 @@ def within(part: str) -> Iterator[None]:
         raise FieldError(field, error.expected, error.found) from None
 
 
+def needed(row: Mapping[str, Any], name: str) -> str:
+    """The text in a column that must be there."""
+    if name not in row:
+        raise FieldError(name, "a value", f"only the fields {', '.join(map(quote, row)) or 'of an empty object'}")
+    return check_text(name, row[name])
+
+
 # --- nested shapes: their schemas -------------------------------------------------------------------------------------
 
 
@@ -184,7 +191,9 @@ def _openai(row: dict[str, Any]) -> list[Fields]:
             raise FieldError(f"messages[{place}]", "text: the kit does not read tools", "a call of a tool")
     if chat.tools or chat.functions:
         raise FieldError("tools", "none: the kit does not read tools", quote(chat.tools or chat.functions))
-    return [{"messages": _messages((m.role, m.content, m.name, m.weight) for m in chat.messages)}]
+    said = _messages((m.role, m.content, m.name, m.weight) for m in chat.messages)
+    references = row.get("references") or ()
+    return [{"messages": said, "references": tuple(references) if isinstance(references, list) else references}]
 
 
 def _sharegpt(row: dict[str, Any]) -> list[Fields]:
@@ -260,8 +269,7 @@ def _squad(row: dict[str, Any]) -> list[Fields]:
     texts = texts if isinstance(texts, list) else [texts]
     if not texts:
         raise FieldError("answers", "an answer: the passage does not hold one", "none")
-    context = check_text("context", row["context"])
-    asked = check_text("question", row.get("question"))
+    context, asked = needed(row, "context"), needed(row, "question")
     return [{"document": context, "instruction": asked, "output": as_text("answers", texts[0])}]
 
 
@@ -275,12 +283,11 @@ def _gsm8k(row: dict[str, Any]) -> list[Fields]:
     Three things are normalised and nothing else: calculator marks ``<<2+3=5>>`` go, the last line ``#### 1,050`` leaves
     the rationale, and its number loses the thousands commas.
     """
-    answer = check_text("answer", row.get("answer"))
+    asked, answer = needed(row, "question"), needed(row, "answer")
     final = _FINAL.search(answer)
     if final is None:
         raise FieldError("answer", "a last line '#### NUMBER'", quote(answer.rsplit("\n", 1)[-1]))
     worked = _CALCULATION.sub("", answer[: final.start()])
-    asked = check_text("question", row.get("question"))
     return [{"instruction": asked, "output": final[1].replace(",", ""), "rationale": worked}]
 
 
@@ -303,7 +310,7 @@ def _preferences(row: dict[str, Any]) -> list[Fields]:
         asked = _openai({"messages": prompt})[0]["messages"] if isinstance(prompt, list) else one[:-1]
         said = "\n".join(m.content for m in asked) or check_text("prompt", prompt)
         return [{"prompt": said, "chosen": one[-1].content, "rejected": other[-1].content}]
-    chosen, rejected = (check_text(name, side) for name, side in zip(("chosen", "rejected"), sides, strict=True))
+    chosen, rejected = needed(row, "chosen"), needed(row, "rejected")
     prompt = next((row[name] for name in ("prompt", *ALIASES["instruction"]) if not missing(row.get(name))), None)
     if prompt is None:
         parts, others = _SPEAKER.split(chosen), _SPEAKER.split(rejected)
@@ -318,12 +325,12 @@ def _preferences(row: dict[str, Any]) -> list[Fields]:
 SHAPES: tuple[tuple[str, tuple[frozenset[str], ...], frozenset[str], Shape], ...] = tuple(
     (name, tuple(frozenset(one.split()) for one in told), frozenset(more.split()), shape)
     for name, told, more, shape in (
-        ("OpenAI chat", ("messages",), "tools functions", _openai),
+        ("OpenAI chat", ("messages",), "tools functions references", _openai),
         ("OASST messages", ("message_id parent_id text role",), "", _oasst_tree),
         ("OASST trees", ("message_tree_id prompt",), "", _oasst_tree),
         ("ShareGPT", ("conversations", "conversation"), "system tools", _sharegpt),
         ("preferences", ("chosen rejected",), "prompt question instruction", _preferences),
-        ("Self-Instruct", ("instruction instances",), "is_classification", _self_instruct),
+        ("Self-Instruct", ("instruction instances",), "is_classification name", _self_instruct),
         ("MT-Bench", ("turns",), "reference", _mt_bench),
         ("UltraChat", ("data",), "", _ultrachat),
         ("SQuAD", ("context question answers",), "", _squad),
