@@ -14,8 +14,8 @@ from adaptlab.methods import ablations, answering, urial
 from adaptlab.methods.answering import Chooser, Generator, fitting, in_context, shown
 from adaptlab.methods.prompting import WorldPrompt, reordered
 from adaptlab.methods.selection import SELECTIONS, select
-from adaptlab.tasks.load_published import load_urial
 from adaptlab.tasks.prompt_formats import FORMATS
+from adaptlab.tasks.reading import read
 from adaptlab.tasks.records import Conversation, Demonstration, Instruction, Labelled, Message, PromptFile
 from adaptlab.tasks.splits import LabelledSet, OpenSet
 from adaptlab.tasks.words import study
@@ -264,7 +264,7 @@ def test_a_response_style_is_known_again_and_no_other_is(response_style):
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published prompt files are not beside this clone")
 def test_a_published_prompt_file_comes_out_as_it_went_in(llama):
     path = PUBLISHED / "inst_1k_v4.help.txt"
-    generator = urial.aligned(llama, load_urial(path))
+    generator = urial.aligned(llama, read(path).prompt)
     prompt = generator.prompt("What is a lake?")
     assert prompt.startswith("# Instruction\n") and generator.shots == 3
     block = "\n# Query:\n```\nWhat is a lake?\n```\n\n# Answer:\n```\n"

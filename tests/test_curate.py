@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptlab.tasks.curate import FILTERS, blank_output, contaminated, curate, split, survival
-from adaptlab.tasks.records import Demonstration, FieldError, Instruction, PromptCompletion, content_key
+from adaptlab.tasks.records import Demonstration, FieldError, Instruction, content_key
 
 SHARES = {"demo": 0.5, "race": 0.2, "confirm": 0.1, "test": 0.2}
 LONG = "take the first word of every line and write it down again in capital letters"
@@ -26,7 +26,7 @@ RECORDS = [
 TEST = [Instruction("m1", "You sort the numbers from small to large please.", "", "1")]
 SOME = st.lists(st.sampled_from(["a", "b", "the", "cat", "sat", "2"]), min_size=1, max_size=8).map(" ".join)
 INSTRUCTIONS = st.builds(Instruction, SOME, SOME, SOME | st.just(""), SOME | st.just("\u200b"))
-MANY = [PromptCompletion(f"p{n}", f"question number {n}", " yes") for n in range(2000)]
+MANY = [Instruction(f"p{n}", f"question number {n}", "", " yes") for n in range(2000)]
 
 
 # ---------------------------------------------------------------- filters

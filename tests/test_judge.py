@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from adaptlab.evidence.judge import CUT, Judge, JudgeError, combined, mark, parse, write_prompt
 from adaptlab.evidence.judge_stats import COLUMNS, VERDICTS, compare, outcomes, position_bias, win_rate
-from adaptlab.tasks.load_published import load_mt_bench
+from adaptlab.tasks.reading import read
 from adaptlab.tasks.records import Conversation, FieldError, Message
 
 KEY = "sk-AbC123-never-to-be-seen"
@@ -353,7 +353,7 @@ def test_two_turns_of_mt_bench(tmp_path):
         "reference": ["Four", "Eight"],
     }
     (tmp_path / "q.jsonl").write_text(json.dumps(row))
-    loaded = load_mt_bench(tmp_path / "q.jsonl")
+    loaded = read(tmp_path / "q.jsonl").records
     with endpoint(prefers("good")) as server:
         frame = compare(server.judge(), loaded, {"101": ["a-1", "a-2 good"]}, {"101": ["b-1", "b-2"]})
     assert frame.turn.tolist() == [1, 2] and frame.verdict.tolist() == ["tie", "tie"]  # it reads the first answers

@@ -15,8 +15,9 @@ from adaptlab.tasks.records import (
     Instruction,
     Labelled,
     Message,
-    PromptCompletion,
+    Preference,
     PromptFile,
+    Text,
     content_key,
     quote,
 )
@@ -32,7 +33,8 @@ GOOD = [
     Instruction("a", "Add.", "", "4"),
     USER,
     Conversation("a", (USER,)),
-    PromptCompletion("a", "one ", " two"),
+    Text("a", "One."),
+    Preference("a", "Say yes.", "Yes.", "No."),
     PromptFile("Be kind."),
 ]
 
@@ -51,7 +53,7 @@ def test_records_are_frozen_and_compare_by_value(record):
         (ITEM, "Where is my parcel?", "delivery"),
         (Instruction("a", "Add.", "1 2", "3"), "Add.\n1 2", "3"),
         (Instruction("a", "Say yes.", " ", "yes"), "Say yes.", "yes"),
-        (PromptCompletion("a", "Q:", " 1"), "Q:", " 1"),
+        (Preference("a", "Q:", " 1", "2"), "Q:", " 1"),
         (Demonstration("q", "a"), "q", "a"),
         (Conversation("c", (Message("system", "S"), USER, Message("assistant", "A"))), "S\nHello", "A"),
     ],
@@ -99,7 +101,7 @@ def test_required_text_may_not_be_blank(record, field):
 
 def test_text_is_kept_as_it_is():
     text = "  Ünïcode\u2028 \r\n tail "
-    assert PromptCompletion("a", text, text).prompt == text
+    assert Text("a", text).text == text
 
 
 def test_an_unknown_role_lists_the_roles():

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from adaptlab import paths
 from adaptlab.methods import prompting
-from adaptlab.tasks.load_files import to_dataset, to_messages, to_prompt_completion
+from adaptlab.tasks.export import to_dataset, to_messages, to_prompt_completion
 from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.records import (
     Conversation,
@@ -20,7 +20,6 @@ from adaptlab.tasks.records import (
     Instruction,
     Labelled,
     Message,
-    PromptCompletion,
 )
 
 STUDY = paths.MODELS / "study"
@@ -30,7 +29,6 @@ TALK = Conversation("t", (SYSTEM, ASK, TELL, MORE, LAST), "sums", ("4", "7"))
 SUM = Instruction("s", "Add the numbers.", "2 2", "4", "sums", "2 and 2 are 4.")
 BARE = replace(SUM, input=" \n")
 ITEM = Labelled("l", "Where is my parcel?", "delivery")
-PAIR = PromptCompletion("p", "Two and two are ", "\n four ")
 QUESTIONS = Conversation("q", (ASK, MORE), references=("4", "7"))
 SOME = (st.text(max_size=20) | st.sampled_from(["{query}", "{instruction}", " two\n", "Answer:"])).filter(str.strip)
 
@@ -51,7 +49,6 @@ def test_rows_by_hand():
     row = to_prompt_completion(TALK, "chat")
     assert row == {"prompt": to_messages(TALK)["messages"][:-1], "completion": [says("assistant", "7 it is")]}
     assert to_prompt_completion(SUM) == {"prompt": "Question: Add the numbers.\n2 2\nAnswer:", "completion": " 4"}
-    assert to_prompt_completion(PAIR, "urial") == {"prompt": PAIR.prompt, "completion": PAIR.completion}
     above = to_prompt_completion(BARE, "urial", "Answer each request.")["prompt"]
     assert above.startswith("# Instruction\n\nAnswer each request.\n\n# Query:\n```\nAdd the numbers.\n```")
 
@@ -90,8 +87,6 @@ def test_a_prompt_is_what_the_kit_itself_asks_with_and_no_token_spans_its_end(st
         (TALK, "plain", "Be long.", "field 'instruction': expected none beside .* own system message"),
         (ITEM, "plain", "", "field 'instruction': expected text for its place in the format 'plain', found none"),
         (BARE, "plain", "", "field 'input': expected text that is not blank, as the query of the format 'plain'"),
-        (PAIR, "chat", "", "which have roles, found PromptCompletion"),
-        (PAIR, "plain", "Name it.", "field 'instruction': expected none for a PromptCompletion"),
         (SUM, "xml", "", "field 'prompt_format': expected one of 'plain', .*, 'chat', found 'xml'"),
     ],
 )

@@ -17,12 +17,13 @@ from adaptlab.engine.models import load
 from adaptlab.methods import generation_recipes
 from adaptlab.methods.generation_recipes import ALPACA, GENERATION_RECIPES, PAGES, SELF_INSTRUCT, Draft, instances
 from adaptlab.methods.self_instruct import ANSWERED, ASKED, NOVEL, Made, _fault, self_instruct
-from adaptlab.tasks import load_files, templates, words
+from adaptlab.tasks import templates, words
 from adaptlab.tasks.instructions import LIST_TASKS
+from adaptlab.tasks.reading import read
 from adaptlab.tasks.records import Instruction
+from adaptlab.tasks.rows import FormatError
 from adaptlab.tasks.sets import load_seed
 from adaptlab.tasks.similarity import rouge_l
-from adaptlab.tasks.strict_reading import FormatError
 from format_files import PUBLIC, public
 
 SEEDS = templates.dataset(0, 24, tuple(LIST_TASKS), words.study("train"), templates=3)
@@ -209,7 +210,7 @@ def test_two_step_recipes_run_and_resume(tmp_path):
 @public
 @pytest.mark.parametrize("recipe", ["self-instruct", "alpaca"])
 def test_a_pretrained_model_runs_the_loop_on_the_published_seeds(tmp_path, recipe):
-    seeds = load_files.load_self_instruct(PUBLIC / "self_instruct_seed_tasks.jsonl")
+    seeds = read(PUBLIC / "self_instruct_seed_tasks.jsonl").records
     model = load("smollm2-135m-instruct", device="cpu")
     how = {"wanted": 200, "prompts": 4}
     made = self_instruct(model, seeds, GENERATION_RECIPES[recipe], tmp_path / "log", rounds=3, **how)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptlab.tasks import load_files
+from adaptlab.tasks.reading import read
 from adaptlab.tasks.records import FieldError, Instruction, Labelled, content_key
 from adaptlab.tasks.similarity import (
     exact_duplicates,
@@ -198,7 +198,7 @@ def test_the_nearest_is_never_the_text_itself(texts):
 @public
 def test_public_sets_have_the_copies_that_reading_them_shows():
     """The StrategyQA file holds one question twice; GSM8K's test set has no such pair."""
-    records = load_files.load(PUBLIC / "flan_cot_strategyqa_train.tsv", "flan-cot")
+    records = read(PUBLIC / "flan_cot_strategyqa_train.tsv").records
     (match,) = exact_duplicates(records)
     assert content_key(records[match.place].instruction) == content_key(match.other.instruction)
-    assert exact_duplicates(load_files.load(PUBLIC / "gsm8k_test.jsonl", "gsm8k")) == []
+    assert exact_duplicates(read(PUBLIC / "gsm8k_test.jsonl").records) == []

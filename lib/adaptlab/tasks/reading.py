@@ -21,6 +21,7 @@ from adaptlab.files import write_text
 from adaptlab.tasks import shapes
 from adaptlab.tasks.records import (
     Conversation,
+    Demonstration,
     FieldError,
     Instruction,
     Labelled,
@@ -72,6 +73,7 @@ _NEEDED = {
 # As what shapes are read where nobody says; the others are conversations.
 _OF_SHAPE = {"preferences": "preferences", "SQuAD": "documents"}
 _OF_SHAPE |= dict.fromkeys(("Self-Instruct", "GSM8K", "FLAN chain of thought"), "instructions")
+_ORDER = ("text", "label", "document", "instruction", "input", "output", "rationale", *ALIASES)
 _HEADER = {"adaptlab": "rejected rows"}  # the first line of a file of rejected rows, by which it is known
 
 Record = Labelled | Instruction | Conversation | Text | Preference
@@ -122,7 +124,7 @@ class Reading:
     @property
     def prompt(self) -> PromptFile:
         """The records as the demonstrations of a prompt, below the file's system text."""
-        return PromptFile(self.system, tuple((one.query, one.answer) for one in self.records))
+        return PromptFile(self.system, tuple(Demonstration(one.query, one.answer) for one in self.records))
 
 
 def read(
@@ -255,7 +257,8 @@ class _Reader:
             values = [row.value.get(taken["id"]) for row in found if isinstance(row.value, dict)]
             if len({quote(value) for value in values}) < len(values):
                 del taken["id"]  # a number of a group, not of a row
-        self.columns, self.used = taken, self.used | set(taken.values())
+        self.columns = {role: taken[role] for role in sorted(taken, key=_ORDER.index)}
+        self.used |= set(taken.values())
 
     def _flat_columns(self, names: list[str], found: list[Row]) -> dict[str, str]:
         """The columns of rows without lists: by what was given, by their names, and for two classes of texts by what
@@ -354,7 +357,7 @@ class _Reader:
             raise FieldError(quote(name)[1:-1], f"one of {', '.join(map(repr, sorted(self.used)))}", quote(name))
         split = self._split(value)
         own = value.get(self.columns.get("id", "\0"))
-        base = "" if missing(own) else as_text(self.columns["id"], own, self.strict and not type(own) is int)
+        base = "" if missing(own) else as_text(self.columns["id"], own, self.strict and type(own) is not int)
         for fields in self.build({**value, "id": base} if base else value):
             shared = {"category": self._optional(value, "category"), "cluster": self._optional(value, "cluster")}
             fields = {**{name: text for name, text in shared.items() if text}, **fields}

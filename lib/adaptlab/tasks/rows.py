@@ -125,6 +125,9 @@ def _recoded(path: str | Path, data: bytes, encoding: str) -> bytes:
     data = data.removeprefix(codecs.BOM_UTF8)
     if not data.strip():
         raise FormatError(path, 1, "", "at least one record", "an empty file")
+    if not known and data[:400].count(b"\0") > len(data[:400]) // 3:
+        remedy = "UTF-8 text; give encoding='utf-16-le' or 'utf-16-be', or save the file as UTF-8"
+        raise FormatError(path, 1, "", remedy, "what looks like UTF-16 without a byte-order mark")
     return data
 
 
@@ -147,8 +150,6 @@ def _lines(path: str | Path, data: bytes, rejected: RejectedRows) -> Iterator[Ro
 
 def _likely(data: bytes) -> str:
     """In which encoding data that is no UTF-8 probably is, and what to do about it."""
-    if data[:400].count(b"\0") > len(data[:400]) // 3:
-        return "; it looks like UTF-16 without a byte-order mark: give encoding='utf-16-le'"
     high = {byte for byte in data if byte > 0x7F}
     undefined = {0x81, 0x8D, 0x8F, 0x90, 0x9D}  # in Windows-1252
     if high & undefined or len(high) > 40:

@@ -367,7 +367,7 @@ _HEADING = re.compile(r"^# (Query|Answer):[ \t]*$", re.MULTILINE)
 
 def is_prompt_file(text: str) -> bool:
     """Whether a text has the headings of a URIAL prompt file, or is its system text alone."""
-    return bool(_HEADING.search(text)) or text.lstrip().startswith("# Instruction")
+    return bool(_HEADING.search(text.replace("\r\n", "\n"))) or text.lstrip().startswith("# Instruction")
 
 
 def prompt_file(text: str, line: Callable[[int], Any]) -> PromptFile:
