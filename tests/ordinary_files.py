@@ -28,7 +28,9 @@ def labelled(extra=()):
 
 def csv(rows, sep=","):
     names = list(rows[0])
-    return "".join(sep.join(f'"{row[name]}"' for name in names) + "\n" for row in [dict(zip(names, names)), *rows])
+    return "".join(
+        sep.join(f'"{row[name]}"' for name in names) + "\n" for row in [{name: name for name in names}, *rows]
+    )
 
 
 def table(write):

@@ -15,7 +15,7 @@ from adaptlab.tasks.records import (
     Instruction,
     Labelled,
     Message,
-    PromptCompletion,
+    Text,
 )
 from adaptlab.tasks.similarity import rouge_l
 
@@ -79,7 +79,7 @@ def test_the_content_hash_sees_every_field_and_the_order():
     others = [RECORDS[::-1], RECORDS[:3], [*RECORDS[:3], Instruction("d", "Add", "1", "1", "sums")]]
     assert len({first, *map(content_hash, others)}) == 4
     talk = Conversation("c", (Message("user", "é"),))
-    assert len({content_hash([r]) for r in (talk, PromptCompletion("c", "é", "é"), Demonstration("é", "é"), "é")}) == 4
+    assert len({content_hash([r]) for r in (talk, Text("c", "é"), Demonstration("é", "é"), "é")}) == 4
 
 
 def test_the_content_hash_stays_what_it_is():

@@ -263,7 +263,7 @@ def test_encodings_are_detected_or_refused_by_name(tmp_path):
     for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32"):
         assert al.read(put(tmp_path, text.encode(encoding), "x.csv")).records[0].text == "caf\xe9 0"
     latin = put(tmp_path, text.encode("cp1252"), "x.csv")
-    with pytest.raises(FormatError, match="byte 0xe9; it looks like Windows-1252 or Latin-1: .* encoding='cp1252'"):
+    with pytest.raises(FormatError, match=r"byte 0xe9; it looks like Windows-1252 or Latin-1: .* encoding='cp1252'"):
         al.read(latin, strict=True)
     assert al.read(latin, encoding="cp1252").records[0].text == "caf\xe9 0"
     with pytest.raises(FormatError, match="UTF-16 without a byte-order mark"):
@@ -275,7 +275,7 @@ def test_encodings_are_detected_or_refused_by_name(tmp_path):
 def test_rejected_rows_never_take_the_place_of_a_users_file(tmp_path):
     path = put(tmp_path, GOOD["chat"] + "{\n")
     mine = put(tmp_path, "mine", "mine.jsonl")
-    with pytest.raises(FieldError, match="mine.jsonl, which is something else"):
+    with pytest.raises(FieldError, match=r"mine\.jsonl, which is something else"):
         al.read(path, rejects=mine)
     assert mine.read_text() == "mine"
     first = al.read(path, rejects=tmp_path / "new" / "out.jsonl")
