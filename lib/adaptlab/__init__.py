@@ -48,6 +48,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "evidence.figures": ["curve", "panels", "points", "seed_strip", "shares"],
         "evidence.explore": ["explore"],
         "evidence.record": ["cost", "provenance", "told", "with_alt_text"],
+        "studies.own_data": ["NOT_TESTED", "describe"],
         "evidence.token_shift": ["token_shift"],
     },
 )

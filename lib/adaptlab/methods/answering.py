@@ -11,7 +11,7 @@ from adaptlab.engine.scoring import Cost, OptionScore, Request, score
 from adaptlab.methods.prompting import CHAT, check_format, class_prompt
 from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.records import Conversation, Instruction, Labelled
-from adaptlab.tasks.splits import LabelledSet
+from adaptlab.tasks.splits import LabelledSet, TooFew
 
 if TYPE_CHECKING:
     from adaptlab.engine.training import Trained
@@ -208,13 +208,17 @@ def fitting(
     """(the numbers of shots that fit into the model's context, those that do not), both ascending.
 
     ``make`` gives all methods with that many shots, one for each seed, label mapping and so on: a number stays if the
-    longest item fits in all of them, so that no curve ends earlier than the others. Raises ValueError where not even
-    the smallest number fits.
+    longest item fits in all of them, so that no curve ends earlier than the others, and if the pool has so many. Raises
+    ValueError where not even the smallest number fits.
     """
     kept: list[int] = []
     left_out: list[int] = []
     for k in sorted(shots):
-        methods = make(k)
+        try:
+            methods = make(k)
+        except TooFew:
+            left_out.append(k)
+            continue
         longest = _longest(methods[0].lm, items)
         fits = all(m.tokens(item) <= m.lm.context_length for m in methods for item in longest)
         (kept if fits else left_out).append(k)

@@ -1,4 +1,5 @@
 """The command line: ``adaptlab run``, ``report``, ``playground``, ``list``, ``pretrain`` and ``doctor``."""
+"""The command line: ``adaptlab run``, ``report``, ``check``, ``list``, ``pretrain`` and ``doctor``."""
 
 import importlib.metadata
 import os
@@ -29,6 +30,7 @@ Each notebook asks one question, runs an experiment, and tests what the papers c
 Examples:
   adaptlab report              run all notebooks, write a page of results
   adaptlab run 02 -p items=8   run one notebook with another parameter
+  adaptlab check mine.csv      what the kit understands of your data
 """
 LOG_INTERVAL = 10  # seconds between two lines of progress where no terminal rewrites them
 
@@ -106,6 +108,29 @@ def playground(out: Annotated[Path | None, typer.Option(help="The page, a file t
     with _clear_errors():
         _tell("playground", "tuning the twins that it holds, half a minute")
         typer.echo(_how_to_open(_write_playground(out)))
+
+
+@app.command()
+def check(
+    file: Annotated[str, typer.Argument(help="A file, a folder, or ORGANISATION/NAME on the Hub.")],
+    as_: Annotated[str, typer.Option("--as", help="labelled, instructions, chat, documents or preferences.")] = "",
+    columns: Annotated[str, typer.Option(help="What columns mean: 'text: review, label: stars'.")] = "",
+    model: Annotated[str, typer.Option(help="A model, for lengths in tokens and the shots that fit.")] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="A bad row is an error.")] = False,
+    shots: Annotated[list[int] | None, typer.Option(help="Numbers of demonstrations; can be given repeatedly.")] = None,
+) -> None:
+    """Say what the kit understands of your data: rows, classes, lengths, what fits, what leaks."""
+    with _clear_errors():
+        from adaptlab.tasks.reading import read
+
+        reading = read(file, as_, columns, strict)
+        from adaptlab.engine import models
+        from adaptlab.studies import own_data
+
+        data = reading.data if reading.kind in ("labelled", "instructions") and reading.test else reading
+        lm = models.load(model) if model else None
+        for line in own_data.describe(data, lm, shots or own_data.SHOTS).payload["lines"]:
+            typer.echo(line.replace("**", ""))
 
 
 @app.command("list")

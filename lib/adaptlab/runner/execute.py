@@ -19,7 +19,7 @@ from nbformat import NotebookNode
 
 from adaptlab import files, paths
 from adaptlab.files import write_text
-from adaptlab.runner import kernel, notebooks, provenance
+from adaptlab.runner import kernel, notebooks, own_files, provenance
 from adaptlab.runner.kernel import ADDED, Progress, Watch
 from adaptlab.runner.notebooks import CELL_TIMEOUT
 from adaptlab.runner.parameters import declared, resolve
@@ -51,13 +51,14 @@ def run(
     """
     source = notebooks.find(notebook)
     node = notebooks.read(source)
-    values = resolve(source, profile, parameters or {})
+    known = declared(source)
+    values = own_files.located(known, resolve(source, profile, parameters or {}))
     output, model = _output(source, profile, parameters or {}, out), str(values.get("model", ""))
-    with only_one(output, say), kernel.environment(model):
+    with only_one(output, say), kernel.environment(own_files.hub_id(known, values) or model):
         if out:
             provenance.refuse_foreign(output, source.stem)  # again: somebody else may have had the lock
         model_digest = kernel.prepare_model(model, say) if model else ""
-        key = provenance.content_key(node, values, model_digest)
+        key = provenance.content_key(node, values, model_digest + own_files.digest(known, values))
         record = None if force else provenance.finished(output, key)
         if record:
             return record

@@ -1,6 +1,9 @@
 """For notebooks 05, 05b and 05c: the texts of each condition, and when training pays."""
 
+import random
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,7 +18,8 @@ from adaptlab.methods import augmentation, distillation
 from adaptlab.methods.augmentation import Inferences
 from adaptlab.methods.tuning import Tuned
 from adaptlab.tasks.knowledge import Fact
-from adaptlab.tasks.records import check_choice
+from adaptlab.tasks.reading import Reading
+from adaptlab.tasks.records import FieldError, check_choice
 from adaptlab.tasks.worlds import Document, Item, World, four_sentences
 
 Frame = pd.DataFrame
@@ -30,23 +34,122 @@ def check_beside(names: Sequence[str]) -> None:
         check_choice("beside", name, BESIDE)
 
 
-def one_each(world: World) -> tuple[Document, ...]:
+@dataclass(frozen=True)
+class Asked:
+    """A question about a user's documents: ``stem`` is completed by one of ``choices``, of which the first is right."""
+
+    id: str
+    stem: str
+    choices: tuple[str, ...]
+    document: str
+    cluster: str
+
+    @property
+    def label(self) -> str:
+        """The right choice."""
+        return self.choices[0]
+
+    def options(self, pool: str = "both") -> tuple[str, ...]:
+        """The right choice, then up to three wrong ones, in whichever pool."""
+        return self.choices
+
+
+@dataclass(frozen=True)
+class OwnWorld:
+    """A user's documents, with questions about them and, for each document, its last word to complete.
+
+    What a document implies is not known: nothing can be graded as true, and no control be made of it. ``lead`` stands
+    before each stem.
+    """
+
+    documents: tuple[Document, ...]
+    asked: tuple[Asked, ...]
+    last_words: tuple[Asked, ...]
+    lead: str
+
+
+CHOICES = 4  # answers to choose from, the right one among them
+
+
+def own_world(reading: Reading, seed: int, facts: int, lm: LM) -> OwnWorld:
+    """``facts`` documents of a user's data, at random, or as many as fit into half of the model's room, with the
+    questions that stand beside them. Wrong choices are the answers to other questions.
+
+    Raises FieldError where fewer than two documents are left, or fewer than two different answers.
+    """
+    rng, chosen, room = random.Random(f"documents {seed}"), [], lm.context_length // 2
+    for one in rng.sample(reading.records, len(reading.records)):
+        size = len(lm.encode(one.text))
+        if len(chosen) < facts and size <= room:
+            chosen.append(one)
+            room -= size
+    if len(chosen) < 2:
+        raise FieldError("documents", "two documents or more that fit into half of the model's room", str(len(chosen)))
+    documents = tuple(Document(one.id, one.text, ()) for one in chosen)
+    texts = {one.id: one.text.rstrip() for one in chosen}
+    ends = [(id, *text.rstrip(".!? ").rsplit(maxsplit=1), id) for id, text in texts.items() if len(text.split()) > 1]
+    last = _asked(rng, [(id, stem.split(". ")[-1], word, of) for id, stem, word, of in ends], texts)
+    questions = [(q.id, f"{q.query}\nAnswer:", q.answer, q.cluster) for q in reading.questions if q.cluster in texts]
+    asked = _asked(rng, questions, texts) if questions else last
+    return OwnWorld(documents, asked, last, "Question:" if questions else augmentation.LEAD)
+
+
+def _asked(rng: random.Random, rows: Sequence[tuple[str, str, str, str]], texts: dict[str, str]) -> tuple[Asked, ...]:
+    answers = list(dict.fromkeys(answer for *_, answer, _ in rows))
+    if len(answers) < 2:
+        raise FieldError("documents", "questions with different answers", f"{len(answers)} answers")
+    made = []
+    for id, stem, answer, of in rows:
+        others = [one for one in answers if one != answer]
+        wrong = rng.sample(others, min(CHOICES - 1, len(others)))
+        made.append(Asked(id, stem, (answer, *wrong), texts[of], of))
+    return tuple(made)
+
+
+def beginnings(documents: Sequence[str]) -> list[str]:
+    """What an inference about a user's document can begin with: the first words of its sentences and its names."""
+    found = re.findall(r"(?:^|(?<=[.!?] ))\w+|(?<=\w )[A-Z]\w+", documents[-1])
+    return list(dict.fromkeys(found))[:CHOICES] or [""]
+
+
+def text_with(world: World | OwnWorld, item: Item | Asked) -> str:
+    """The document that an item is about."""
+    if isinstance(item, Asked):
+        return item.document
+    return next(one.text for one in one_each(world) if item.gold.fact.reversed in one.facts)
+
+
+def graded(texts: Sequence[str], world: World | OwnWorld, wanted: Sequence[Fact]) -> tuple[float, float]:
+    """Precision and recall of inferences; not a number for a user's documents, of which nobody knows what follows."""
+    if isinstance(world, OwnWorld):
+        return float("nan"), float("nan")
+    return augmentation.precision_recall(texts, world, wanted)
+
+
+def one_each(world: World | OwnWorld) -> tuple[Document, ...]:
     """One document of each set of facts, the first in order of the world: as much as has to be read to know all."""
+    if isinstance(world, OwnWorld):
+        return world.documents
     found: dict[tuple[Fact, ...], Document] = {}
     for document in world.documents:
         found.setdefault(document.facts, document)
     return tuple(found.values())
 
 
-def questions(world: World, asked: str, seed: int = 0) -> tuple[Item, ...]:
-    """The items of a split of the world; those of "sentence" are made of its reversals."""
+def questions(world: World | OwnWorld, asked: str, seed: int = 0) -> tuple[Item | Asked, ...]:
+    """The items of a split of the world; those of "sentence" are made of its reversals. Of a user's documents, these
+    are the questions about them, and all other splits their last words."""
+    if isinstance(world, OwnWorld):
+        return world.asked if asked == "sentence" else world.last_words
     if asked == "sentence":
         return four_sentences(world, seed)
     return tuple(item for item in world.items if item.split == asked)
 
 
-def to_infer(world: World, split: str) -> list[Fact]:
-    """What the questions of a split ask for."""
+def to_infer(world: World | OwnWorld, split: str) -> list[Fact]:
+    """What the questions of a split ask for; nothing that could be told of a user's documents."""
+    if isinstance(world, OwnWorld):
+        return []
     return list(dict.fromkeys(item.gold.fact for item in world.items if item.split == split))
 
 

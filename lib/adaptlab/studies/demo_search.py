@@ -24,8 +24,10 @@ from adaptlab.methods.trials import Method, Shown, Spent, Trials
 from adaptlab.methods.tuning import build_examples
 from adaptlab.methods.urial import RESPONSE_STYLES, apply_style
 from adaptlab.tasks.notes import load_notes
-from adaptlab.tasks.records import check_choice
+from adaptlab.tasks.reading import read
+from adaptlab.tasks.records import check_choice, content_key
 from adaptlab.tasks.sets import load_messages, load_open
+from adaptlab.tasks.splits import LabelledSet, OpenSet
 
 Frame = pd.DataFrame
 POOLS = ("styles", "noisy", "clean", "messages")
@@ -35,12 +37,31 @@ DRAWS = 3  # sets of which a random baseline is the mean
 STUDY_WORDINGS = 3  # of requests that the study model has read
 
 
-def task(pool: str, seed: int, candidates: int, race: int, confirm: int, items: int) -> Parts:
-    """One of `POOLS`, with other texts for each seed (`messages`: the same 400, divided anew).
+Data = LabelledSet | OpenSet
+
+
+def own(name: str, columns: str = "") -> Data:
+    """A user's data as a set: of classes, if it has some, else of questions and answers."""
+    made = read(name, "", columns)
+    return made.data if made.kind == "labelled" else read(name, "instructions", columns).data
+
+
+def task(
+    pool: str, seed: int, candidates: int, race: int, confirm: int, items: int, given: Data | None = None
+) -> Parts:
+    """One of `POOLS`, with other texts for each seed (`messages`: the same 400, divided anew); or a user's data
+    (``given``), divided anew for each seed, with smaller parts where it is small.
 
     *styles*: requests, the candidates' answers in four response styles, those of all other items plain. *noisy*: notes,
     about a third of the candidates' labels wrong. *clean*: notes. *messages*: English, to four desks.
     """
+    if given:
+        once = {content_key(one.query): one for one in reversed(given.pool)}
+        given = replace(given, pool=tuple(reversed(once.values())))
+        share = min(1.0, len(given.pool) / (candidates + race + confirm))
+        race, confirm, candidates = (max(2, int(share * n)) for n in (race, confirm, candidates))
+        test = random.Random(f"test {seed}").sample(given.test, min(items, len(given.test)))
+        return demo_search.parts(replace(given, test=tuple(test)), race, confirm, candidates, seed)
     check_choice("pool", pool, POOLS)
     if pool == "styles":
         data = load_open("requests", pool=candidates + race + confirm, test=items, seed=seed, wordings=STUDY_WORDINGS)
@@ -56,8 +77,10 @@ def task(pool: str, seed: int, candidates: int, race: int, confirm: int, items: 
     return replace(made, data=replace(made.data, pool=tuple(shown)))
 
 
-def settings(pool: str, seed: int) -> dict[str, object]:
-    """How a pool's demonstrations are shown: notes with letters as labels, messages with words."""
+def settings(pool: str, seed: int, given: Data | None = None) -> dict[str, object]:
+    """How a pool's demonstrations are shown: notes with letters as labels, messages and a user's classes with words."""
+    if given:
+        return {"seed": seed} | ({"label_mapping": "words"} if isinstance(given, LabelledSet) else {})
     names = {"styles": {}, "messages": {"label_mapping": "words"}}
     return names.get(pool, {"label_mapping": "letters"}) | {"seed": seed}
 

@@ -6,6 +6,7 @@ well, a chat template that masks everything. So look at the mask, and assert.
 
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from html import escape
 
 import pandas as pd
@@ -15,10 +16,12 @@ from adaptlab.engine.loss_mask import MAX_TOKENS, TrainingExample, pack
 from adaptlab.evidence.record import Record
 from adaptlab.evidence.token_shift import token_shift
 from adaptlab.methods.answering import Generator
-from adaptlab.tasks.records import Conversation, Instruction
+from adaptlab.tasks.reading import read
+from adaptlab.tasks.records import Conversation, FieldError, Instruction, Message
 from adaptlab.tasks.sets import answered, conversation
 from adaptlab.tasks.words import VOCABULARIES
 
+TALKS = 4  # conversations that are shown, and without which the comparison of second turns cannot be made
 TRAINED, READ, PADDING = "trained", "read only", "padding"
 _BOX = "display:inline-block;padding:1px 3px;margin:1px;border-radius:3px;white-space:pre;font-family:monospace;"
 _LOOK = {
@@ -99,6 +102,27 @@ def sample_conversations(words: str, split: str, n: int, seed: int, first: str |
     rng = random.Random(f"talks {split} {seed}")
     asked = [conversation(rng, VOCABULARIES[words](split), first=first, templates=3) for _ in range(n)]
     return [answered(one, rng) for one in asked]
+
+
+def own_conversations(file: str, items: int) -> tuple[list[Conversation], list[Conversation]]:
+    """Conversations of two turns from a user's file: those of the pool, to train on, and ``items`` of the test, asked,
+    with the answers of the file as references. Both are empty where the file has no second turns."""
+    made = read(file, "chat")
+    two = {}
+    for one in made.records:
+        with suppress(FieldError):
+            turns = one.turns[:2]
+            if len(turns) == 2:
+                two[one.id] = turns
+    pool = [_of_turns(one.id, two[one.id], True) for one in made.pool if one.id in two]
+    test = [_of_turns(one.id, two[one.id], False) for one in made.test if one.id in two]
+    return (pool, test[:items]) if len(pool) >= TALKS and len(test) > 1 else ([], [])
+
+
+def _of_turns(id: str, turns: Sequence[tuple[str, str]], told: bool) -> Conversation:
+    said = [m for query, answer in turns for m in (Message("user", query), Message("assistant", answer))]
+    answers = tuple(answer for _, answer in turns)
+    return Conversation(id, tuple(said if told else said[::2]), references=() if told else answers)
 
 
 def distance(adapted: Generator, base: Generator, items: Sequence[Instruction]) -> pd.DataFrame:

@@ -185,7 +185,9 @@ def _labels(records: Sequence[Labelled]) -> tuple[str, ...]:
 def _of_prompt_file(path: Path, as_: str, text: str) -> Reading:
     prompt = shapes.prompt_file(text, partial(at, path))
     if as_ not in ("", "instructions"):
-        raise FormatError(path, 1, "", f"data to read as {as_}", "a prompt file of URIAL, which is read as instructions")
+        raise FormatError(
+            path, 1, "", f"data to read as {as_}", "a prompt file of URIAL, which is read as instructions"
+        )
     shown = tuple(Instruction(f"{_name(path)}-{n}", q, "", a) for n, (q, a) in enumerate(prompt.demonstrations, 1))
     said = (f"{path.name}: a prompt file of URIAL with {len(shown)} demonstrations, all in the pool",)
     return Reading(

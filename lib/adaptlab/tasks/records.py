@@ -22,8 +22,12 @@ class FieldError(ValueError):
         self.field, self.expected, self.found = field, expected, found
 
     def __str__(self) -> str:
-        place = f"field '{self.field}': " if self.field else ""
-        return f"{place}expected {self.expected}, found {self.found}"
+        place = f"field '{_cut(self.field, 100)}': " if self.field else ""
+        return f"{place}expected {_cut(self.expected, 400)}, found {_cut(self.found, 300)}"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def quote(value: object, width: int = 60) -> str:
@@ -32,7 +36,7 @@ def quote(value: object, width: int = 60) -> str:
         text = repr(value)
     except (RecursionError, ValueError):  # brackets nested, or a number written, beyond all use
         text = f"a {type(value).__name__} too deep or too long to show"
-    return text if len(text) <= width else text[: width - 1] + "…"
+    return _cut(text, width)
 
 
 def check_text(field: str, value: object, blank: bool = False) -> str:

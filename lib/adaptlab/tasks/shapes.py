@@ -168,7 +168,7 @@ def message(role: Any, content: Any, name: str = "", weight: float | None = None
     if role in ("tool", "function", "function_call", "observation", "ipython"):
         raise FieldError("role", "user, assistant or system: the kit does not read tools", quote(role))
     if isinstance(content, list):
-        kinds = {str(part.get("type")) for part in content}
+        kinds = {str(part.get("type")) if isinstance(part, dict) else type(part).__name__ for part in content}
         if kinds - {"text", "input_text", "output_text"}:
             raise FieldError("content", "text: the kit does not read images, sound or files", ", ".join(sorted(kinds)))
         content = "\n".join(check_text("text", part.get("text")) for part in content)
@@ -221,23 +221,33 @@ def _best(node: _Tree) -> Iterator[tuple[str, str]]:
 
 def _oasst_tree(row: dict[str, Any]) -> list[Fields]:
     with within("prompt"):
-        return [{"messages": _messages(_best(_checked(_Tree, row["prompt"])), "replies")}]
+        return [{"messages": _messages(_best(_checked(_Tree, row.get("prompt"))), "replies")}]
 
 
 def gathered(rows: Iterable[Any]) -> list[Any]:
     """OASST's single messages as trees, one row a tree, where the first of them stood; anything else as it is."""
     rows = list(rows)
-    nodes = {row.value.get("message_id"): {**row.value, "replies": []} for row in rows if isinstance(row.value, dict)}
+    nodes = {_id(row.value): {**row.value, "replies": []} for row in rows if isinstance(row.value, dict)}
     roots = []
     for row in rows:
-        node = nodes.get(row.value.get("message_id")) if isinstance(row.value, dict) else None
-        above = nodes.get(node.get("parent_id")) if node else None
-        if above is not None and above is not node:
+        node = nodes.get(_id(row.value)) if isinstance(row.value, dict) else None
+        above = nodes.get(quote(node.get("parent_id"), 500)) if node and node.get("parent_id") else None
+        if above is not None:
             above["replies"].append(node)
+        elif node:
+            tree = {"message_tree_id": node.get("message_tree_id") or node.get("message_id"), "prompt": node}
+            roots.append(row._replace(value=tree))
         else:
-            about = {"message_tree_id": node.get("message_tree_id") or node.get("message_id")} if node else {}
-            roots.append(row._replace(value={**about, "prompt": node} if node else row.value))
-    return roots
+            roots.append(row)
+    reached = [row.value["prompt"] for row in roots if isinstance(row.value, dict)]
+    for node in reached:  # grows while it is walked
+        reached += node["replies"]
+    known = set(map(_id, reached))
+    return roots + [row for row in rows if isinstance(row.value, dict) and _id(row.value) not in known]  # in circles
+
+
+def _id(row: dict[str, Any]) -> str:
+    return quote(row.get("message_id"), 500)
 
 
 def _mt_bench(row: dict[str, Any]) -> list[Fields]:
@@ -293,8 +303,8 @@ def _gsm8k(row: dict[str, Any]) -> list[Fields]:
 
 def _flan(row: dict[str, Any]) -> list[Fields]:
     r"""FLAN's chain-of-thought table without a header (2210.11416): question, answer, rationale; ``\n`` ends a line."""
-    named = zip(("question", "answer", "rationale"), row.values(), strict=True)
-    asked, answer, why = (check_text(name, text.replace("\\n", "\n")) for name, text in named)
+    named = zip(("question", "answer", "rationale"), "123", strict=True)
+    asked, answer, why = (check_text(name, needed(row, column).replace("\\n", "\n")) for name, column in named)
     return [{"instruction": asked, "output": answer, "rationale": why}]
 
 
