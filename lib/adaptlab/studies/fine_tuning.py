@@ -15,10 +15,11 @@ from adaptlab.engine.lm import LM
 from adaptlab.engine.loss_mask import MAX_TOKENS, TrainingExample, pack
 from adaptlab.evidence.record import Record
 from adaptlab.evidence.token_shift import token_shift
-from adaptlab.methods.answering import Generator
+from adaptlab.methods.answering import Generator, fitting, shown
 from adaptlab.tasks.reading import read
 from adaptlab.tasks.records import Conversation, FieldError, Instruction, Message
 from adaptlab.tasks.sets import answered, conversation
+from adaptlab.tasks.splits import OpenSet
 from adaptlab.tasks.words import VOCABULARIES
 
 TALKS = 4  # conversations that are shown, and without which the comparison of second turns cannot be made
@@ -102,6 +103,17 @@ def sample_conversations(words: str, split: str, n: int, seed: int, first: str |
     rng = random.Random(f"talks {split} {seed}")
     asked = [conversation(rng, VOCABULARIES[words](split), first=first, templates=3) for _ in range(n)]
     return [answered(one, rng) for one in asked]
+
+
+def fitted(
+    lm: LM, data: OpenSet, shots: Sequence[int], numbers: Sequence[int], compared: int
+) -> tuple[list[int], list[int], int]:
+    """The numbers of records that a user's data allows: to show (they have to fit into a prompt), to train on, and to
+    compare. The kit's own requests allow them all."""
+    if not data.source:
+        return [*shots], [*numbers], compared
+    kept, _ = fitting(lambda k: [shown(lm, data.sample(k, 0), data.prompt_format)], data.test, shots)
+    return kept, [n for n in numbers if n <= len(data.pool)], min(compared, len(data.pool))
 
 
 def own_conversations(file: str, items: int) -> tuple[list[Conversation], list[Conversation]]:
