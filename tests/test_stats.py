@@ -1,12 +1,19 @@
 """Intervals cover what they promise, and promise nothing where nothing was seen to vary."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from adaptlab.evidence.stats import crossed_interval, detectable_effect, paired_bootstrap, proportion_interval
+from adaptlab.evidence.stats import (
+    crossed_interval,
+    detectable_effect,
+    paired_bootstrap,
+    proportion_interval,
+    summary,
+)
 
 SEEDS, ITEMS = 5, 60
 
@@ -28,6 +35,43 @@ def marks(n, sd_seed, sd_item, shift, rng):
 
 def coverage(intervals, truth):
     return np.mean([interval.low <= truth <= interval.high for interval in intervals])
+
+
+# ---- items that belong together
+
+
+@pytest.mark.parametrize("seeds", [1, 5])
+@pytest.mark.parametrize("sizes", [[5] * 20, [1, 3, 5, 7, 9] * 6], ids=["even", "uneven"])
+def test_intervals_over_clusters_cover_what_they_state_and_those_over_items_do_not(sizes, seeds):
+    of = np.repeat(np.arange(len(sizes)), sizes)
+    rng = np.random.default_rng(5)
+    shared = rng.normal(size=(2_000, 1, len(sizes)))[:, :, of]
+    luck = rng.normal(size=(2_000, seeds, 1)) * (0.2 if seeds > 1 else 0)  # one seed speaks of itself alone
+    matrices = shared + luck + rng.normal(size=(2_000, seeds, len(of)))
+    got = [crossed_interval(matrix, clusters=of) for matrix in matrices]
+    alone = [crossed_interval(matrix) for matrix in matrices[:300]]
+    assert 0.93 <= coverage(got, 0.0) <= 0.97
+    assert coverage(alone, 0.0) < 0.85
+    assert {(one.n_items, one.n_clusters) for one in got} == {(len(of), len(sizes))}
+
+
+def test_clusters_change_nothing_where_each_item_stands_alone_and_the_mean_never():
+    m = np.random.default_rng(3).normal(size=(4, 12))
+    assert crossed_interval(m, clusters=range(12)) == crossed_interval(m)
+    both = crossed_interval(m, clusters=[0] * 5 + [1] * 2 + [2] * 5)
+    assert both.estimate == pytest.approx(m.mean()) and both.df < crossed_interval(m).df
+    with pytest.raises(ValueError, match="two of them, got 1 clusters"):
+        crossed_interval(m, clusters=[0] * 12)
+
+
+def test_a_frame_with_clusters_is_summed_up_over_them():
+    rng = np.random.default_rng(4)
+    rows = [(s, f"i{i}", f"p{i // 4}", rng.normal() + i // 4) for s in range(3) for i in range(24)]
+    frame = pd.DataFrame(rows, columns=["seed", "item", "cluster", "y"]).assign(way="a")
+    wide, narrow = summary(frame, "way", "y").iloc[0], summary(frame.drop(columns="cluster"), "way", "y").iloc[0]
+    assert wide["mean"] == pytest.approx(narrow["mean"]) and wide.high - wide.low > 1.2 * (narrow.high - narrow.low)
+    with pytest.raises(ValueError, match="i0 stands in two clusters"):
+        summary(pd.concat([frame, frame.head(1).assign(seed=7, cluster="p9")]), "way", "y")
 
 
 # ---- crossed interval

@@ -13,10 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from adaptlab.evidence.contrast import contrast_matrix
+from adaptlab.evidence.contrast import contrast_items, contrast_matrix
 from adaptlab.evidence.ledger import Claim, load_ledger
 from adaptlab.evidence.record import Record, html_table
-from adaptlab.evidence.stats import Interval, crossed_interval, detectable_effect, require
+from adaptlab.evidence.stats import Interval, crossed_interval, detectable_effect, item_clusters, require
 
 HOLDS, OPPOSITE, UNRESOLVED = "holds here", "opposite here", "not resolved"
 
@@ -115,7 +115,7 @@ def claim(id: str, frame: pd.DataFrame, *, ledger: Path | None = None) -> Verdic
     """Test one claim of the ledger on a tidy frame of one model.
 
     For every (seed, item) the claim's contrast is formed within the item; the interval counts seeds
-    and items as samples (`crossed_interval`).
+    and items as samples (`crossed_interval`), or clusters of items where the frame has a column ``cluster``.
 
     Raises ``ValueError`` for an unknown id, for a frame with several models, and for a frame that
     cannot answer the claim: a missing column or value, or rows that do not pair up.
@@ -126,7 +126,8 @@ def claim(id: str, frame: pd.DataFrame, *, ledger: Path | None = None) -> Verdic
     entry = known[id]
     model = _one_model(frame)
     matrix, marks = contrast_matrix(entry, frame)
-    interval = crossed_interval(matrix, bounds=entry.reach if marks else None)
+    clusters = item_clusters(frame, contrast_items(entry, frame))
+    interval = crossed_interval(matrix, bounds=entry.reach if marks else None, clusters=clusters)
     return Verdict(entry, model, interval, marks)
 
 

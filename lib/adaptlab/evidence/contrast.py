@@ -27,6 +27,11 @@ def contrast_matrix(claim: Claim, frame: pd.DataFrame) -> tuple[np.ndarray, bool
     return sum(term.weight * values.to_numpy() for term, values in zip(terms, cells, strict=True)), marks
 
 
+def contrast_items(claim: Claim, frame: pd.DataFrame) -> list:
+    """The items of the contrast's matrix, in the order of its columns."""
+    return sorted(_rows(claim, _resolve_extremes(claim, frame)[0], frame)["item"].unique())
+
+
 def _check_columns(claim: Claim, frame: pd.DataFrame) -> None:
     needed = [claim.metric, *_CELL, *(column for term in claim.contrast for column in term.where)]
     for column in needed:

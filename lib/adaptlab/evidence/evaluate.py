@@ -39,7 +39,7 @@ def evaluate(method: Method, items: Sequence, *, prefix_cache: PrefixCache = EMP
 
     Options compete on their sums of log-probabilities; completions do not compete. ``gold_prob`` is the gold option's
     share among the options, or the probability of the right text. Cost columns are spread evenly over the items, so
-    that their sums are totals.
+    that their sums are totals. Items with a ``cluster`` bring it along as a column.
     """
     found = method.answer(items, prefix_cache=prefix_cache)
     if isinstance(found, Generations):
@@ -49,6 +49,9 @@ def evaluate(method: Method, items: Sequence, *, prefix_cache: PrefixCache = EMP
     frame = pd.DataFrame(rows, columns=list(rows[0]) if rows else None)
     for place, (name, value) in enumerate((("model", method.model), ("method", method.name), ("shots", method.shots))):
         frame.insert(place, name, value)
+    clusters = [getattr(item, "cluster", "") for item in items]
+    if any(clusters):
+        frame["cluster"] = [own or item for own, item in zip(clusters, frame["item"], strict=True)]
     spent = {name: getattr(found.cost, name) / max(1, len(items)) for name in (*TOKENS, "seconds")}
     return frame.assign(**spent), found.prefix_cache
 

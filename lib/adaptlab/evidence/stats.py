@@ -4,8 +4,8 @@ Two things are samples in a few-shot study: the items that were asked, and the d
 demonstrations (seeds). An interval that counts only one of them is too narrow. All intervals are at 95 %.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -31,8 +31,9 @@ class Interval:
     """An estimate with its 95 % interval, and what it rests on.
 
     ``estimate``, ``low``, ``high`` and ``se`` are in the unit of the data. ``df`` are the degrees
-    of freedom of ``se``. ``method`` says how it was made: ``"bca"``, ``"crossed"``, ``"constant"``, ``"wilson"``; for
-    figures of a judge ``"asymptotic"``, ``"sandwich"`` or ``"undefined"``.
+    of freedom of ``se``. ``method`` says how it was made: ``"bca"``, ``"crossed"``, ``"clustered"``, ``"constant"``,
+    ``"wilson"``; for figures of a judge ``"asymptotic"``, ``"sandwich"`` or ``"undefined"``. ``n_clusters``: of items
+    that belong together; 0 where each stands alone.
     """
 
     estimate: float
@@ -43,9 +44,12 @@ class Interval:
     method: str
     se: float
     df: float
+    n_clusters: int = 0
 
 
-def paired_bootstrap(differences: ArrayLike, *, bounds: Bounds | None = None) -> Interval:
+def paired_bootstrap(
+    differences: ArrayLike, *, bounds: Bounds | None = None, clusters: Sequence[Hashable] | None = None
+) -> Interval:
     """BCa bootstrap interval (Efron 1987) for the mean of one value per item, shape ``(n_items,)``.
 
     Give it differences within an item, so that what makes an item hard cancels out. ``bounds`` is the range that a
@@ -59,9 +63,14 @@ def paired_bootstrap(differences: ArrayLike, *, bounds: Bounds | None = None) ->
     Few items that deviate (under about ten) make the interval a little too narrow: simulated
     coverage is 90 to 93 % for a stated 95 %.
 
-    Raises ``ValueError`` for fewer than two items or for values that are not finite.
+    ``clusters`` names for each item those that it belongs with, such as questions on one passage: then clusters are the
+    sample, and a t interval over them is given (`_by_cluster`), as a bootstrap of so few is too narrow.
+
+    Raises ``ValueError`` for fewer than two items (or clusters), or for values that are not finite.
     """
     values = _finite(differences, 1)
+    if clusters is not None and len(set(clusters)) < len(values):
+        return _clustered(_by_cluster(values[None, :], clusters), values.size, bounds)
     if np.ptp(values) <= _rounding(values):
         return _constant_interval(values[None, :], bounds)
     result = stats.bootstrap(
@@ -78,7 +87,9 @@ def paired_bootstrap(differences: ArrayLike, *, bounds: Bounds | None = None) ->
     return Interval(float(values.mean()), low, high, len(values), 1, "bca", se, len(values) - 1)
 
 
-def crossed_interval(matrix: ArrayLike, *, bounds: Bounds | None = None) -> Interval:
+def crossed_interval(
+    matrix: ArrayLike, *, bounds: Bounds | None = None, clusters: Sequence[Hashable] | None = None
+) -> Interval:
     """t interval for the mean of a ``(n_seeds, n_items)`` matrix in which both sides are samples.
 
     Every seed (a draw of demonstrations) meets every item. Averaging over seeds and treating the draws as fixed answers
@@ -92,10 +103,16 @@ def crossed_interval(matrix: ArrayLike, *, bounds: Bounds | None = None) -> Inte
     One seed: `paired_bootstrap` over the items; the interval then speaks of that draw alone.
     A constant matrix follows the rule of `paired_bootstrap`, items counted once.
 
-    Raises ``ValueError`` for missing cells (NaN) and for fewer than two items.
+    ``clusters`` names for each item those that it belongs with: then clusters, not items, are the second sample. Five
+    questions on each of 20 passages tell less than 100 questions on 100 passages; who counts them alike states 95 % and
+    covers about 64 %.
+
+    Raises ``ValueError`` for missing cells (NaN) and for fewer than two items (or clusters).
     """
     cells = _finite(matrix, 2)
     n_seeds, n_items = cells.shape
+    if clusters is not None and len(set(clusters)) < n_items:
+        return _clustered(_by_cluster(cells, clusters), n_items, bounds)
     if n_seeds == 1:
         return paired_bootstrap(cells[0], bounds=bounds)
     if np.ptp(cells) <= _rounding(cells):
@@ -108,13 +125,59 @@ def crossed_interval(matrix: ArrayLike, *, bounds: Bounds | None = None) -> Inte
     return Interval(mean, low, high, n_items, n_seeds, "crossed", se, df)
 
 
+def _by_cluster(cells: np.ndarray, clusters: Sequence[Hashable]) -> np.ndarray:
+    """(n_seeds, n_clusters) values whose mean is that of the cells, and whose spread over clusters is that of the mean.
+
+    Each is the mean plus what its cluster's cells deviate from it, in sum, scaled by clusters over items: the
+    linearised ratio of sums (Cochran 1977, Sampling Techniques, section 2.11), so that clusters may differ in size.
+    """
+    names = list(dict.fromkeys(clusters))
+    if len(clusters) != cells.shape[1] or len(names) < 2:
+        raise ValueError(
+            f"need a cluster for each of {cells.shape[1]} items, and two of them, got {len(names)} clusters"
+        )
+    places = np.array([names.index(name) for name in clusters])
+    member = places[:, None] == np.arange(len(names))
+    mean = cells.mean()
+    return mean + (cells - mean) @ member * (len(names) / cells.shape[1])
+
+
+def _clustered(cells: np.ndarray, n_items: int, bounds: Bounds | None) -> Interval:
+    """The interval of values by cluster: crossed with seeds, or for one seed a t interval over clusters."""
+    n_seeds, n_clusters = cells.shape
+    if np.ptp(cells) <= _rounding(cells):
+        return replace(_constant_interval(cells, bounds), n_items=n_items, n_clusters=n_clusters)
+    if n_seeds > 1:
+        return replace(crossed_interval(cells, bounds=bounds), n_items=n_items, n_clusters=n_clusters)
+    mean, df = float(cells.mean()), n_clusters - 1
+    se = float(cells.std(ddof=1) / np.sqrt(n_clusters))
+    half = float(stats.t.ppf((1 + LEVEL) / 2, df)) * se
+    low, high = _clip(mean - half, mean + half, bounds)
+    return Interval(mean, low, high, n_items, 1, "clustered", se, df, n_clusters)
+
+
+def item_clusters(data: pd.DataFrame, items: Sequence[Hashable]) -> list[Hashable] | None:
+    """The cluster of each item, from the column ``cluster``; None for data without it.
+
+    Raises ValueError for an item in two clusters."""
+    if "cluster" not in data:
+        return None
+    pairs = data[["item", "cluster"]].drop_duplicates()
+    known = dict(zip(pairs["item"], pairs["cluster"], strict=True))
+    if len(pairs) > len(known):
+        twice = pairs["item"][pairs["item"].duplicated()].iloc[0]
+        raise ValueError(f"the item {twice} stands in two clusters")
+    return [item if pd.isna(known[item]) else known[item] for item in items]
+
+
 def summary(data: pd.DataFrame, by: str | Sequence[str], y: str = "correct", *, complete: bool = False) -> pd.DataFrame:
     """Mean of ``y`` with its 95 % interval for each combination of the columns ``by``, in the order of appearance:
     columns ``mean, low, high, n_items, n_seeds``.
 
     Where every seed met every item once, the interval counts seeds and items as samples (`crossed_interval`). Where
     not, as with the tokens of answers of different lengths, each item is averaged over what it has, and items alone
-    count; ``complete`` refuses that. A group with a single item has no interval and is left out. Raises ValueError for
+    count; ``complete`` refuses that. Items that share a value of the column ``cluster``, where there is one, count as
+    one sample. A group with a single item (or cluster) has no interval and is left out. Raises ValueError for
     a missing column, for no rows, and for missing values of ``y``.
     """
     keys = [by] if isinstance(by, str) else list(by)
@@ -129,14 +192,15 @@ def summary(data: pd.DataFrame, by: str | Sequence[str], y: str = "correct", *, 
             raise ValueError(
                 f"no interval for {y} at {where}: {gaps} of {table['mean'].size} (seed, item) cells have none"
             )
-        if table["mean"].shape[1] < 2:
+        clusters = item_clusters(group, table["mean"].columns)
+        if len(set(clusters or table["mean"].columns)) < 2:
             continue
         if once:
             share = group[y].isin((0, 1)).all() or (y in SHARES and group[y].between(0, 1).all())
             bounds = (0.0, 1.0) if share else None
-            interval = crossed_interval(table["mean"].to_numpy(float), bounds=bounds)
+            interval = crossed_interval(table["mean"].to_numpy(float), bounds=bounds, clusters=clusters)
         else:
-            interval = paired_bootstrap(table["mean"].mean(axis=0).to_numpy(float))
+            interval = paired_bootstrap(table["mean"].mean(axis=0).to_numpy(float), clusters=clusters)
         numbers = (interval.estimate, interval.low, interval.high)
         rows.append((*values, *numbers, group["item"].nunique(), group["seed"].nunique()))
     return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high", "n_items", "n_seeds"])
