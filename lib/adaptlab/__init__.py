@@ -34,6 +34,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "engine.generation": ["Decoding", "generate"],
         "engine.adapters": ["Full", "Lora"],
         "engine.training": ["TrainingConfig"],
+        "tasks.export": ["save"],
         "tasks.reading": ["read"],
         "tasks.sets": ["load_open", "load_records", "load_seed", "load_task"],
         "methods.answering": ["Chooser", "Generator", "fitting", "in_context", "shown"],

@@ -151,14 +151,18 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def save(lm: LM, folder: Path, record: dict) -> None:
+def save(lm: LM, folder: Path, record: dict, *, merge: bool = False) -> None:
     """Write adapters in PEFT's format, or the whole model in that of transformers; and ``record``, what the run was.
+
+    ``merge``: adapters are added to the weights, and the whole model is written.
 
     The folder appears whole, and `models.load` notices later damage. Raises FileExistsError where there is one already,
     and ValueError for adapters beside weights that were tuned before, since no name leads to those.
     """
     if folder.exists():
         raise FileExistsError(f"{folder} exists; name a new folder")
+    if merge and isinstance(lm, Adapted):
+        lm = merged(lm)
     if isinstance(lm, Adapted) and lm.base_digest.startswith(MODIFIED):
         raise ValueError(
             f"these adapters belong to a changed {lm.name}: save that model first, and load it by its folder"

@@ -13,6 +13,7 @@ import pandas as pd
 from adaptlab.engine.generation import Completion
 from adaptlab.engine.kv_sharing import EMPTY, PrefixCache
 from adaptlab.engine.scoring import OptionScore
+from adaptlab.evidence.frames import keep
 from adaptlab.methods.answering import Generations, Generator, OptionScores
 from adaptlab.tasks.instructions import answers, right
 from adaptlab.tasks.records import Conversation, Instruction, Labelled
@@ -134,7 +135,9 @@ def grid(
             found = _evaluated(make(**cell), items(**cell) if callable(items) else items, measure, prefix, known)
             prefix = found.prefix_cache
             frames.append(found.frame.assign(**{name: [value] * len(found.frame) for name, value in cell.items()}))
-    return pd.concat(frames, ignore_index=True)
+    frame = pd.concat(frames, ignore_index=True)
+    keep(frame)
+    return frame
 
 
 def _check_axes(axes: Mapping[str, Sequence], inner: Sequence[str]) -> None:

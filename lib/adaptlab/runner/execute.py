@@ -19,7 +19,7 @@ from nbformat import NotebookNode
 
 from adaptlab import files, paths
 from adaptlab.files import write_text
-from adaptlab.runner import kernel, notebooks, own_files, provenance
+from adaptlab.runner import kernel, notebooks, own_files, provenance, results
 from adaptlab.runner.kernel import ADDED, Progress, Watch
 from adaptlab.runner.notebooks import CELL_TIMEOUT
 from adaptlab.runner.parameters import declared, resolve
@@ -77,6 +77,7 @@ def _output(source: Path, profile: str, given: Mapping[str, Any], out: Path | No
         if output == source:
             raise OutputRefused(f"{source.name}: the output must not be the notebook itself; name another place")
         provenance.refuse_foreign(output, source.stem)
+        results.refuse_foreign(output)
         return output
     # A changed parameter gets a name of its own, so that it never takes the place of the profile's result.
     mark = hashlib.sha256(json.dumps(dict(given), sort_keys=True, default=str).encode()).hexdigest()[:8]
@@ -113,13 +114,13 @@ def _execute(
 ) -> RunRecord:
     stem = re.escape(f".{output.stem}.")
     written = stem + r"(ipynb|run\.json|failed\.ipynb)\.[0-9a-f]{8}\.partial"
-    sweep(output.parent, stem + r"[0-9a-f]{8}\.partial\.ipynb", written)
+    sweep(output.parent, stem + r"[0-9a-f]{8}\.partial\.(ipynb|csv|parquet)", written)
     values = facts["parameters"]
     partial = output.with_name(f".{output.stem}.{uuid4().hex[:8]}.partial.ipynb")
     failed = provenance.failed_path(output)
     started, clock = datetime.now(UTC), time.monotonic()
     try:
-        with watch(progress):
+        with watch(progress), results.collected(output, partial):
             # Only what differs from the cell's own defaults is injected: an unchanged notebook stays as it is.
             known = declared(source)
             changed = {name: value for name, value in values.items() if value != known[name].default}

@@ -13,7 +13,7 @@ import nbformat
 
 from adaptlab import paths
 from adaptlab.files import whole_folder, write_text
-from adaptlab.runner import execute, notebooks, pages, parameters, provenance
+from adaptlab.runner import execute, notebooks, pages, parameters, provenance, results
 from adaptlab.runner.kernel import Watch
 from adaptlab.runner.provenance import RunRecord
 
@@ -108,6 +108,9 @@ def _write(folder: Path, records: list[RunRecord], profile: str) -> None:
         shutil.copyfile(record.path, folder / entry["page"].replace(".html", ".ipynb"))
     index = pages.render("index.html.j2", playground=(folder / PLAYGROUND).is_file(), **facts)
     write_text(folder / "index.html", provenance.redact(index))
+        for frame, name in zip(results.beside(record.path), entry["frames"], strict=True):
+            shutil.copyfile(frame, folder / "notebooks" / name)
+    write_text(folder / "index.html", provenance.redact(pages.render("index.html.j2", **facts)))
     text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
     write_text(folder / "report.json", provenance.redact(text))
 
@@ -150,6 +153,7 @@ def _entry(record: RunRecord, question: str) -> dict[str, Any]:
         "name": record.notebook,
         "question": question,
         "page": f"notebooks/{record.notebook}.html",
+        "frames": [f"{record.notebook}.frame{path.suffix}" for path in results.beside(record.path)],
         "model": record.reported.get("model") or record.parameters.get("model", ""),
         "model_digest": record.reported.get("model_digest") or record.model_digest,
     } | {name: getattr(record, name) for name in facts}

@@ -1,8 +1,12 @@
 """Records as rows for other tools: `datasets`, and TRL's data formats. `reading.read` reads all of them back."""
 
+import json
 from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adaptlab.files import whole_file, whole_folder, write_text
 from adaptlab.tasks.prompt_formats import FORMATS, PromptFormat
 from adaptlab.tasks.records import (
     Conversation,
@@ -11,6 +15,7 @@ from adaptlab.tasks.records import (
     Labelled,
     Message,
     Preference,
+    Text,
     check_choice,
     plain,
     quote,
@@ -21,6 +26,39 @@ if TYPE_CHECKING:
 
 CHAT = "chat"
 Record = Instruction | Conversation | Labelled
+
+
+def to_text(record: Record | Text) -> dict[str, str]:
+    """{"text"}: TRL's plain language modelling, of a document or of a question with its answer."""
+    return {"text": f"{record.query}\n{record.answer}" if record.answer else record.query}
+
+
+def save(records: Iterable[Any], path: str | Path, shape: str = "fields") -> Path:
+    """Write records for other tools, and for `reading.read`: JSON lines (``.jsonl``), a JSON list (``.json``),
+    ``.csv``, ``.parquet``, or, for a path without ending, a folder of `datasets`.
+
+    ``shape``: "fields" (one column a field), or TRL's "messages", "prompt-completion" or "text"; pairs of preferences
+    have one shape. Raises FileExistsError where something is there already, and FieldError for another ending.
+    """
+    path, make = Path(path), {"fields": plain, "messages": to_messages, "text": to_text}
+    make["prompt-completion"] = partial(to_prompt_completion, prompt_format=CHAT)
+    check_choice("shape", shape, tuple(make))
+    check_choice("path", path.suffix, ("", ".jsonl", ".json", ".csv", ".parquet"))
+    if path.suffix == ".csv":  # a table holds no lists
+        check_choice("shape", shape, ("fields", "text"))
+    if path.exists():
+        raise FileExistsError(f"{path} exists; name a new file or folder")
+    rows = [make[shape](record) if not isinstance(record, Preference) else plain(record) for record in records]
+    if path.suffix in (".jsonl", ".json"):
+        lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+        write_text(path, "\n".join([*lines, ""]) if path.suffix == ".jsonl" else f"[{f',{chr(10)}'.join(lines)}]\n")
+        return path
+    from datasets import Dataset
+
+    table = Dataset.from_list(rows)
+    with whole_file(path) if path.suffix else whole_folder(path) as new:
+        {"": table.save_to_disk, ".csv": table.to_csv, ".parquet": table.to_parquet}[path.suffix](str(new))
+    return path
 
 
 def to_dataset(records: Iterable[Record | Preference]) -> "Dataset":

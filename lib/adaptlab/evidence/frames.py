@@ -1,0 +1,39 @@
+"""The rows of all grids of a run as one tidy frame, in CSV and, where pyarrow is installed, in Parquet.
+
+The runner names a place by the environment variable `PLACE`; without it nothing is written.
+"""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from adaptlab.files import whole_file
+
+PLACE = "ADAPTLAB_FRAME"  # a path without ending
+ENDINGS = (".csv", ".parquet")
+_kept: list[pd.DataFrame] = []
+
+
+def keep(frame: pd.DataFrame) -> None:
+    """Add the rows of one grid, under its number from 1 in the column ``grid``, and write all that there are so far: a
+    run that breaks later leaves what was measured."""
+    if not (place := os.environ.get(PLACE)):
+        return
+    _kept.append(frame.assign(grid=len(_kept) + 1))
+    write(pd.concat(_kept, ignore_index=True), Path(place))
+
+
+def write(frame: pd.DataFrame, place: Path) -> None:
+    """Write a frame to ``place`` with each of `ENDINGS`; the column ``grid`` comes first."""
+    frame = frame[["grid", *(column for column in frame if column != "grid")]].copy()
+    for column in frame.select_dtypes("object"):  # a Parquet column has one type
+        kinds = set(map(type, frame[column].dropna()))
+        if len(kinds) > 1 or not kinds <= {str, bool, int, float}:
+            frame[column] = frame[column].map(str, na_action="ignore")
+    with whole_file(place.with_name(f"{place.name}.csv")) as new:
+        frame.to_csv(new, index=False)
+    if importlib.util.find_spec("pyarrow"):
+        with whole_file(place.with_name(f"{place.name}.parquet")) as new:
+            frame.to_parquet(new, index=False)
