@@ -244,6 +244,9 @@ def test_the_split_of_a_file_is_taken_and_one_that_is_missing_is_made_by_label(t
     named = [{**row, "split": ("train", "validation")[n % 4 == 0]} for n, row in enumerate(rows)]
     taken = al.read(put(tmp_path, jsonl(named)))
     assert len(taken.test) == 10 and not any("split was made" in line for line in taken.said)
+    some = [{**row, "split": ("train", "test", None, None)[n % 4]} for n, row in enumerate(rows)]
+    partly = al.read(put(tmp_path, jsonl(some)))
+    assert len(partly.test) == 10 and "20 records that name no split are in the pool" in partly.said
     three = [{**row, "split": ("train", "validation", "test", "train")[n % 4]} for n, row in enumerate(rows)]
     assert [len(part) for part in (lambda r: (r.pool, r.test))(al.read(put(tmp_path, jsonl(three))))] == [30, 10]
 

@@ -270,8 +270,8 @@ class _Reader:
         for kind in kinds:
             taken: dict[str, str] = {}
             for role, aliases in _SEARCH.get(kind, {}).items():
-                strict_first = aliases if self.kind or kind != "labelled" else ALIASES.get(role, aliases)
-                column = self.given.get(role) or self._first(names, strict_first, {*taken.values()})
+                plain = ALIASES[role] if kind == "labelled" and not self.kind else aliases  # a guess is a safe one
+                column = self.given.get(role) or self._first(names, plain, {*taken.values()})
                 if column:
                     taken[role] = column
             if set(_NEEDED.get(kind, ("?",))) <= set(taken) and self._fits(kind, taken, found):
@@ -402,7 +402,11 @@ class _Reader:
         sides = {"pool": [], "test": [], "": []}
         for split, record in records.values():
             sides["test" if split == "validation" else split].append(record)
-        if not sides["pool"] or not sides["test"] or sides[""]:
+        if sides["pool"] and sides["test"]:
+            sides["pool"] += sides[""]
+            if sides[""]:
+                self.said.append(f"{len(sides[''])} records that name no split are in the pool")
+        else:
             everything = [record for _, record in records.values()]
             if self.kind == "documents":
                 return tuple(everything), ()
