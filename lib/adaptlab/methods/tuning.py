@@ -26,11 +26,12 @@ def build_examples(
 ) -> list[TrainingExample]:
     """One training example for each record: the question, and behind it the answer, which ends the text.
 
-    In a conversation every answer carries loss, and so does what closes it. ``whole``: so do the questions. Raises
-    ValueError for an unknown prompt format.
+    In a conversation every answer carries loss (but those of weight 0), and so does what closes it. ``whole``: so do
+    the questions. Raises ValueError for an unknown prompt format.
     """
     layout = FORMATS[check_format(prompt_format)]
-    return [tokenize_with_mask(lm, layout.training_parts(record.turns, whole=whole)) for record in records]
+    parts = [layout.training_parts(r.turns, whole, getattr(r, "read_only", ())) for r in records]
+    return [tokenize_with_mask(lm, one) for one in parts]
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,8 @@ class Asked:
 
 @dataclass(frozen=True)
 class OwnWorld:
-    """A user's documents, with questions about them and, for each document, its last word to complete.
+    """A user's documents, with questions about them and, for each document, a last word to complete: the
+    last one that not all documents have.
 
     What a document implies is not known: nothing can be graded as true, and no control be made of it. ``lead`` stands
     before each stem.
@@ -87,11 +88,22 @@ def own_world(reading: Reading, seed: int, facts: int, lm: LM) -> OwnWorld:
         raise FieldError("documents", "two documents or more that fit into half of the model's room", str(len(chosen)))
     documents = tuple(Document(one.id, one.text, ()) for one in chosen)
     texts = {one.id: one.text.rstrip() for one in chosen}
-    ends = [(id, *text.rstrip(".!? ").rsplit(maxsplit=1), id) for id, text in texts.items() if len(text.split()) > 1]
-    last = _asked(rng, [(id, stem.split(". ")[-1], word, of) for id, stem, word, of in ends], texts)
+    last = _asked(rng, _last_words(texts), texts)
     questions = [(q.id, f"{q.query}\nAnswer:", q.answer, q.cluster) for q in reading.questions if q.cluster in texts]
     asked = _asked(rng, questions, texts) if questions else last
     return OwnWorld(documents, asked, last, "Question:" if questions else augmentation.LEAD)
+
+
+def _last_words(texts: dict[str, str]) -> list[tuple[str, str, str, str]]:
+    """Of each text the last word that not all of them have, behind the beginning of its sentence."""
+    words = {id: re.findall(r"\w+", text) for id, text in texts.items()}
+    shared = set.intersection(*(set(found) for found in words.values()))
+    rows = []
+    for id, text in texts.items():
+        own = next((word for word in reversed(words[id]) if word not in shared), None)
+        stem = re.split(r"[.!?]\s+", text[: text.rindex(own)])[-1].strip() if own else ""
+        rows += [(id, stem, own, id)] if stem else []
+    return rows
 
 
 def _asked(rng: random.Random, rows: Sequence[tuple[str, str, str, str]], texts: dict[str, str]) -> tuple[Asked, ...]:

@@ -1,7 +1,7 @@
 """Prompt formats: the text around a query, the same in prompts, in training examples and in pretraining text."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 _PLACE = re.compile(r"\{(instruction|query)\}")
@@ -35,12 +35,16 @@ class PromptFormat:
         pairs = ((self.asked(query, instruction), answer) for query, answer in answered)
         return "".join(f"{asked}{self.separator}{answer}{self.end}" for asked, answer in pairs)
 
-    def training_parts(self, answered: Iterable[tuple[str, str]], whole: bool = False) -> list[tuple[str, bool]]:
+    def training_parts(
+        self, answered: Iterable[tuple[str, str]], whole: bool = False, read_only: Collection[int] = ()
+    ) -> list[tuple[str, bool]]:
         """Answered turns to train on, in parts: (text, whether it carries loss). The answers do, with what closes each
-        of them but the last, which ends the text; ``whole``: all of it does."""
+        of them but the last, which ends the text, and but those of the turns in ``read_only``; ``whole``: all of it
+        does."""
         parts = [(self.header(""), whole)]
-        for query, answer in answered:
-            parts += [(self.asked(query), whole), (f"{self.separator}{answer}{self.end}", True)]
+        for place, (query, answer) in enumerate(answered):
+            trained = whole or place not in read_only
+            parts += [(self.asked(query), whole), (f"{self.separator}{answer}{self.end}", trained)]
         parts[-1] = (parts[-1][0].removesuffix(self.end), parts[-1][1])
         return [(text, trained) for text, trained in parts if text]
 

@@ -212,6 +212,12 @@ class Conversation:
         return "\n".join(message.content for message in self.messages if message.role == "assistant")
 
     @property
+    def read_only(self) -> list[int]:
+        """The turns whose answers are not to be trained on: those of weight 0."""
+        said = [message for message in self.messages if message.role == "assistant"]
+        return [place for place, message in enumerate(said) if not message.weight]
+
+    @property
     def turns(self) -> list[tuple[str, str]]:
         """(query, answer) for each turn; a system text stands in front of the first query. Raises FieldError unless
         user and assistant take turns."""
