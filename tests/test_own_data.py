@@ -1,6 +1,7 @@
 """Data in and results out: a user's file reaches a notebook, and what was measured leaves as tables."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -227,6 +228,8 @@ def test_instructions_and_preferences_come_back_as_they_left(tmp_path_factory, p
     folder = tmp_path_factory.mktemp("out")
     records = tuple(Instruction(f"i{n}", q, "", a) for n, (q, a) in enumerate(pairs))
     assert al.read(al.save(records, folder / f"a{ending}"), "instructions").records == records
+    some = (replace(records[0], cluster="c"), *records[1:])  # a column that only one of them has
+    assert al.read(al.save(some, folder / f"c{ending}"), "instructions").records == some
     pairs = tuple(Preference(f"p{n}", q, a, a + "!") for n, (q, a) in enumerate(pairs))
     assert al.read(al.save(pairs, folder / f"b{ending}"), "preferences").records == pairs
 

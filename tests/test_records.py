@@ -66,7 +66,14 @@ def test_turns():
     said = Message("assistant", "Hi.")
     assert Instruction("a", "Add.", "1 2", "3").turns == [("Add.\n1 2", "3")]
     assert Conversation("c", (USER, said, USER, said)).turns == [("Hello", "Hi.")] * 2
-    for messages in [(USER,), (said, USER), (USER, said, USER), (Message("system", "S"), USER, said)]:
+    assert Conversation("c", (Message("system", "S"), USER, said)).turns == [("S\n\nHello", "Hi.")]
+    for messages in [
+        (USER,),
+        (said, USER),
+        (USER, said, USER),
+        (Message("system", "S"), said),
+        (Message("system", "S"),),
+    ]:
         with pytest.raises(
             FieldError, match=r"field 'messages': expected user and assistant in turns \(conversation c"
         ):
@@ -79,6 +86,7 @@ def test_turns():
         (record, field.name, bad)
         for record in GOOD
         for field in dataclasses.fields(record)
+        if field.name != "source"  # where a set comes from is no part of what it says
         for bad in (3, None, ["x"], "lone \ud800")
     ],
 )
@@ -90,7 +98,13 @@ def test_a_wrong_type_is_refused_by_name(record, field, bad):
     str(caught.value).encode()  # even a lone surrogate is shown in printable form
 
 
-REQUIRED = {ITEM: "id text label", GOOD[2]: "instruction output", USER: "content", GOOD[5]: "prompt completion"}
+REQUIRED = {
+    ITEM: "id text label",
+    GOOD[2]: "instruction output",
+    USER: "content",
+    GOOD[5]: "text",
+    GOOD[6]: "prompt chosen rejected",
+}
 
 
 @pytest.mark.parametrize(("record", "field"), [(one, field) for one in REQUIRED for field in REQUIRED[one].split()])

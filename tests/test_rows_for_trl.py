@@ -20,6 +20,7 @@ from adaptlab.tasks.records import (
     Instruction,
     Labelled,
     Message,
+    plain,
 )
 
 STUDY = paths.MODELS / "study"
@@ -55,7 +56,7 @@ def test_rows_by_hand():
 
 def test_a_data_set_has_a_column_a_field():
     pytest.importorskip("datasets", reason="the extra `data` is not installed")
-    assert to_dataset([SUM, BARE]).to_list() == [asdict(SUM), asdict(BARE)]
+    assert to_dataset([SUM, BARE]).to_list() == [plain(SUM), plain(BARE)]
     assert to_dataset([TALK])[0]["messages"][1] == says("user", "Add 2 and 2.")
 
 

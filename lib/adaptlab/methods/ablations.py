@@ -59,6 +59,17 @@ ABLATIONS: dict[str, Callable[[PromptFormat, Records, Records, int], str]] = {
 }
 
 
+def possible(pool: Records) -> list[str]:
+    """The names of the ablations that a pool allows: without several categories there is no other task, and where a
+    category has one answer only, no other answer of the same one."""
+    said: dict[str, set[str]] = {}
+    for record in pool:
+        said.setdefault(record.category, set()).add(record.output)
+    lacking = {"same task"} if min(map(len, said.values())) < 2 else set()
+    lacking |= {"other task"} if len(said) < 2 else set()
+    return [name for name in ABLATIONS if name not in lacking]
+
+
 def mixed(layout: PromptFormat, records: Records, pool: Records, seed: int, wrong: float = 1 / 3) -> str:
     """Demonstrations of mixed quality: each is wrong with a chance of ``wrong``, with an answer of its own category's.
 

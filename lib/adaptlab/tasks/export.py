@@ -53,9 +53,7 @@ def save(records: Iterable[Any], path: str | Path, shape: str = "fields") -> Pat
         lines = [json.dumps(row, ensure_ascii=False) for row in rows]
         write_text(path, "\n".join([*lines, ""]) if path.suffix == ".jsonl" else f"[{f',{chr(10)}'.join(lines)}]\n")
         return path
-    from datasets import Dataset
-
-    table = Dataset.from_list(rows)
+    table = _table(rows)
     with whole_file(path) if path.suffix else whole_folder(path) as new:
         {"": table.save_to_disk, ".csv": table.to_csv, ".parquet": table.to_parquet}[path.suffix](str(new))
     return path
@@ -63,9 +61,15 @@ def save(records: Iterable[Any], path: str | Path, shape: str = "fields") -> Pat
 
 def to_dataset(records: Iterable[Record | Preference]) -> "Dataset":
     """A Hugging Face Dataset in memory, one row a record, one column a field. Needs the extra ``adaptlab[data]``."""
+    return _table([plain(record) for record in records])
+
+
+def _table(rows: list[dict[str, Any]]) -> "Dataset":
+    """Rows as a table: a column that only some of them have is empty for the others."""
     from datasets import Dataset
 
-    return Dataset.from_list([plain(record) for record in records])
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return Dataset.from_list([{name: row.get(name) for name in columns} for row in rows])
 
 
 def to_messages(record: Record, instruction: str = "") -> dict[str, list[dict[str, str]]]:

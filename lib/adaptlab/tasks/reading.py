@@ -435,18 +435,30 @@ class _Reader:
 
 def halves(records: Sequence[Record], share: float = TEST) -> tuple[list[Record], list[Record]]:
     """A pool and a test of which each has its ``share``, in every class: by the hash of the content, so that the same
-    records are divided alike in any order. One content is on one side only; a class of one content is in the pool."""
-    strata: dict[str, dict[str, None]] = defaultdict(dict)
-    keys = [content_key(getattr(one, "cluster", "") or one.query) for one in records]
-    for key, record in zip(keys, records, strict=True):
-        strata[getattr(record, "label", "")].setdefault(key)
+    records are divided alike in any order. Records of one content or of one cluster are on one side only; a class that
+    has one content is in the pool."""
+    groups: dict[str, str] = {}  # content, or cluster -> another of its group, and in the end the least
+
+    def group(key: str) -> str:
+        while groups.setdefault(key, key) != key:
+            key = groups[key]
+        return key
+
+    contents = [content_key(one.query) for one in records]
+    for content, record in zip(contents, records, strict=True):
+        cluster = getattr(record, "cluster", "")
+        one, other = sorted((group(content), group(content_key(f"cluster {cluster}") if cluster else content)))
+        groups[other] = one
+    strata: dict[str, set[str]] = defaultdict(set)
+    for content, record in zip(contents, records, strict=True):
+        strata[getattr(record, "label", "")].add(group(content))
     test: set[str] = set()
-    for contents in strata.values():
-        ranked = sorted(contents, key=lambda key: hashlib.sha256(f"split {key}".encode()).digest())
+    for found in strata.values():
+        ranked = sorted(found, key=lambda key: hashlib.sha256(f"split {key}".encode()).digest())
         test |= set(ranked[: int(share * len(ranked) + 0.5) if len(ranked) > 1 else 0])
     sides: tuple[list[Record], list[Record]] = ([], [])
-    for key, record in zip(keys, records, strict=True):
-        sides[key in test].append(record)
+    for content, record in zip(contents, records, strict=True):
+        sides[group(content) in test].append(record)
     return sides
 
 
