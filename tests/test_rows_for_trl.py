@@ -2,7 +2,7 @@
 
 import math
 import socket
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
