@@ -1,5 +1,4 @@
-"""The command line: ``adaptlab run``, ``report``, ``playground``, ``list``, ``pretrain`` and ``doctor``."""
-"""The command line: ``adaptlab run``, ``report``, ``check``, ``list``, ``pretrain`` and ``doctor``."""
+"""The command line: ``adaptlab run``, ``report``, ``check``, ``playground``, ``list``, ``pretrain``, ``doctor``."""
 
 import importlib.metadata
 import os
@@ -96,20 +95,6 @@ def report(
         typer.echo(_how_to_open(index))
 
 
-def _write_playground(out: Path | None) -> Path:
-    from adaptlab.runner import playground as page
-
-    return page.write(out)
-
-
-@app.command()
-def playground(out: Annotated[Path | None, typer.Option(help="The page, a file that ends in .html.")] = None) -> None:
-    """Write a page in which the study model runs in the reader's browser, without a network."""
-    with _clear_errors():
-        _tell("playground", "tuning the twins that it holds, half a minute")
-        typer.echo(_how_to_open(_write_playground(out)))
-
-
 @app.command()
 def check(
     file: Annotated[str, typer.Argument(help="A file, a folder, or ORGANISATION/NAME on the Hub.")],
@@ -131,6 +116,20 @@ def check(
         lm = models.load(model) if model else None
         for line in own_data.describe(data, lm, shots or own_data.SHOTS).payload["lines"]:
             typer.echo(line.replace("**", ""))
+
+
+def _write_playground(out: Path | None) -> Path:
+    from adaptlab.runner import playground as page
+
+    return page.write(out)
+
+
+@app.command()
+def playground(out: Annotated[Path | None, typer.Option(help="The page, a file that ends in .html.")] = None) -> None:
+    """Write a page in which the study model runs in the reader's browser, without a network."""
+    with _clear_errors():
+        _tell("playground", "tuning the twins that it holds, half a minute")
+        typer.echo(_how_to_open(_write_playground(out)))
 
 
 @app.command("list")

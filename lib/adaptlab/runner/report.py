@@ -106,11 +106,10 @@ def _write(folder: Path, records: list[RunRecord], profile: str) -> None:
         page = pages.render("notebook.html.j2", entry=entry, body=body, headings=headings, css=_code_css(), **near)
         write_text(folder / entry["page"], provenance.redact(page))
         shutil.copyfile(record.path, folder / entry["page"].replace(".html", ".ipynb"))
-    index = pages.render("index.html.j2", playground=(folder / PLAYGROUND).is_file(), **facts)
-    write_text(folder / "index.html", provenance.redact(index))
         for frame, name in zip(results.beside(record.path), entry["frames"], strict=True):
             shutil.copyfile(frame, folder / "notebooks" / name)
-    write_text(folder / "index.html", provenance.redact(pages.render("index.html.j2", **facts)))
+    index = pages.render("index.html.j2", playground=(folder / PLAYGROUND).is_file(), **facts)
+    write_text(folder / "index.html", provenance.redact(index))
     text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
     write_text(folder / "report.json", provenance.redact(text))
 

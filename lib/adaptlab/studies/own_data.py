@@ -65,7 +65,9 @@ def _sampled(records: Sequence) -> list:
 
 
 def _counts(data: Data) -> str:
-    return f"**Rows**: {len(data.pool)} in the pool, {len(data.test)} in the test"
+    asked = len(getattr(data, "questions", ()))
+    more = f", and {asked} questions about them" if asked else ""
+    return f"**Rows**: {len(data.pool)} in the pool, {len(data.test)} in the test{more}"
 
 
 def _classes(data: Data) -> list[str]:
