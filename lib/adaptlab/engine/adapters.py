@@ -19,7 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from adaptlab.engine.checkpoints import opened
 from adaptlab.engine.folders import ModelNotFound
-from adaptlab.engine.lm import LM, check_weights
+from adaptlab.engine.lm import LM, Named, check_weights
 from adaptlab.engine.seal import RECORD, seal
 from adaptlab.files import whole_folder, write_text
 
@@ -122,6 +122,7 @@ def attached(base: LM, folder: Path, name: str, digest: str) -> Adapted:
         raise ModelNotFound(f"{folder} has no {WEIGHTS}: adapters come as safetensors or not at all")
     with opened(folder / WEIGHTS) as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    _make_room(base, tensors)
     try:
         with _quiet():
             adapter = PeftModel.from_pretrained(base.model, folder, use_safetensors=True)
@@ -133,6 +134,15 @@ def attached(base: LM, folder: Path, name: str, digest: str) -> Adapted:
     foreign = tensors.keys() - wanted - adapter.state_dict().keys()
     check_weights(folder, tensors, wanted - tensors.keys(), foreign)
     return Adapted(name, adapter.get_base_model().eval(), base.tokenizer, digest, adapter, base.digest)
+
+
+def _make_room(base: LM, tensors: Named) -> None:
+    """Give the model as many rows for tokens as adapters bring embeddings along for: new tokens came with them."""
+    own = base.model.get_input_embeddings().weight
+    name = next(name for name, parameter in base.model.named_parameters() if parameter is own)
+    rows = max((len(tensor) for key, tensor in tensors.items() if key.endswith(f".{name}")), default=0)
+    if rows > len(own):
+        base.model.resize_token_embeddings(rows, mean_resizing=False)
 
 
 def merged(lm: Adapted) -> LM:
@@ -173,6 +183,6 @@ def save(lm: LM, folder: Path, record: dict, *, merge: bool = False) -> None:
             (new / "README.md").unlink(missing_ok=True)  # an empty form
         else:
             lm.model.save_pretrained(new)
-            lm.tokenizer.save_pretrained(new)
+        lm.tokenizer.save_pretrained(new)
         write_text(new / RECORD, json.dumps(record, indent=1) + "\n")
         seal(new)

@@ -133,6 +133,7 @@ def generate(
 def _encode(lm: LM, prompts: Sequence[str | list[int]], max_new_tokens: int) -> list[list[int]]:
     read = iter(lm.encode_all([prompt for prompt in prompts if isinstance(prompt, str)]))
     ids = [next(read) if isinstance(prompt, str) else prompt for prompt in prompts]
+    lm.check_tokens(ids)
     for row in ids:
         if not row:
             raise ValueError("nothing to continue: the prompt is empty, and the tokenizer puts no token in front")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from adaptlab.engine.folders import ModelNotFound
 
@@ -96,9 +96,36 @@ class LM:
         no_more = {"return_attention_mask": False, "return_token_type_ids": False, "verbose": False}
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         if not backend or len(texts) < 3:
-            return self.tokenizer(texts, add_special_tokens=False, **no_more).input_ids if texts else []
-        self.tokenizer("", **no_more)  # takes back what truncation or padding an earlier call has set
-        return [one.ids for one in backend.encode_batch_fast(texts, add_special_tokens=False)]
+            ids = self.tokenizer(texts, add_special_tokens=False, **no_more).input_ids if texts else []
+        else:
+            self.tokenizer("", **no_more)  # takes back what truncation or padding an earlier call has set
+            ids = [one.ids for one in backend.encode_batch_fast(texts, add_special_tokens=False)]
+        self.check_tokens(ids)
+        return ids
+
+    def check_tokens(self, rows: Sequence[Sequence[int]]) -> None:
+        """Raise ValueError for a token that the model has no weights for, as some tokenizers have (for images)."""
+        if self._has_more_tokens:
+            for row in rows:
+                if row and max(row) >= self.vocabulary:
+                    token = self.tokenizer.convert_ids_to_tokens(max(row))
+                    raise ValueError(f"the text holds {token!r}, a token that {self.name} has no weights for: leave it out")
+
+    @cached_property
+    def _has_more_tokens(self) -> bool:
+        return max(self.tokenizer.get_vocab().values(), default=0) >= self.vocabulary
+
+    @cached_property
+    def batching(self) -> str:
+        """How `generate` of transformers continues prompts with the probabilities that a whole pass gives: several
+        padded ones ``together``, or each ``alone``; ``not at all`` where every token needs a pass of its own.
+
+        Tried on a short prompt, for architectures differ in what they keep from token to token and in how they count
+        positions; and some do so wrongly.
+        """
+        if pads_left(self.model) and generates_exactly(self.model, padding=3):
+            return "together"
+        return "alone" if generates_exactly(self.model, padding=0) else "not at all"
 
     @cached_property
     def _front(self) -> list[int]:
@@ -142,12 +169,35 @@ def check_weights(
 
 @torch.inference_mode()
 def sees_ahead(model: PreTrainedModel) -> bool:
-    """Whether the last of eight tokens changes what is predicted before it: then the model is not causal."""
-    ids = torch.arange(8, device=model.device)[None] % model.config.get_text_config().vocab_size
-    other = torch.cat([ids[:, :-1], ids[:, :1]], dim=1)
-    one, two = (model(row, use_cache=False).logits[:, :-1].float() for row in (ids, other))
-    tolerance = 1e-4 if model.dtype == torch.float32 else 5e-2  # mixtures of experts group tokens, and so round anew
-    return bool((one - two).abs().max() > tolerance * one.abs().max())
+    """Whether tokens that follow eight others change what is predicted before them: then the model is not causal."""
+    ids = _some_tokens(model, 13)
+    whole, begun = (model(row, use_cache=False).logits for row in (ids, ids[:, :8]))
+    return not _same(whole[:, :8], begun)
+
+
+@torch.inference_mode()
+def generates_exactly(model: PreTrainedModel, padding: int) -> bool:
+    """Whether `generate`, behind so many padding tokens, gives the logits that a whole pass over the text gives."""
+    ids = _some_tokens(model, padding + 8)
+    mask = (torch.arange(ids.shape[1], device=ids.device)[None] >= padding).long()
+    config = GenerationConfig(max_new_tokens=3, pad_token_id=0, output_logits=True, return_dict_in_generate=True)
+    try:
+        made = model.generate(ids, attention_mask=mask, generation_config=config)
+    except Exception:  # architectures say in many ways that they cannot
+        return False
+    whole = model(made.sequences[:, padding:-1], use_cache=False).logits
+    return _same(torch.stack(made.logits, dim=1), whole[:, 7:])
+
+
+def _some_tokens(model: PreTrainedModel, n: int) -> torch.Tensor:
+    ordinary = 7 + torch.arange(n, device=model.device)  # the first ones are often special
+    return ordinary[None] % model.config.get_text_config().vocab_size
+
+
+def _same(some: torch.Tensor, others: torch.Tensor) -> bool:
+    tolerance = 1e-4 if some.dtype == torch.float32 else 5e-2  # mixtures of experts group tokens, and so round anew
+    some, others = some.float(), others.float()
+    return some.shape == others.shape and bool((some - others).abs().max() <= tolerance * others.abs().max())
 
 
 def length_dependent(model: PreTrainedModel) -> bool:

@@ -172,6 +172,7 @@ def tokenize_with_mask(lm: LM, parts: Sequence[tuple[str, bool]], ends: bool = T
     texts = [text for text, _ in parts]
     whole = "".join(texts)
     encoding = lm.tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    lm.check_tokens([encoding.input_ids])
     bounds = list(accumulate(map(len, texts)))
     bos = lm.encode("")  # or nothing
     ids = [] if encoding.input_ids[:1] == bos else bos

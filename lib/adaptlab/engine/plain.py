@@ -9,7 +9,7 @@ from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel,
 from transformers.utils import ModelOutput
 
 from adaptlab.engine import kv_sharing
-from adaptlab.engine.lm import LM, length_dependent, pads_left, runs_that_fit
+from adaptlab.engine.lm import LM, length_dependent, runs_that_fit
 
 Row = tuple[tuple[int, ...], int]  # a token sequence, and where its scored part begins
 
@@ -69,13 +69,15 @@ def right_padded(lm: LM, rows: Sequence[Sequence[int]], keep: int, **more: objec
 def continued(lm: LM, ids: list[list[int]], chooser) -> list[list[int]]:
     """New tokens for every prompt by transformers' own `generate`, the one that ends a text included.
 
-    ``chooser``: a `generation.Chooser`. Prompts that must not be padded are continued one by one.
+    ``chooser``: a `generation.Chooser`. Prompts that must not be padded are continued one by one, and where `generate`
+    gives other numbers than a whole pass, every token has a pass of its own.
     """
-    if not pads_left(lm.model):
+    if lm.batching == "together":
+        # A cache of full length: a stray window in a config must not shorten it.
+        return _generated(lm, ids, chooser, range(len(ids)), past_key_values=kv_sharing.EMPTY.fork())
+    if lm.batching == "alone":
         return [row for place, one in enumerate(ids) for row in _generated(lm, [one], chooser, [place])]
-    # A cache of full length: a stray window in a config must not shorten it.
-    rows = _generated(lm, ids, chooser, range(len(ids)), past_key_values=kv_sharing.EMPTY.fork())
-    return [_unpadded(lm, row) for row in rows]
+    return [_read_anew(lm, one, chooser, place) for place, one in enumerate(ids)]
 
 
 def _generated(lm: LM, ids: list[list[int]], chooser, rows: Sequence[int], **more: object) -> list[list[int]]:
@@ -85,8 +87,6 @@ def _generated(lm: LM, ids: list[list[int]], chooser, rows: Sequence[int], **mor
         max_new_tokens=chooser.decoding.max_new_tokens,
         pad_token_id=lm.tokenizer.pad_token_id,
         eos_token_id=ends(lm),
-        # RecurrentGemma keeps its state inside the model, where a prompt of one token would meet the last one's.
-        use_cache=not hasattr(lm.model.base_model, "_setup_cache"),
     )
 
     def chosen(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -108,15 +108,17 @@ def _generated(lm: LM, ids: list[list[int]], chooser, rows: Sequence[int], **mor
             stopping_criteria=StoppingCriteriaList([stopped]),
             **more,
         )
-    return out[:, width:].tolist()
+    made = out[:, width:].tolist()
+    # Behind its end a text is filled up while others grow.
+    return [row[: next((n for n in range(1, len(row)) if ended(row[:n])), len(row))] for row in made]
 
 
-def _unpadded(lm: LM, row: list[int]) -> list[int]:
-    last, pad = set(ends(lm)), lm.tokenizer.pad_token_id
-    end = next((i + 1 for i, token in enumerate(row) if token in last), len(row))
-    while end and row[end - 1] == pad and pad not in last:
-        end -= 1
-    return row[:end]
+@torch.inference_mode()
+def _read_anew(lm: LM, ids: list[int], chooser, place: int) -> list[int]:
+    text, ended = [], Ends(lm, chooser.decoding.stop)
+    while not ended(text) and len(text) < chooser.decoding.max_new_tokens:
+        text += chooser.choose([ids + text], logits(lm.model, ids + text)[-1:], [place])
+    return text
 
 
 def padded(lm: LM, ids: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
