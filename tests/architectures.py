@@ -33,11 +33,11 @@ SMALL = {
     **{"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1, "is_decoder": True},
 }
 # Latent attention has no fewer heads for keys; a model without any attention layer is no hybrid.
-_LATENT = "axk1 axk2 deepseek_v2 deepseek_v3 deepseek_v32 glm4_moe_lite glm_moe_dsa longcat_flash minicpm3 youtu".split()
+_LATENT = "axk1 axk2 deepseek_v2 deepseek_v3 deepseek_v32 glm4_moe_lite glm_moe_dsa longcat_flash minicpm3".split()
 _LINEAR = "qwen3_next qwen3_5_text qwen3_5_moe_text qwen4_exp_text".split()
 _MAMBA = {"layer_types": ["mamba", "attention"]}
 MORE = {
-    **{kind: {"num_key_value_heads": 4} for kind in (*_LATENT, "dots3_note_text")},
+    **{kind: {"num_key_value_heads": 4} for kind in (*_LATENT, "youtu", "dots3_note_text")},
     **{kind: {"layer_types": ["linear_attention", "full_attention"]} for kind in _LINEAR},
     "bailing_hybrid": {"layer_types": ["linear_attention", "full_attention"]},
     "bamba": {"attn_layer_indices": [1]},

@@ -1,21 +1,33 @@
-"""Files and folders that appear whole or not at all, digests of their bytes, and YAML read strictly.
+"""Files and folders that appear whole or not at all, locks, digests of bytes, and YAML and JSON read strictly.
 
 No other file of the kit writes to a disk, but `methods.trials`, through SQLite, which promises the same. What is
 written goes to a hidden neighbour first, onto the disk, and takes its place in one step: a reader, or a run that was
 killed, finds the old content or the new one.
 """
 
+import errno
+import fcntl
 import hashlib
+import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import filelock
 import yaml
+
+_MASK = os.umask(0o077)  # can only be asked for by setting another
+os.umask(_MASK)
+# The disk, or one's share of it, is full, or a file may not be longer; libraries in Rust say it in words.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_IN_WORDS = re.compile(rf"os error ({'|'.join(map(str, _FULL))})\)")
+MOST_BITS = 1000  # of a whole number; Python refuses to print much longer ones, and a float holds no larger one
 
 
 def sha256(path: str | Path) -> str:
@@ -34,15 +46,19 @@ def write_text(path: str | Path, text: str) -> None:
 def whole_file(path: str | Path) -> Iterator[Path]:
     """The path of a new file, to be written in the block; at its end the file takes the place of ``path``.
 
-    If the block raises, ``path`` stays as it was.
+    Until then nobody else can read it. If the block raises, ``path`` stays as it was. Raises OSError, with what to do,
+    where the disk is full.
     """
     path = Path(path)
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        yield new
-        with new.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(new, path)
+        with _room_for(path):
+            new.touch(mode=0o600)
+            yield new
+            with new.open("rb") as file:
+                os.fsync(file.fileno())
+            new.chmod(0o666 & ~_MASK)
+            os.replace(new, path)
     except BaseException:
         new.unlink(missing_ok=True)
         raise
@@ -61,22 +77,75 @@ def whole_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     if old.exists() and not path.exists():
         os.replace(old, path)
-    work = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        new = work / path.name
-        new.mkdir()
-        yield new
-        for file in new.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as opened:
-                    os.fsync(opened.fileno())
-        if replace and path.exists():
+    with _room_for(path):
+        work = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        try:
+            new = work / path.name
+            new.mkdir()
+            yield new
+            for file in new.rglob("*"):
+                if file.is_file():
+                    with file.open("rb") as opened:
+                        os.fsync(opened.fileno())
+            if replace and path.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                os.replace(path, old)
+            os.replace(new, path)
             shutil.rmtree(old, ignore_errors=True)
-            os.replace(path, old)
-        os.replace(new, path)
-        shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _room_for(path: Path) -> Iterator[None]:
+    """Say of a full disk which file has no room; the system's own error names none."""
+    try:
+        yield
+    except Exception as error:
+        if getattr(error, "errno", None) not in _FULL and not _IN_WORDS.search(str(error)):
+            raise
+        said = os.strerror(getattr(error, "errno", None) or errno.ENOSPC)
+        raise OSError(f"{path} could not be written ({said}): make room there, or name another place") from error
+
+
+@contextmanager
+def locked(lock: Path, wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold a lock, a file; a process that dies gives it up. ``wait`` is called before a wait for another process;
+    without it, nobody waits: filelock.Timeout is raised.
+
+    Raises OSError where nothing can be written or locked: a lock there would be waited for without end.
+    """
+    what = "written"
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=lock.parent) as probe:
+            what = "locked"
+            fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = filelock.FileLock(lock)
+        try:
+            held.acquire(timeout=0)
+        except filelock.Timeout:
+            if not wait:
+                raise
+            wait()
+            held.acquire()
+    except OSError as error:
+        if isinstance(error, filelock.Timeout):
+            raise
+        problem = f"nothing can be {what} there ({error.strerror}); name another place"
+        raise OSError(f"{lock.parent}: {problem}") from error
+    try:
+        yield
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        held.release()
+
+
+def read_json(data: str | bytes) -> Any:
+    """The value of a JSON document. Raises ValueError, also for brackets that are nested beyond all use."""
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("brackets are nested too deeply") from error
 
 
 class YamlError(ValueError):
@@ -101,20 +170,41 @@ def read_yaml(data: bytes) -> Any:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise YamlError(error.problem or str(error), line) from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise YamlError(f"not readable as YAML in UTF-8: {error}", line) from error
+    except (yaml.YAMLError, RecursionError) as error:
         raise YamlError(f"not readable as YAML in UTF-8: {error}") from error
 
 
 class _Strict(yaml.SafeLoader):
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+        if self.check_event(yaml.AliasEvent):  # a few lines of them stand for more than memory holds
+            self._refuse("aliases are not read; write the value out", self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+        except (ValueError, TypeError, AttributeError, LookupError, OverflowError) as error:
+            self._refuse(f"{node.value!r:.60} is no {node.tag.rpartition(':')[2]}: {error}", node.start_mark)
+        if isinstance(value, int) and value.bit_length() > MOST_BITS:
+            self._refuse("the number has too many digits", node.start_mark)
+        return value
+
     def mapping(self, node: yaml.MappingNode) -> Mapping:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for place, key in enumerate(keys):
-            if key in keys[:place]:
-                mark = node.value[place][0].start_mark
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", mark)
         made = Mapping(self.construct_mapping(node, deep=True))
+        met = set()
+        for key, value in ((self.construct_object(key, deep=True), key) for key, _ in node.value):
+            if key in met:
+                self._refuse(f"{key!r} stands twice", value.start_mark)
+            met.add(key)
         made.line = node.start_mark.line + 1
         return made
+
+    @staticmethod
+    def _refuse(problem: str, mark: yaml.Mark) -> NoReturn:
+        raise yaml.constructor.ConstructorError(None, None, problem, mark)
 
 
 _Strict.add_constructor("tag:yaml.org,2002:map", _Strict.mapping)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tqdm import tqdm
 
 from adaptlab.engine.lm import Named
-from adaptlab.files import whole_file, write_text
+from adaptlab.files import locked, read_json, whole_file, write_text
 
 
 class CannotResume(ValueError):
@@ -76,9 +76,8 @@ def run_steps(run: Run, folder: Path | None, save_every: int, **bar: Any) -> Non
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        with locked(folder / ".lock"):
             yield
     except Timeout:
         raise CannotResume(f"another run is at work in {folder}") from None
@@ -86,33 +85,42 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 def _save(run: Run, folder: Path, origin: str) -> None:
     # The log first: lines of steps that the state does not know are dropped when the run goes on.
-    write_text(folder / LOG, "".join(json.dumps(line) + "\n" for line in run.log))
+    log = "".join(json.dumps(line) + "\n" for line in run.log)
+    write_text(folder / LOG, log)
     tensors = dict(run.tensors())
     for name, optimizer in run.optimizers.items():
         for number, state in optimizer.state_dict()["state"].items():
             tensors |= {f"{name}.{number}.{key}": value for key, value in state.items()}
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    facts = {"done": str(len(run.log)), "origin": origin}
+    facts = {"done": str(len(run.log)), "origin": origin, "log": hashlib.sha256(log.encode()).hexdigest()}
     with whole_file(folder / STATE) as new:
         save_file(kept, new, facts | {"sha256": _checksum(kept, facts)})
 
 
 def _resume(run: Run, folder: Path) -> str:
     """Take the run to where its folder has it; returns its origin."""
-    origin, done, log = run.origin(), 0, folder / LOG
+    origin, facts, log = run.origin(), {}, folder / LOG
     if (folder / STATE).is_file():
-        done = _load(run, folder / STATE, origin)
-    lines = log.read_text().splitlines(keepends=True) if log.is_file() else []
+        facts = _load(run, folder / STATE, origin)
+    done = int(facts.get("done", 0))
+    lines = log.read_text(errors="replace").splitlines(keepends=True) if log.is_file() else []
     if len(lines) < done:
         raise CannotResume(f"{log} has {len(lines)} lines for {done} steps. Delete {folder} to begin anew")
+    kept = "".join(lines[:done])
+    written = hashlib.sha256(kept.encode()).hexdigest()
+    try:
+        if facts.get("log", written) != written:
+            raise ValueError("its checksum does not fit its contents")
+        run.log = [read_json(line) for line in lines[:done]]
+    except ValueError as error:
+        raise CannotResume(f"{log} is damaged: {error}. Delete {folder} to begin anew") from error
     if len(lines) > done:  # those steps will be taken again
-        write_text(log, "".join(lines[:done]))
-    run.log = [json.loads(line) for line in lines[:done]]
+        write_text(log, kept)
     return origin
 
 
-def _load(run: Run, path: Path, origin: str) -> int:
-    """Fill the run's tensors and optimizers with what `_save` wrote; returns the number of steps done."""
+def _load(run: Run, path: Path, origin: str) -> dict[str, str]:
+    """Fill the run's tensors and optimizers with what `_save` wrote; returns the facts beside them."""
     try:
         with opened(path) as file:
             facts = dict(file.metadata() or {})
@@ -137,7 +145,7 @@ def _load(run: Run, path: Path, origin: str) -> int:
                 _, number, slot = key.split(".", 2)
                 saved["state"].setdefault(int(number), {})[slot] = value
         optimizer.load_state_dict(saved)
-    return int(facts["done"])
+    return facts
 
 
 def _checksum(tensors: Named, facts: Mapping[str, str]) -> str:

@@ -7,13 +7,15 @@ Imports no torch: the runner asks for digests without it.
 
 import difflib
 import hashlib
-import json
 from pathlib import Path
+
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from adaptlab import paths
 from adaptlab.engine import packaged
 from adaptlab.engine.packaged import PACKAGED, Packaged
 from adaptlab.engine.seal import FILES, folder_digest
+from adaptlab.files import read_json
 
 ADAPTER_CONFIG = "adapter_config.json"  # PEFT's
 
@@ -51,6 +53,9 @@ def prepare(name: str) -> Path:
     if name.count("/") == 1 and not Path(name).is_absolute() and not name.startswith("."):
         try:
             return packaged.downloaded(name, FILES)
+        except LocalEntryNotFoundError as error:
+            problem = "could not be had from the Hub: it is not in the cache on this machine, and there is no network"
+            raise ModelNotFound(what_can_be_had(name, problem)) from error
         except (OSError, ValueError) as error:
             raise ModelNotFound(what_can_be_had(name, f"could not be had from the Hub: {first_line(error)}")) from error
     raise ModelNotFound(
@@ -76,7 +81,7 @@ def digest(name: str) -> str:
 def base_of(folder: Path) -> str:
     """The name of the model that the adapters of a folder belong to. Raises `ModelNotFound` where none is told."""
     try:
-        named = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path")
+        named = read_json((folder / ADAPTER_CONFIG).read_bytes()).get("base_model_name_or_path")
     except (ValueError, AttributeError) as error:
         raise ModelNotFound(f"{folder / ADAPTER_CONFIG} could not be read: {first_line(error)}") from error
     if not isinstance(named, str) or not named or (Path(named) / ADAPTER_CONFIG).is_file():

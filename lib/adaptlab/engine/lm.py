@@ -109,7 +109,9 @@ class LM:
             for row in rows:
                 if row and max(row) >= self.vocabulary:
                     token = self.tokenizer.convert_ids_to_tokens(max(row))
-                    raise ValueError(f"the text holds {token!r}, a token that {self.name} has no weights for: leave it out")
+                    raise ValueError(
+                        f"the text holds {token!r}, a token that {self.name} has no weights for: leave it out"
+                    )
 
     @cached_property
     def _has_more_tokens(self) -> bool:

@@ -102,7 +102,9 @@ def _read(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[PreTr
         if config.is_encoder_decoder:
             raise ModelNotFound(f"{folder} holds an encoder-decoder ({config.model_type}); a causal model is needed")
         if getattr(config, "quantization_config", None) is not None:
-            raise ModelNotFound(f"{folder} holds quantised weights ({_method(config)}); take the model in full precision")
+            raise ModelNotFound(
+                f"{folder} holds quantised weights ({_method(config)}); take the model in full precision"
+            )
         config._attn_implementation = None  # the plain kind: a config can name a kernel on a hub, which is code
         config._experts_implementation = None
         tokenizer = _tokenizer(folder)

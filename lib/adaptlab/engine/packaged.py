@@ -1,5 +1,6 @@
 """Models whose weights travel as GGUF files inside ordinary Python packages."""
 
+import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,6 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import huggingface_hub
-from filelock import FileLock
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from adaptlab import files, paths
@@ -86,10 +86,12 @@ def converted(model: Packaged) -> Path:
     """
     if model.ready:
         return model.folder
-    model.folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(model.folder.with_name(f".{model.name}.lock"))
-    with lock, tempfile.TemporaryDirectory(prefix=f".{model.name}-", dir=model.folder.parent) as work:
-        if not model.ready:  # another process may have been quicker
+    with files.locked(model.folder.with_name(f".{model.name}.lock"), lambda: None):
+        for left in model.folder.parent.glob(f".{model.name}-*"):  # by conversions that were killed
+            shutil.rmtree(left, ignore_errors=True)
+        if model.ready:  # another process may have been quicker
+            return model.folder
+        with tempfile.TemporaryDirectory(prefix=f".{model.name}-", dir=model.folder.parent) as work:
             source = model.locate(Path(work))
             found = files.sha256(source)
             if found != model.sha256:

@@ -26,7 +26,7 @@ from typing import Any
 
 import httpx
 
-from adaptlab.files import write_text
+from adaptlab.files import read_json, write_text
 from adaptlab.tasks.records import FieldError, check_text, quote
 
 CUT = "[the reply was cut off here, at the limit of tokens]"
@@ -194,7 +194,7 @@ def _check_url(url: object) -> None:
 
 def _kept(file: Path, asked: dict[str, Any]) -> str | None:
     with suppress(FileNotFoundError, ValueError):
-        match json.loads(file.read_bytes()):
+        match read_json(file.read_bytes()):
             case {"asked": question, "reply": str() as reply} if question == asked:
                 return reply
     return None

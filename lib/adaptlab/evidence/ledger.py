@@ -86,7 +86,7 @@ def _read(file: str, content: bytes) -> dict[str, Claim]:
     try:
         entries = read_yaml(content)
     except YamlError as error:
-        raise LedgerError(f"{file}:{error.line}: {error}") from error
+        raise LedgerError(f"{file}{f':{error.line}' if error.line else ''}: {error}") from error
     if not isinstance(entries, list) or not entries:
         raise LedgerError(f"{file}: expected a list of claims, got {type(entries).__name__}")
     ledger: dict[str, Claim] = {}

@@ -3,8 +3,11 @@
 import itertools
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from jinja2 import TemplateError
 
 from adaptlab.methods.selection import nearest_bm25
 from adaptlab.tasks.prompt_formats import FORMATS
@@ -38,18 +41,32 @@ def render(
     """The prompt up to where the answer begins. A longer list of demonstrations only appends to the prompt of a
     shorter one, so that their computation can be shared.
 
-    ``prompt_format``: a key of `prompt_formats.FORMATS`, or ``chat`` for the tokenizer's own chat template. Raises
-    ValueError for another, and for ``chat`` with a tokenizer that has no template.
+    ``prompt_format``: a key of `prompt_formats.FORMATS`, or ``chat`` for the tokenizer's own chat template; where that
+    has no place for an instruction, it stands in front of the first query. Raises ValueError for another format, and
+    for ``chat`` with a tokenizer that has no template, or one that cannot be filled in.
     """
     if check_format(prompt_format, chat=True) != CHAT:
         return FORMATS[prompt_format].prompt(instruction, demonstrations, query)
     if not tokenizer or not tokenizer.chat_template:
         raise ValueError(f"this tokenizer has no chat template (a base model?); use one of {list(FORMATS)}")
-    messages = [{"role": "system", "content": instruction}]
+    turns = []
     for one in demonstrations:
-        messages += [{"role": "user", "content": one.query}, {"role": "assistant", "content": one.answer}]
-    messages.append({"role": "user", "content": query})
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        turns += [{"role": "user", "content": one.query}, {"role": "assistant", "content": one.answer}]
+    turns.append({"role": "user", "content": query})
+    if instruction:
+        with suppress(TemplateError):  # some templates refuse a system turn, others leave it out
+            text = _fill(tokenizer, [{"role": "system", "content": instruction}, *turns])
+            if instruction.strip() in text:
+                return text
+        turns[0] = turns[0] | {"content": f"{instruction}\n\n{turns[0]['content']}"}
+    try:
+        return _fill(tokenizer, turns)
+    except TemplateError as error:
+        raise ValueError(f"the chat template of this tokenizer cannot be filled in: {error}") from error
+
+
+def _fill(tokenizer: "PreTrainedTokenizerBase", turns: list[dict[str, str]]) -> str:
+    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
 
 
 def name_labels(labels: Sequence[str], label_mapping: str, seed: int) -> dict[str, str]:

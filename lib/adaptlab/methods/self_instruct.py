@@ -4,6 +4,7 @@ After Wang et al. 2022 (arXiv 2212.10560, section 2) and Alpaca, its cheaper var
 here are our own; `generation_recipes` has them.
 """
 
+import hashlib
 import json
 import random
 import re
@@ -89,7 +90,7 @@ def self_instruct(
     Every prompt shows some of ``seeds`` and, as the recipe has it, some of what was kept in rounds before. A round is
     one line of the file at ``path``: a run that was killed goes on with the next, and ends as if it had not been.
     Raises FormatError where the file belongs to other weights, another bound on novelty, recipe, seed, number of
-    prompts or set of seeds.
+    prompts or set of seeds, or is not as it was written.
     """
     head = {
         "model": lm.name,
@@ -107,7 +108,8 @@ def self_instruct(
         rng = random.Random(f"self-instruct {seed} {len(lines)}")
         lines.append(_round(lm, [*seeds], kept, recipe, prompts, rng))
         kept += _records(lines[-1], recipe, len(kept))
-        write_text(Path(path), "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in [head, *lines]))
+        body = [json.dumps(line, ensure_ascii=False) for line in lines]
+        write_text(Path(path), "\n".join([json.dumps(head | _seal(body), ensure_ascii=False), *body, ""]))
     rejects = [Rejected(_draft(row), row["filter"], row["reason"]) for line in lines for row in line if row["filter"]]
     return Made(tuple(kept), tuple(rejects), len(lines))
 
@@ -116,11 +118,17 @@ def _begun(path: Path, head: dict[str, Any]) -> list[list[Row]]:
     """The rounds in the file, if there is one and it is this run's."""
     if not path.exists():
         return []
-    found, *lines = [row.value for row in json_lines(path)]
-    for field, value in head.items():
+    first, *rows = json_lines(path)
+    found = first.value
+    for field, value in (head | _seal([row.raw for row in rows])).items():
         if not isinstance(found, dict) or found.get(field) != value:
             raise FormatError(path, 1, field, f"{quote(value)}, as in this run", quote(found))
-    return lines
+    return [row.value for row in rows]
+
+
+def _seal(body: Sequence[str]) -> dict[str, str]:
+    """What tells that the lines of rounds are as they were written."""
+    return {"sha256": hashlib.sha256("\n".join(body).encode()).hexdigest()}
 
 
 def _draft(row: Row) -> Draft | str:

@@ -7,9 +7,11 @@ meter counts each pair once for every search, whether another search has scored 
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import log_softmax
@@ -55,7 +57,8 @@ class Trials:
     the model answers. ``file``: where scores are kept while they come in, so that a search which was killed goes on
     where it was; without one, they are kept in memory.
 
-    Raises ValueError for a file that holds scores of another model or metric, or that is none of ours.
+    Scores that were damaged in it are computed anew. Raises ValueError for a file that holds scores of another model or
+    metric, or that is none of ours.
     """
 
     def __init__(
@@ -150,42 +153,52 @@ def _key(request: Request, item: Item) -> str:
 
 
 class _Kept:
-    """Scores by the content of prompt and item, in a SQLite file: a block of them is in it whole or not at all."""
+    """Scores by the content of prompt and item, in a SQLite file: a block of them is in it whole or not at all.
+
+    Every row has a checksum: a score that was damaged is not known.
+    """
 
     def __init__(self, file: str) -> None:
         self._file = file
-        try:
+        with self._readable():
             self._base = sqlite3.connect(file)
-            self._base.execute("CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT)")
-            columns = "pair TEXT PRIMARY KEY, value REAL, tokens REAL, per_item REAL, per_option REAL"
-            self._base.execute(f"CREATE TABLE IF NOT EXISTS pairs ({columns})")
-        except sqlite3.DatabaseError as error:
-            raise ValueError(f"{file} is not a file of kept scores: {error}; name another one") from error
+            self._base.execute("CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT, sha256 TEXT)")
 
     def belongs_to(self, origin: str) -> None:
-        known = self._about("origin")
+        known = self._get("origin")
         if known and known != origin:
             raise ValueError(f"{self._file} has scores of another model or metric; name another file, or delete it")
-        with self._base:
-            self._base.execute("INSERT OR REPLACE INTO about VALUES ('origin', ?)", (origin,))
+        self._put({"origin": origin})
 
     def prefix(self) -> list[int]:
-        return json.loads(self._about("prefix") or "[]")
+        return self._get("prefix") or []
 
-    def read(self, keys: Sequence[str]) -> dict[str, tuple[float, ...]]:
-        found = {}
-        for key in keys:
-            if row := self._base.execute("SELECT * FROM pairs WHERE pair = ?", (key,)).fetchone():
-                found[key] = row[1:]
-        return found
+    def read(self, keys: Iterable[str]) -> dict[str, tuple[float, ...]]:
+        return {key: tuple(row) for key in keys if (row := self._get(key))}
 
     def write(self, rows: dict[str, tuple[float, ...]], prefix: Sequence[int]) -> None:
-        with self._base:
-            self._base.executemany(
-                "INSERT INTO pairs VALUES (?, ?, ?, ?, ?)", [(key, *row) for key, row in rows.items()]
-            )
-            self._base.execute("INSERT OR REPLACE INTO about VALUES ('prefix', ?)", (json.dumps(list(prefix)),))
+        self._put({**rows, "prefix": list(prefix)})
 
-    def _about(self, name: str) -> str:
-        row = self._base.execute("SELECT value FROM about WHERE name = ?", (name,)).fetchone()
-        return row[0] if row else ""
+    def _get(self, name: str) -> Any:
+        with self._readable():
+            found = self._base.execute("SELECT value, sha256 FROM kept WHERE name = ?", (name,)).fetchone()
+        return json.loads(found[0]) if found and found[1] == _checksum(name, found[0]) else None
+
+    def _put(self, values: dict[str, Any]) -> None:
+        texts = {name: json.dumps(value) for name, value in values.items()}
+        rows = [(name, text, _checksum(name, text)) for name, text in texts.items()]
+        with self._readable(), self._base:
+            self._base.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", rows)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise ValueError(
+                f"{self._file} is no file of kept scores, or damaged: {error}; name another one"
+            ) from error
+
+
+def _checksum(name: str, text: str) -> str:
+    return hashlib.sha256(f"{name} {text}".encode(errors="replace")).hexdigest()

@@ -231,17 +231,22 @@ def _how_to_open(page: Path) -> str:
 def _clear_errors(stopped: str = "nothing was written") -> Iterator[None]:
     """The kit's own errors, and the system's about files, are messages to the user; anything else is a defect.
 
-    ``stopped`` tells what Ctrl-C leaves behind.
+    ``stopped`` tells what a command that is stopped leaves behind.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # from now on an interrupted command tidies up
+    for number in (signal.SIGINT, signal.SIGTERM):  # from now on an interrupted command tidies up
+        signal.signal(number, _interrupt)
     try:
         yield
-    except KeyboardInterrupt:
-        _stop(f"stopped; {stopped}", 130)
+    except KeyboardInterrupt as interrupt:
+        _stop(f"stopped; {stopped}", 128 + (interrupt.args or (signal.SIGINT,))[0])
     except Exception as error:
         if not isinstance(error, OSError) and not type(error).__module__.startswith("adaptlab."):
             raise
         _stop(str(error), 1 if isinstance(error, OSError | RuntimeError) else 2)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt(number)
 
 
 def _stop(message: str, code: int) -> NoReturn:

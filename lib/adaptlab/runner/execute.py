@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -13,17 +12,20 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import filelock
 import nbformat
 from nbformat import NotebookNode
 
 from adaptlab import files, paths
 from adaptlab.files import write_text
 from adaptlab.runner import kernel, notebooks, own_files, provenance, results
+from adaptlab.files import locked, write_text
+from adaptlab.runner import kernel, notebooks, provenance
 from adaptlab.runner.kernel import ADDED, Progress, Watch
 from adaptlab.runner.notebooks import CELL_TIMEOUT
-from adaptlab.runner.parameters import declared, resolve
+from adaptlab.runner.parameters import declared, models, resolve
 from adaptlab.runner.provenance import OutputRefused, RunRecord
+
+SAID = {"text", "data", "metadata", "ename", "evalue", "traceback"}  # parts of an output that hold what was said
 
 
 class NotebookFailed(RuntimeError):
@@ -59,6 +61,14 @@ def run(
             provenance.refuse_foreign(output, source.stem)  # again: somebody else may have had the lock
         model_digest = kernel.prepare_model(model, say) if model else ""
         key = provenance.content_key(node, values, model_digest + own_files.digest(known, values))
+    values = resolve(source, profile, parameters or {})
+    output, named = _output(source, profile, parameters or {}, out), models(values)
+    with only_one(output, say), kernel.environment(*named.values()):
+        if out:
+            provenance.refuse_foreign(output, source.stem)  # again: somebody else may have had the lock
+        digests = {name: kernel.prepare_model(model, say) for name, model in named.items()}
+        model_digest = digests.get("model", "")
+        key = provenance.content_key(node, values, " ".join(digests.values()))
         record = None if force else provenance.finished(output, key)
         if record:
             return record
@@ -73,7 +83,7 @@ def run(
 def _output(source: Path, profile: str, given: Mapping[str, Any], out: Path | None) -> Path:
     """Where the executed notebook goes; a place that the user named is checked."""
     if out:
-        output = Path(out).resolve()
+        output = notebooks.checked_name(Path(out).resolve())
         if output == source:
             raise OutputRefused(f"{source.name}: the output must not be the notebook itself; name another place")
         provenance.refuse_foreign(output, source.stem)
@@ -86,27 +96,9 @@ def _output(source: Path, profile: str, given: Mapping[str, Any], out: Path | No
 
 @contextmanager
 def only_one(output: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the right to make ``output``; a process that dies gives it up. ``say`` hears of a wait.
-
-    Raises OSError where nothing can be written beside ``output``: a lock there would be waited for without end.
-    """
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output.parent):
-            pass
-    except OSError as error:
-        problem = f"nothing can be written there ({error.strerror}); name another place with --out"
-        raise OSError(f"{output.parent}: {problem}") from error
-    lock = filelock.FileLock(output.with_name(f".{output.stem}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        say("waiting for another process that runs it")
-        lock.acquire()
-    try:
+    """Hold the right to make ``output`` (`files.locked`); ``say`` hears of a wait."""
+    with locked(output.with_name(f".{output.stem}.lock"), lambda: say("waiting for another process that runs it")):
         yield
-    finally:
-        lock.release()
 
 
 def _execute(
@@ -118,9 +110,11 @@ def _execute(
     values = facts["parameters"]
     partial = output.with_name(f".{output.stem}.{uuid4().hex[:8]}.partial.ipynb")
     failed = provenance.failed_path(output)
-    started, clock = datetime.now(UTC), time.monotonic()
+    started, clock, killed = datetime.now(UTC), time.monotonic(), kernel.memory_kills()
     try:
         with watch(progress), results.collected(output, partial):
+        partial.touch(mode=0o600)  # what it holds has not been looked through for secrets
+        with watch(progress):
             # Only what differs from the cell's own defaults is injected: an unchanged notebook stays as it is.
             known = declared(source)
             changed = {name: value for name, value in values.items() if value != known[name].default}
@@ -128,7 +122,8 @@ def _execute(
         node = nbformat.read(partial, as_version=4)
         text = _text(node)
     except Exception as error:
-        raise NotebookFailed(_keep_failed(partial, failed, source.name, error)) from error
+        short = kernel.memory_kills() > killed
+        raise NotebookFailed(_keep_failed(partial, failed, source.name, _summary(error, short, output))) from error
     finally:
         partial.unlink(missing_ok=True)
     record = RunRecord(
@@ -158,7 +153,10 @@ def sweep(folder: Path, *leftovers: str) -> None:
 
 
 def _text(node: NotebookNode) -> str:
-    """An executed notebook as text, without secrets and without what differs from run to run."""
+    """An executed notebook as text, without secrets and without what differs from run to run.
+
+    Secrets are taken out of what cells say and show; the names of fields, and the form of a notebook, stay.
+    """
     for key in ("papermill", "widgets"):
         node.metadata.pop(key, None)
     for cell in node.cells:
@@ -166,31 +164,45 @@ def _text(node: NotebookNode) -> str:
             cell.metadata.pop(key, None)
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.id = "injected-parameters"  # papermill's own is random
-    return provenance.redact(nbformat.writes(node) + "\n")
+        cell.source = provenance.redact(cell.source)
+        for output in cell.get("outputs", []):
+            for part in SAID & output.keys():
+                output[part] = nbformat.from_dict(provenance.redact(output[part]))
+    return nbformat.writes(node) + "\n"
 
 
-def _keep_failed(partial: Path, failed: Path, name: str, error: Exception) -> str:
+def _keep_failed(partial: Path, failed: Path, name: str, problem: str) -> str:
     """Keep what was executed as NAME.failed.ipynb and say in one message where it broke."""
-    if not partial.is_file():
-        return provenance.redact(f"{name}: did not start: {_summary(error)}")
-    node = nbformat.read(partial, as_version=4)
+    try:
+        node = notebooks.read(partial)
+    except (OSError, notebooks.NotebookUnreadable):  # nothing was written yet, or half of it
+        return provenance.redact(f"{name}: {problem}")
     own = [cell for cell in node.cells if not ADDED & set(cell.metadata.get("tags", []))]
     begun = [i for i, cell in enumerate(own) if cell.metadata.get("papermill", {}).get("start_time")]
     node.metadata["adaptlab"] = "a run that failed"  # provenance.FAILED_MARK
-    write_text(failed, _text(node))
+    try:
+        write_text(failed, _text(node))
+        kept = f"The notebook up to there: {failed}"
+    except OSError as error:
+        kept = str(error)
     if not begun:
-        return provenance.redact(f"{name}: failed before its first cell: {_summary(error)}")
+        return provenance.redact(f"{name}: failed before its first cell: {problem}")
     head = "\n".join(f"    {line}" for line in own[begun[-1]].source.splitlines()[:6])
     place = f"{name}, cell {begun[-1] + 1} of {len(own)}"
-    return provenance.redact(f"{place}: {_summary(error)}\n{head}\nThe notebook up to there: {failed}")
+    return provenance.redact(f"{place}: {problem}\n{head}\n{kept}")
 
 
-def _summary(error: Exception) -> str:
+def _summary(error: Exception, short: bool, output: Path) -> str:
+    """What stopped a run, in words; ``short``: whether the system has killed a process meanwhile for want of memory."""
     kind = type(error).__name__
     if kind == "PapermillExecutionError":
         return f"{error.ename}: {error.evalue}"
-    if kind == "DeadKernelError":
+    if kind == "DeadKernelError" or "Kernel died" in str(error):
+        if short:
+            return "the memory ran out, and the system killed the kernel; take a smaller model, or stop what else runs"
         return "the kernel died (killed, crashed, or out of memory)"
     if kind == "CellTimeoutError":
         return "the cell took longer than the time limit for one cell"
+    if isinstance(error, OSError):
+        return f"{error.filename or output.parent}: {error.strerror or error}; make room there, or name another place"
     return f"{kind}: {error}"

@@ -1,23 +1,27 @@
 """One execution by papermill: what the kernel is given, and how far the notebook is."""
 
+import fcntl
 import os
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode
 from traitlets.config import Config
 
+from adaptlab import paths
 from adaptlab.engine import folders
 from adaptlab.runner import notebooks
 
 START_TIMEOUT = 120  # seconds for a kernel to answer; many start at once in a sweep
 LONGEST_SOCKET_FOLDER = 85  # of the 103 to 107 characters that a socket's path may have
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+OWN_FOLDER = "adaptlab-"  # how the temporary folder of a run begins
 ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # tags of the cells that papermill puts in
 
 
@@ -64,7 +68,7 @@ def execute(source: Path, output: Path, changed: Mapping[str, Any], timeout: int
 
     # papermill formats the path, so braces are doubled. python3 is this very Python, whatever kernel the notebook
     # was last saved with.
-    with _transport() as config:
+    with _own_folder() as folder, _environment(TMPDIR=folder, JUPYTER_RUNTIME_DIR=folder):
         papermill.execute_notebook(
             notebooks.read(source),
             str(output).replace("{", "{{").replace("}", "}}"),
@@ -75,7 +79,7 @@ def execute(source: Path, output: Path, changed: Mapping[str, Any], timeout: int
             progress_bar=False,
             start_timeout=START_TIMEOUT,
             execution_timeout=timeout,
-            config=config,
+            config=_transport(folder),
             extra_arguments=["--log-level=50"],  # a kernel that is stopped by Ctrl-C says so to nobody
             on_cell_start=progress.begin,
         )
@@ -94,28 +98,61 @@ def prepare_model(name: str, say: Callable[[str], None]) -> str:
     return folders.digest(name)
 
 
-@contextmanager
-def _transport() -> Iterator[Config]:
+def _transport(folder: str) -> Config:
     """Unix sockets in a private folder: no TCP port to race for, and nothing that other users could connect to.
 
     Without a folder of their own the sockets lie in the working directory under counted names, where two kernels
     started at once take each other's. Where the path is too long for a socket, TCP it is.
     """
-    with tempfile.TemporaryDirectory(prefix="adaptlab-", ignore_cleanup_errors=True) as folder:
-        short = len(folder) < LONGEST_SOCKET_FOLDER
-        yield Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}} if short else {})
+    short = len(folder) < LONGEST_SOCKET_FOLDER
+    return Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}} if short else {})
 
 
 @contextmanager
-def environment(model: str) -> Iterator[None]:
-    """No progress bars in outputs, and no network unless the user named a Hub model: what the kernel inherits too."""
-    wanted = {"TQDM_DISABLE": "1"}
-    if not HUB_ID.fullmatch(model):
+def _own_folder() -> Iterator[str]:
+    """A folder for all that a run leaves in passing, which goes with it; those of runs that were killed go first.
+
+    A run holds a lock in its folder, which the system takes from it when it dies.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{OWN_FOLDER}*"):
+        # another run's, another user's, or gone meanwhile
+        with suppress(OSError), (left / "alive").open("rb") as alive:
+            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left)
+    made = tempfile.TemporaryDirectory(prefix=OWN_FOLDER, ignore_cleanup_errors=True)
+    with made as folder, Path(folder, "alive").open("wb") as alive:
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        yield folder
+
+
+def memory_kills() -> int:
+    """How many processes this system has killed so far because memory ran out (Linux; elsewhere 0)."""
+    counters = Path("/proc/vmstat")
+    found = re.search(r"^oom_kill (\d+)$", counters.read_text(), re.MULTILINE) if counters.is_file() else None
+    return int(found[1]) if found else 0
+
+
+@contextmanager
+def environment(*models: str) -> Iterator[None]:
+    """What the kernel inherits: no progress bars in outputs, no network unless the user named a Hub model, and a place
+    for compiled kernels that outlives the run."""
+    wanted = {"TQDM_DISABLE": "1", "TORCHINDUCTOR_CACHE_DIR": str(paths.cache() / "compiled")}
+    if not any(HUB_ID.fullmatch(model) for model in models):
         wanted["HF_HUB_OFFLINE"] = "1"
-    added = {name: value for name, value in wanted.items() if name not in os.environ}
-    os.environ.update(added)
+    with _environment(**{name: value for name, value in wanted.items() if name not in os.environ}):
+        yield
+
+
+@contextmanager
+def _environment(**wanted: str) -> Iterator[None]:
+    """Environment variables for a while."""
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
         yield
     finally:
-        for name in added:
-            os.environ.pop(name, None)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -44,11 +44,11 @@ def available() -> list[Path]:
 
 def find(notebook: str | Path) -> Path:
     """The notebook with this number (``3``, ``03``, ``A1``), stem (``03_demo_search``) or path."""
-    path = Path(notebook)
+    path = checked_name(Path(notebook))
     if path.suffix == ".ipynb" and path.is_file():
         return path.resolve()
     name, known = path.stem, available()
-    number = f"{int(name):02d}" if name.isdecimal() else name
+    number = f"{int(name):02d}" if name.isdecimal() and len(name) < 4 else name
     hits = [file for file in known if file.stem == name or file.stem.split("_")[0] == number]
     if len(hits) == 1:
         return hits[0]
@@ -56,6 +56,15 @@ def find(notebook: str | Path) -> Path:
     problem = "more than one notebook is called" if hits else "no notebook is called"
     there_are = f"There are: {', '.join(stems) or 'none'}."
     raise NotebookNotFound(f"{problem} {str(notebook)!r}.{did_you_mean(name, stems)} {there_are}")
+
+
+def checked_name(path: Path) -> Path:
+    """The path itself, if records can hold its name. Raises NotebookNotFound for one with bytes that are not UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise NotebookNotFound(f"{str(path)!a}: the name is not in UTF-8; use another one") from error
+    return path
 
 
 def did_you_mean(name: Any, known: Iterable[str]) -> str:
@@ -70,7 +79,7 @@ def read(path: Path) -> "NotebookNode":
 
     try:
         return nbformat.read(path, as_version=4)
-    except (nbformat.ValidationError, ValueError, TypeError, AttributeError, KeyError) as error:
+    except (nbformat.ValidationError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise NotebookUnreadable(f"{path.name}: not a readable notebook: {first}") from error
 

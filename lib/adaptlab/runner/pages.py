@@ -1,11 +1,14 @@
 """Web pages of the report: templates, and an executed notebook as one page without script or outside asset."""
 
 import ast
+import base64
+import re
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from bs4 import BeautifulSoup, Tag
+from bs4.element import PreformattedString
 from markupsafe import Markup
 from nbformat import NotebookNode
 
@@ -14,7 +17,26 @@ from adaptlab.runner.kernel import duration
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # A page shows the first of these that an output has; scripts and widgets need a kernel and are not among them.
 SHOWN = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/latex", "text/plain"]
-ACTIVE = ("script", "iframe", "object", "embed", "link", "meta", "base", "form")
+SVG = "image/svg+xml"
+# What a page may hold: these elements with these attributes, and nothing else. None of them runs or fetches, and none
+# is read otherwise than it is written, so that what was looked through is what a browser sees.
+ELEMENTS = frozenset(
+    "a abbr b blockquote br caption cite code col colgroup dd del details dfn div dl dt em figcaption figure h1 h2 h3 "
+    "h4 h5 h6 hr i img ins kbd li main mark ol p pre q s samp section small span strong sub summary sup table tbody td "
+    "tfoot th thead time tr tt u ul var".split()
+)
+ATTRIBUTES = frozenset(
+    "align alt aria-hidden aria-label border class colspan dir height href id lang open role rowspan scope src start "
+    "style title width".split()
+)
+# Elements that go with all that is in them; others leave their text behind.
+ACTIVE = (
+    "script style iframe object embed link meta base form template noscript noembed noframes svg math title textarea "
+    "select audio video xmp plaintext".split()
+)
+_SCHEME = re.compile(r"[^/?#]*?:")
+_PLAIN_STYLE = re.compile(r"[\w\s:;.,%#()+-]*")  # no quotes, slashes, escapes or at-rules
+_FETCHES = re.compile(r"url|image|src|element", re.IGNORECASE)
 
 
 def render(template: str, **facts: Any) -> str:
@@ -35,7 +57,7 @@ def notebook_body(notebook: NotebookNode, folder: Path) -> tuple[Markup, list[di
     exporter = HTMLExporter(template_name="basic", embed_images=True, exclude_anchor_links=True, config=config)
     for cell in notebook.cells:
         if "outputs" in cell:
-            cell.outputs = [output for output in cell.outputs if _shown(output)]
+            cell.outputs = [_still(output) for output in cell.outputs if _shown(output)]
     body, _ = exporter.from_notebook_node(notebook, {"metadata": {"path": str(folder)}})
     soup = BeautifulSoup(body, "html.parser")
     _disarm(soup)
@@ -62,17 +84,37 @@ def _shown(output: NotebookNode) -> bool:
     return WIDGET not in data or any(kind in data for kind in SHOWN[:-1])
 
 
+def _still(output: NotebookNode) -> NotebookNode:
+    """The output, a drawing (SVG) as a picture, in which nothing runs."""
+    data = output.get("data", {})
+    if SVG in data and next(kind for kind in SHOWN if kind in data) == SVG:
+        drawn = base64.b64encode(data[SVG].encode()).decode("ascii")
+        data["text/html"] = f'<img alt="drawing" src="data:{SVG};base64,{drawn}">'
+    return output
+
+
 def _disarm(soup: BeautifulSoup) -> None:
-    """Take out whatever a notebook showed that runs or fetches (the page's policy forbids it as well)."""
+    """Leave only what neither runs nor fetches (the page's policy forbids it as well)."""
+    for hidden in soup.find_all(string=lambda text: isinstance(text, PreformattedString)):
+        hidden.extract()  # comments, CDATA and the like, which end elsewhere for a browser
     for element in soup.find_all(ACTIVE):
         element.decompose()
     for element in soup.find_all(True):
-        for name in [name for name in element.attrs if name.startswith("on") or name == "srcset"]:
-            del element[name]
-        if not element.get("src", "data:").startswith("data:"):
-            del element["src"]
-        if element.get("href", "").strip().lower().startswith("javascript:"):
-            del element["href"]
+        if element.name not in ELEMENTS:
+            element.unwrap()
+        element.attrs = {name: value for name, value in element.attrs.items() if _harmless(name, value)}
+
+
+def _harmless(name: str, value: str | list[str]) -> bool:
+    if name == "href":
+        # Browsers leave out white space and control characters before they look for a scheme.
+        scheme = _SCHEME.match("".join(sign for sign in value if sign > " " and sign.isprintable()).lower())
+        return not scheme or scheme[0] in ("http:", "https:", "mailto:")
+    if name == "src":
+        return value.startswith("data:image/")
+    if name == "style":
+        return bool(_PLAIN_STYLE.fullmatch(value)) and not _FETCHES.search(value)
+    return name in ATTRIBUTES
 
 
 def _fold(soup: BeautifulSoup) -> None:
@@ -91,7 +133,7 @@ def _imports(code: Tag) -> bool:
     """Whether a cell does nothing but import."""
     try:
         return all(isinstance(part, ast.Import | ast.ImportFrom) for part in ast.parse(code.get_text()).body)
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from adaptlab.files import MOST_BITS, YamlError, read_yaml
 from adaptlab.runner import notebooks
 from adaptlab.runner.notebooks import did_you_mean
 
@@ -33,6 +34,7 @@ RENAMED = {
     "manners": ("recipes", "style_examples"),
     "kinds": ("task_clusters",),
 }
+MODELS = ("model", "other", "tuned", "student")  # parameters that name a model
 _SEPARATOR = re.compile(r", or |, | or ")
 # A list of at least two in running text, which ends where neither a comma nor "or" leads on.
 _CHOICES = re.compile(r"\b(?:one|any) of ((?:[\w/+.-]+(?:, or |, | or ))+[\w/+-]+(?:\.[\w/+-]+)*)")
@@ -55,7 +57,8 @@ class Parameter:
 
     The help can say what is allowed, and is held to it, for each element of a list: ``one of notes, messages``
     (or ``any of``; texts and whole numbers), ``0 or more``, ``at least 1``, ``above 0``, ``at most 24`` (numbers).
-    ``at least one`` refuses an empty list.
+    ``at least one`` refuses an empty list. Where it says nothing, a number must not be negative unless a default is (a
+    seed may be), and a list must not be empty unless the default is.
     """
 
     name: str
@@ -73,7 +76,11 @@ class Parameter:
 
     @property
     def choices(self) -> list[str]:
-        """The values that the help names as the only ones; empty where all are allowed."""
+        """The values that the help names, or the kit knows, as the only ones; empty where all are allowed."""
+        if self.name == "list_tasks" and self.element == "str":
+            from adaptlab.tasks.instructions import LIST_TASKS
+
+            return list(LIST_TASKS)
         found = _CHOICES.search(self.help) if self.element in ("str", "int") else None
         return _SEPARATOR.split(found[1]) if found else []
 
@@ -83,7 +90,10 @@ class Parameter:
         if self.element not in ("int", "float"):
             return {}
         found = {word: limit.search(self.help) for word, limit in _LIMITS.items()}
-        return {word: float(next(filter(None, hit.groups()))) for word, hit in found.items() if hit}
+        limits = {word: float(next(filter(None, hit.groups()))) for word, hit in found.items() if hit}
+        given = self.default if isinstance(self.default, list) else [self.default]
+        counts = "seed" not in self.name and all(isinstance(one, int | float) and one >= 0 for one in given)
+        return limits if {"at least", "above"} & limits.keys() or not counts else limits | {"at least": 0.0}
 
 
 def declared(notebook: "Path | NotebookNode") -> dict[str, Parameter]:
@@ -98,10 +108,11 @@ def declared(notebook: "Path | NotebookNode") -> dict[str, Parameter]:
 
 def _parse_cell(source: str, where: str) -> dict[str, Parameter]:
     try:
-        statements = ast.parse(source).body
+        statements, comments = ast.parse(source).body, _comments(source)
     except SyntaxError as error:
         raise ParameterError(f"{where}, line {error.lineno}: {error.msg}; {FORM}") from error
-    comments = _comments(source)
+    except (ValueError, RecursionError, MemoryError, tokenize.TokenError) as error:  # as Python says of endless signs
+        raise ParameterError(f"{where}: cannot be read ({error or type(error).__name__}); {FORM}") from error
     found: dict[str, Parameter] = {}
     lines: set[int] = set()
     for statement in statements:
@@ -131,7 +142,7 @@ def _parse_line(statement: ast.stmt, help: str, place: str) -> Parameter:
         raise ParameterError(f"{place}: the help of {name} has an equals sign, which papermill reads as a value")
     try:
         value = ast.literal_eval(statement.value)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError, MemoryError) as error:
         problem = f"{name} is derived; give a plain value here and derive in the next cell"
         raise ParameterError(f"{place}: {problem}") from error
     if value is None:
@@ -149,6 +160,11 @@ def check(parameters: Mapping[str, Parameter], given: Mapping[str, Any], where: 
         _refuse_unknown(name, parameters, where)
     values = {name: parameter.default for name, parameter in parameters.items()}
     return values | {name: _checked(parameters[name], value, f"{where}: {name}") for name, value in given.items()}
+
+
+def models(values: Mapping[str, Any]) -> dict[str, str]:
+    """The parameters that name a model to be loaded, with the name."""
+    return {name: str(values[name]) for name in MODELS if values.get(name)}
 
 
 def resolve(source: Path, profile: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,7 +190,7 @@ def _checked(parameter: Parameter, value: Any, place: str) -> Any:
         return _element(parameter, value, place)
     if not isinstance(value, list | tuple):
         raise ParameterError(f"{place} must be of type {parameter.type}, such as [0, 1, 4], not {value!r}")
-    if not value and "at least one" in parameter.help:
+    if not value and (parameter.default or "at least one" in parameter.help):
         raise ParameterError(f"{place} must not be empty ({parameter.help})")
     return [_element(parameter, item, f"{place}[{i}]") for i, item in enumerate(value)]
 
@@ -182,6 +198,10 @@ def _checked(parameter: Parameter, value: Any, place: str) -> Any:
 def _element(parameter: Parameter, value: Any, place: str) -> Any:
     """The value itself, or one of a list: of the right type, and allowed."""
     found, kind = type(value).__name__, parameter.element
+    if found == "int" and value.bit_length() > MOST_BITS:
+        raise ParameterError(f"{place} must be a number of up to {MOST_BITS} bits, not {value.bit_length()}")
+    if found == "str" and not _is_utf8(value):
+        raise ParameterError(f"{place} must be text in UTF-8, not {value!a}")
     if not (found == kind or (found == "int" and kind == "float") or (not kind and found in SCALARS)):
         wanted = f"of type {kind or 'str, int, float or bool'}"
         raise ParameterError(f"{place} must be {wanted}, not {value!r} ({found}){_hint(kind, value)}")
@@ -194,6 +214,13 @@ def _element(parameter: Parameter, value: Any, place: str) -> Any:
         if not _KEEPS[word](float(value), limit):
             raise ParameterError(f"{place} must be {word} {limit:g}, not {value!r}")
     return float(value) if kind == "float" else value
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        return bool(text.encode()) or not text
+    except UnicodeEncodeError:  # bytes of a command line that are none, or half a character from an escape
+        return False
 
 
 def _hint(kind: str, value: Any) -> str:
@@ -236,8 +263,8 @@ def _from_text(kind: str, text: str, place: str) -> Any:
 def _list_from_text(element: str, text: str, place: str) -> list:
     # With a known element type every item is taken as text first, so that 1e-3 is a number here too.
     try:
-        items = yaml.load(text, Loader=yaml.BaseLoader if element else yaml.SafeLoader)
-    except (yaml.YAMLError, RecursionError):
+        items = yaml.load(text, Loader=yaml.BaseLoader) if element else read_yaml(text.encode())
+    except (yaml.YAMLError, YamlError, RecursionError, UnicodeEncodeError):
         items = None
     if not isinstance(items, list):
         raise ParameterError(f"{place} must be a list, such as [0, 1, 4], not {text!r}")

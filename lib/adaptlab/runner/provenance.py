@@ -4,6 +4,7 @@ No value of an environment variable goes into a record, and `redact` takes secre
 """
 
 import hashlib
+import html
 import json
 import os
 import platform
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from nbformat import NotebookNode
 
@@ -27,7 +29,13 @@ PACKAGES = (*NUMERIC_PACKAGES, "safetensors", "matplotlib", "seaborn")
 RUN_PACKAGES = ("papermill", "nbclient", "nbconvert", "ipykernel", "ipywidgets", "adaptlab")
 RECORD_MIME = "application/vnd.adaptlab+json"  # evidence.record's, which imports torch
 FAILED_MARK = '"adaptlab": "a run that failed"'  # as it stands in the text of a failed notebook
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|API_?KEY|(^|_)KEY$", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|API_?KEY|DATABASE_URL|PRIVATE"
+    r"|(^|_)(KEY|PAT|AUTH|COOKIE|JWT|DSN|PASS)$|.PWD$(?<!^OLDPWD)",
+    re.IGNORECASE,
+)
+_SECRET_VALUE = re.compile(r"\w://[^/\s@]*:[^/\s@]+@")  # an address with a password in it
+_SHORTEST = 8  # characters of a secret; of a line of a longer one, twice as many
 
 
 class OutputRefused(ValueError):
@@ -72,9 +80,14 @@ class RunRecord:
     def save(self) -> "RunRecord":
         """Write the record beside its notebook; where it lies and whether it was met again are no facts of the run."""
         facts = {name: value for name, value in asdict(self).items() if name not in ("folder", "cached")}
-        text = json.dumps(facts | {"seeds": self.seeds}, indent=1, ensure_ascii=False) + "\n"
-        write_text(_record_path(self.path), redact(text))
+        facts = redact(facts | {"seeds": self.seeds})
+        text = json.dumps(facts | {"sha256": _checksum(facts)}, indent=1, ensure_ascii=False) + "\n"
+        write_text(_record_path(self.path), text)
         return self
+
+
+def _checksum(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(dict(facts), sort_keys=True).encode()).hexdigest()
 
 
 def _record_path(output: Path) -> Path:
@@ -82,12 +95,14 @@ def _record_path(output: Path) -> Path:
 
 
 def recorded(output: Path) -> RunRecord | None:
-    """The run record beside ``output``; None where there is none, or one that is cut off."""
+    """The run record beside ``output``; None where there is none, or one that is not as it was written."""
     try:
-        facts = json.loads(_record_path(output).read_text(encoding="utf-8"))
+        facts = files.read_json(_record_path(output).read_bytes())
+        if facts.pop("sha256") != _checksum(facts):
+            return None
         known = {one.name: facts[one.name] for one in fields(RunRecord) if one.name in facts}
         return RunRecord(**known | {"folder": output.parent})
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, AttributeError, LookupError):
         return None
 
 
@@ -186,13 +201,38 @@ def git() -> dict[str, Any] | None:
         return None
 
 
-def redact(text: str) -> str:
-    """``text`` (plain or JSON) with the value of every secret-looking environment variable replaced by its name."""
+def redact(said: Any) -> Any:
+    """The same text, list or mapping, with every secret of the environment replaced by the name of its variable.
+
+    Only texts are searched: names of fields stay, for a password may be a word that a format is made of.
+    """
+    return _without(said, _secrets())
+
+
+def _without(said: Any, secrets: list[tuple[str, str]]) -> Any:
+    if isinstance(said, str):
+        for form, name in secrets:
+            said = said.replace(form, name)
+    elif isinstance(said, dict):
+        return {name: _without(value, secrets) for name, value in said.items()}
+    elif isinstance(said, list | tuple):
+        return [_without(value, secrets) for value in said]
+    return said
+
+
+def _secrets() -> list[tuple[str, str]]:
+    """Every form in which a secret may be printed, and what to print instead; the longest first, for one may hold
+    another."""
+    found = {}
     for name, value in os.environ.items():
-        if _SECRET_NAME.search(name) and len(value) >= 8:
-            for form in {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}:
-                text = text.replace(form, f"[{name}]")
-    return text
+        if _SECRET_NAME.search(name) or _SECRET_VALUE.search(value):
+            lines = [line.strip() for line in value.splitlines() if not line.startswith("-----")]  # a key's frame
+            long = [line for line in lines if len(line) >= 2 * _SHORTEST]  # such as a loop may print one by one
+            for part in [value.strip(), *long] if len(value) >= _SHORTEST else []:
+                printed = part, html.escape(part), quote(part, safe=""), repr(part)[1:-1]
+                written = json.dumps(part)[1:-1], json.dumps(part, ensure_ascii=False)[1:-1]
+                found |= dict.fromkeys((*printed, *written), f"[{name}]")
+    return sorted(found.items(), key=lambda one: -len(one[0]))
 
 
 def read_outputs(notebook: NotebookNode, kind: str) -> list[dict[str, Any]]:

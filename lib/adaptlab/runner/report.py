@@ -14,6 +14,8 @@ import nbformat
 from adaptlab import paths
 from adaptlab.files import whole_folder, write_text
 from adaptlab.runner import execute, notebooks, pages, parameters, provenance, results
+from adaptlab.files import read_json, whole_folder, write_text
+from adaptlab.runner import execute, notebooks, pages, parameters, provenance
 from adaptlab.runner.kernel import Watch
 from adaptlab.runner.provenance import RunRecord
 
@@ -41,7 +43,7 @@ def build(
     a line, and then with its record; ``watch`` is open while one runs. ``playground`` writes that page to the path that
     it is given; an older one lies there already, and is kept where there is no such function.
     """
-    out = Path(out or paths.BUILD / "report").resolve()
+    out = notebooks.checked_name(Path(out or paths.BUILD / "report").resolve())
     _refuse_foreign(out)
     notebooks.load_profile(profile)
     sources = notebooks.available()
@@ -87,7 +89,7 @@ def _refuse_foreign(out: Path) -> None:
         return
     names = sorted(path.name for path in out.iterdir()) if out.is_dir() else [out.name]
     try:
-        ours = json.loads((out / "report.json").read_text(encoding="utf-8"))["format"].startswith("adaptlab report")
+        ours = read_json((out / "report.json").read_bytes())["format"].startswith("adaptlab report")
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         ours = out.is_dir() and set(names) <= {PLAYGROUND}
     strange = [name for name in names if name not in HOLDS and not name.startswith(".")]
@@ -98,13 +100,13 @@ def _refuse_foreign(out: Path) -> None:
 
 def _write(folder: Path, records: list[RunRecord], profile: str) -> None:
     (folder / "notebooks").mkdir()
-    facts = gather(records, profile)
+    facts = provenance.redact(gather(records, profile))
     entries = facts["notebooks"]
     for i, (record, entry) in enumerate(zip(records, entries, strict=True)):
         body, headings = pages.notebook_body(nbformat.read(record.path, as_version=4), paths.NOTEBOOKS)
         near = {"previous": entries[i - 1] if i else None, "next": entries[i + 1] if i + 1 < len(entries) else None}
         page = pages.render("notebook.html.j2", entry=entry, body=body, headings=headings, css=_code_css(), **near)
-        write_text(folder / entry["page"], provenance.redact(page))
+        write_text(folder / entry["page"], page)
         shutil.copyfile(record.path, folder / entry["page"].replace(".html", ".ipynb"))
         for frame, name in zip(results.beside(record.path), entry["frames"], strict=True):
             shutil.copyfile(frame, folder / "notebooks" / name)
@@ -112,6 +114,8 @@ def _write(folder: Path, records: list[RunRecord], profile: str) -> None:
     write_text(folder / "index.html", provenance.redact(index))
     text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
     write_text(folder / "report.json", provenance.redact(text))
+    write_text(folder / "index.html", pages.render("index.html.j2", **facts))
+    write_text(folder / "report.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
 
 
 def _code_css() -> str:
