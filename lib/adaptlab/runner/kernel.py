@@ -68,7 +68,7 @@ def execute(source: Path, output: Path, changed: Mapping[str, Any], timeout: int
 
     # papermill formats the path, so braces are doubled. python3 is this very Python, whatever kernel the notebook
     # was last saved with.
-    with _own_folder() as folder, _environment(TMPDIR=folder, JUPYTER_RUNTIME_DIR=folder):
+    with _own_folder() as folder:
         papermill.execute_notebook(
             notebooks.read(source),
             str(output).replace("{", "{{").replace("}", "}}"),
@@ -110,7 +110,8 @@ def _transport(folder: str) -> Config:
 
 @contextmanager
 def _own_folder() -> Iterator[str]:
-    """A folder for all that a run leaves in passing, which goes with it; those of runs that were killed go first.
+    """A folder for all that a run leaves in passing, here and in the kernel, which goes with it; those of runs that
+    were killed go first.
 
     A run holds a lock in its folder, which the system takes from it when it dies.
     """
@@ -120,9 +121,15 @@ def _own_folder() -> Iterator[str]:
             fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(left)
     made = tempfile.TemporaryDirectory(prefix=OWN_FOLDER, ignore_cleanup_errors=True)
+    before = tempfile.tempdir
     with made as folder, Path(folder, "alive").open("wb") as alive:
         fcntl.flock(alive, fcntl.LOCK_EX)
-        yield folder
+        tempfile.tempdir = folder
+        try:
+            with _environment(TMPDIR=folder, JUPYTER_RUNTIME_DIR=folder):
+                yield folder
+        finally:
+            tempfile.tempdir = before
 
 
 def memory_kills() -> int:

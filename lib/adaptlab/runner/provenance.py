@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import re
+import resource
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -177,13 +178,22 @@ def versions(packages: tuple[str, ...] = (*PACKAGES, *RUN_PACKAGES)) -> dict[str
 
 
 def machine() -> dict[str, Any]:
-    """What the run ran on, without a host or user name."""
+    """What the run ran on, without a host or user name; and the most memory that the runner took beside the kernel."""
     affinity = getattr(os, "sched_getaffinity", None)
     threads = len(affinity(0)) if affinity else os.cpu_count()
     linux = Path("/proc/cpuinfo")
     named = re.search(r"^model name\s*: (.+)$", linux.read_text(), re.MULTILINE) if linux.exists() else None
     processor = named[1].strip() if named else platform.processor() or platform.machine()
-    return {"system": platform.platform(), "processor": processor, "threads": threads}
+    about = {"system": platform.platform(), "processor": processor, "threads": threads}
+    return about | {"runner_peak_bytes": peak_memory()}
+
+
+def peak_memory() -> int:
+    """The most memory that this process has taken so far, in bytes. Linux is asked in words: its count of resources
+    begins with those of the process that started this one."""
+    status = Path("/proc/self/status")
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE) if status.exists() else None
+    return int(found[1]) * 1024 if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def git() -> dict[str, Any] | None:
