@@ -66,7 +66,10 @@ def render(
 
 
 def _fill(tokenizer: "PreTrainedTokenizerBase", turns: list[dict[str, str]]) -> str:
-    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    try:
+        return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # a template is a program, and can fail like one
+        raise TemplateError(str(error)) from error
 
 
 def name_labels(labels: Sequence[str], label_mapping: str, seed: int) -> dict[str, str]:

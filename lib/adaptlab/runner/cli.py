@@ -1,4 +1,5 @@
 """The command line: ``adaptlab run``, ``report``, ``check``, ``playground``, ``list``, ``pretrain``, ``doctor``."""
+"""The command line: ``adaptlab run``, ``report``, ``list``, ``models``, ``pretrain`` and ``doctor``."""
 
 import importlib.metadata
 import os
@@ -151,6 +152,20 @@ def list_() -> None:
             state = "installed" if model.installed else model.how
             typer.echo(f"    {model.name} ({model.kind}, {model.licence}): {state}")
         typer.echo("    or a folder with a config.json, or ORGANISATION/NAME on the Hub")
+
+
+@app.command("models")
+def models_() -> None:
+    """Show the models that are here: how large they are, whether they fit into memory, and about how fast they run."""
+    with _clear_errors():
+        from adaptlab.runner import inventory
+
+        machine = inventory.measure()
+        typer.echo(f"{machine}\n")
+        for model in inventory.here():
+            typer.echo(model.line(machine))
+        for model in inventory.absent():
+            typer.echo(f"{model.name}: not here; {model.how}")
 
 
 @app.command()

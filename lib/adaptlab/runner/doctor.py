@@ -1,10 +1,8 @@
 """What this machine has, what the kit needs, and what to do about the difference."""
 
 import importlib.metadata as metadata
-import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from packaging.requirements import Requirement
@@ -12,6 +10,7 @@ from packaging.requirements import Requirement
 from adaptlab import paths
 from adaptlab.engine import folders
 from adaptlab.runner import notebooks, provenance
+from adaptlab.runner.inventory import total_memory
 from adaptlab.runner.pages import size
 
 MEMORY = 4 * 1024**3  # a notebook on a packaged model takes up to 3 GB, and the system wants its part
@@ -76,7 +75,7 @@ def _torch() -> Iterator[Finding]:
 
 
 def _resources() -> Iterator[Finding]:
-    memory, cache = _memory(), paths.cache()
+    memory, cache = total_memory(), paths.cache()
     advice = f"give it {size(MEMORY)}, or take a smaller model and close what else runs"
     yield _enough(memory >= MEMORY, f"memory {size(memory)}", advice)
     free = shutil.disk_usage(next(parent for parent in (cache, *cache.parents) if parent.exists())).free
@@ -88,10 +87,3 @@ def _resources() -> Iterator[Finding]:
 
 def _enough(enough: bool, what: str, advice: str) -> Finding:
     return Finding("ok", what) if enough else Finding("note", what, advice)
-
-
-def _memory() -> int:
-    """Bytes of memory: what the container may use, if there is a limit, else what the machine has."""
-    total, limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), Path("/sys/fs/cgroup/memory.max")
-    most = limit.read_text(encoding="ascii").strip() if limit.exists() else "max"
-    return total if most == "max" else min(total, int(most))
