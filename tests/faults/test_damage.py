@@ -171,8 +171,8 @@ def test_scores_that_were_damaged_are_computed_anew(tmp_path, seed):
     rng, base = random.Random(seed), sqlite3.connect(file)
     harmed = rng.sample(sorted(rows), 5)
     for name, text in zip(harmed, ("[9, 9, 9, 9]", "{", "[" * 100_000, "null", ""), strict=True):
-        base.execute("UPDATE kept SET value = ? WHERE name = ?", (text, name))
-    base.execute("UPDATE kept SET value = '[1, 2, 99999]' WHERE name = 'prefix'")
+        base.execute("UPDATE pairs SET value = ? WHERE name = ?", (text, name))
+    base.execute("UPDATE about SET value = '[1, 2, 99999]' WHERE name = 'prefix'")
     base.commit()
     again = _Kept(file)
     assert again.read(rows) == {name: row for name, row in rows.items() if name not in harmed} and again.prefix() == []
@@ -191,7 +191,9 @@ def test_a_file_of_scores_that_is_none_is_named(tmp_path, damage):
     else:
         data = TEXTS[damage](bytes(data))
     file.write_bytes(data)
-    with pytest.raises(ValueError, match=rf"^{file} is no file of kept scores, or damaged: .*; name another one$"):
+    with pytest.raises(
+        ValueError, match=rf"^{file} is not a file of kept scores, or is damaged: .*; name another one$"
+    ):
         kept = _Kept(str(file))
         kept.read([f"{n:064d}" for n in range(400)])
 

@@ -183,12 +183,19 @@ def generates_exactly(model: PreTrainedModel, padding: int) -> bool:
     ids = _some_tokens(model, padding + 8)
     mask = (torch.arange(ids.shape[1], device=ids.device)[None] >= padding).long()
     config = GenerationConfig(max_new_tokens=3, pad_token_id=0, output_logits=True, return_dict_in_generate=True)
+    config.use_cache = has_cache(model)
     try:
         made = model.generate(ids, attention_mask=mask, generation_config=config)
     except Exception:  # architectures say in many ways that they cannot
         return False
     whole = model(made.sequences[:, padding:-1], use_cache=False).logits
     return _same(torch.stack(made.logits, dim=1), whole[:, 7:])
+
+
+def has_cache(model: PreTrainedModel) -> bool:
+    """Whether what was read may be kept beside the model. RecurrentGemma keeps its state inside, where a prompt of one
+    token would meet the last one's."""
+    return not hasattr(model.base_model, "_setup_cache")
 
 
 def _some_tokens(model: PreTrainedModel, n: int) -> torch.Tensor:

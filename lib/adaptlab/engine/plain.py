@@ -9,7 +9,7 @@ from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel,
 from transformers.utils import ModelOutput
 
 from adaptlab.engine import kv_sharing
-from adaptlab.engine.lm import LM, length_dependent, runs_that_fit
+from adaptlab.engine.lm import LM, has_cache, length_dependent, runs_that_fit
 
 Row = tuple[tuple[int, ...], int]  # a token sequence, and where its scored part begins
 
@@ -87,6 +87,7 @@ def _generated(lm: LM, ids: list[list[int]], chooser, rows: Sequence[int], **mor
         max_new_tokens=chooser.decoding.max_new_tokens,
         pad_token_id=lm.tokenizer.pad_token_id,
         eos_token_id=ends(lm),
+        use_cache=has_cache(lm.model),
     )
 
     def chosen(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:

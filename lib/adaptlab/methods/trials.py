@@ -162,33 +162,36 @@ class _Kept:
         self._file = file
         with self._readable():
             self._base = sqlite3.connect(file)
-            self._base.execute("CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT, sha256 TEXT)")
+            for table in ("about", "pairs"):
+                columns = "name TEXT PRIMARY KEY, value TEXT, sha256 TEXT"
+                self._base.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
 
     def belongs_to(self, origin: str) -> None:
-        known = self._get("origin")
+        known = self._get("about", "origin")
         if known and known != origin:
             raise ValueError(f"{self._file} has scores of another model or metric; name another file, or delete it")
-        self._put({"origin": origin})
+        self._put(about={"origin": origin})
 
     def prefix(self) -> list[int]:
-        return self._get("prefix") or []
+        return self._get("about", "prefix") or []
 
     def read(self, keys: Iterable[str]) -> dict[str, tuple[float, ...]]:
-        return {key: tuple(row) for key in keys if (row := self._get(key))}
+        return {key: tuple(row) for key in keys if (row := self._get("pairs", key))}
 
     def write(self, rows: dict[str, tuple[float, ...]], prefix: Sequence[int]) -> None:
-        self._put({**rows, "prefix": list(prefix)})
+        self._put(pairs=rows, about={"prefix": list(prefix)})
 
-    def _get(self, name: str) -> Any:
+    def _get(self, table: str, name: str) -> Any:
         with self._readable():
-            found = self._base.execute("SELECT value, sha256 FROM kept WHERE name = ?", (name,)).fetchone()
+            found = self._base.execute(f"SELECT value, sha256 FROM {table} WHERE name = ?", (name,)).fetchone()
         return json.loads(found[0]) if found and found[1] == _checksum(name, found[0]) else None
 
-    def _put(self, values: dict[str, Any]) -> None:
-        texts = {name: json.dumps(value) for name, value in values.items()}
-        rows = [(name, text, _checksum(name, text)) for name, text in texts.items()]
+    def _put(self, **tables: dict[str, Any]) -> None:
         with self._readable(), self._base:
-            self._base.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", rows)
+            for table, values in tables.items():
+                texts = {name: json.dumps(value) for name, value in values.items()}
+                rows = [(name, text, _checksum(name, text)) for name, text in texts.items()]
+                self._base.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", rows)
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
@@ -196,7 +199,7 @@ class _Kept:
             yield
         except sqlite3.DatabaseError as error:
             raise ValueError(
-                f"{self._file} is no file of kept scores, or damaged: {error}; name another one"
+                f"{self._file} is not a file of kept scores, or is damaged: {error}; name another one"
             ) from error
 
 
