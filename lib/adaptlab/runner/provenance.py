@@ -81,7 +81,7 @@ class RunRecord:
     def save(self) -> "RunRecord":
         """Write the record beside its notebook; where it lies and whether it was met again are no facts of the run."""
         facts = {name: value for name, value in asdict(self).items() if name not in ("folder", "cached")}
-        facts = redact(facts | {"seeds": self.seeds})
+        facts |= {"parameters": redact(self.parameters), "seeds": redact(self.seeds), "reported": redact(self.reported)}
         text = json.dumps(facts | {"sha256": _checksum(facts)}, indent=1, ensure_ascii=False) + "\n"
         write_text(_record_path(self.path), text)
         return self

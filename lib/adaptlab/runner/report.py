@@ -100,7 +100,7 @@ def _refuse_foreign(out: Path) -> None:
 
 def _write(folder: Path, records: list[RunRecord], profile: str) -> None:
     (folder / "notebooks").mkdir()
-    facts = provenance.redact(gather(records, profile))
+    facts = gather(records, profile)
     entries = facts["notebooks"]
     for i, (record, entry) in enumerate(zip(records, entries, strict=True)):
         body, headings = pages.notebook_body(nbformat.read(record.path, as_version=4), paths.NOTEBOOKS)
@@ -145,8 +145,8 @@ def gather(records: list[RunRecord], profile: str) -> dict[str, Any]:
         "seconds": round(sum(record.seconds for record in records), 2),
         "git": provenance.git(),
         "notebooks": entries,
-        "claims": claims,
-        "cost": cost,
+        "claims": provenance.redact(claims),
+        "cost": provenance.redact(cost),
     }
 
 
