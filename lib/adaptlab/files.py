@@ -14,8 +14,9 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,6 +29,7 @@ os.umask(_MASK)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _IN_WORDS = re.compile(rf"os error ({'|'.join(map(str, _FULL))})\)")
 MOST_BITS = 1000  # of a whole number; Python refuses to print much longer ones, and a float holds no larger one
+MOST_NODES = 1_000_000  # of a YAML document
 
 
 def sha256(path: str | Path) -> str:
@@ -178,10 +180,21 @@ def read_yaml(data: bytes) -> Any:
 
 
 class _Strict(yaml.SafeLoader):
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
-        if self.check_event(yaml.AliasEvent):  # a few lines of them stand for more than memory holds
-            self._refuse("aliases are not read; write the value out", self.peek_event().start_mark)
-        return super().compose_node(parent, index)
+    def construct_document(self, node: yaml.Node) -> Any:
+        self._written_out(node, {})
+        return super().construct_document(node)
+
+    def _written_out(self, node: yaml.Node, sizes: dict[int, float]) -> float:
+        """How many nodes there are with every alias written out: a few lines of them can stand for more than memory
+        holds, and one for itself."""
+        if id(node) not in sizes:
+            sizes[id(node)] = inf
+            parts = node.value if isinstance(node, yaml.CollectionNode) else []
+            inner = (one for part in parts for one in (part if isinstance(part, tuple) else (part,)))
+            sizes[id(node)] = 1 + sum(self._written_out(one, sizes) for one in inner)
+        if sizes[id(node)] > MOST_NODES:
+            self._refuse("too much, once its aliases are written out", node.start_mark)
+        return sizes[id(node)]
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
@@ -193,12 +206,15 @@ class _Strict(yaml.SafeLoader):
         return value
 
     def mapping(self, node: yaml.MappingNode) -> Mapping:
-        made = Mapping(self.construct_mapping(node, deep=True))
         met = set()
-        for key, value in ((self.construct_object(key, deep=True), key) for key, _ in node.value):
+        for written, _ in node.value:
+            key = self.construct_object(written, deep=True)
+            if not isinstance(key, Hashable):
+                self._refuse("a list or a mapping cannot be a key", written.start_mark)
             if key in met:
-                self._refuse(f"{key!r} stands twice", value.start_mark)
+                self._refuse(f"{key!r} stands twice", written.start_mark)
             met.add(key)
+        made = Mapping(self.construct_mapping(node, deep=True))
         made.line = node.start_mark.line + 1
         return made
 
