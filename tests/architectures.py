@@ -39,19 +39,20 @@ _MAMBA = {"layer_types": ["mamba", "attention"]}
 MORE = {
     **{kind: {"num_key_value_heads": 4} for kind in (*_LATENT, "youtu", "dots3_note_text")},
     **{kind: {"layer_types": ["linear_attention", "full_attention"]} for kind in _LINEAR},
-    "bailing_hybrid": {"layer_types": ["linear_attention", "full_attention"]},
+    "bailing_hybrid": {"layer_types": ["linear_attention", "full_attention"], "num_key_value_heads": 4},
     "bamba": {"attn_layer_indices": [1]},
     "falcon_h1": {"mamba_d_ssm": 64},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]], "window_size": 8},
     "granitemoehybrid": _MAMBA,
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "kimi_linear": {"layer_types": ["linear_attention", "full_attention"], "num_key_value_heads": 4},
     "lfm2": {"layer_types": ["conv", "full_attention"]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},
     "lfm3": {"layer_types": ["conv", "full_attention"]},
     "mamba2": {"num_heads": 8, "n_groups": 1},
     "xmod": {"default_language": "en_XX"},
     "zamba": {"layer_types": ["mamba", "hybrid", "mamba", "hybrid"], "num_hidden_layers": 4},
-    "zamba2": {"layer_types": ["mamba", "hybrid"], "num_mem_blocks": 1},
+    "zamba2": {"layer_types": ["mamba", "hybrid"], "num_mem_blocks": 1, "hybrid_layer_ids": [1]},
     "zaya": {"num_experts_per_tok": 1},
 }
 

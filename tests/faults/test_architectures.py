@@ -17,10 +17,10 @@ from adaptlab.engine.scoring import Request, score
 PROMPTS = ["the red house stands by the river and the blue house", "message: my order is late\ndesk:", "no"]
 OPTIONS = (" yes", " no no", " the red river")
 REFUSED = {"cpmant", "prophetnet", "xlnet"}  # they see later tokens
-# Their `generate` counts positions otherwise than a pass over the text, or cannot keep what it has read.
+# Their `generate` counts positions otherwise than a pass over the text, or keeps what it has read wrongly.
 OTHERWISE = {
     *("camembert", "data2vec-text", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
-    *("kimi_linear", "moshi", "xlstm"),
+    *("moshi", "xlstm"),
 }
 FEW = "gemma2 mixtral olmo2 phi3 gpt_neox qwen3_next deepseek_v3 bloom roberta prophetnet".split()
 KINDS = [pytest.param(one, marks=[] if one in FEW else pytest.mark.slow) for one in architectures.kinds()]
