@@ -1,5 +1,4 @@
-"""The command line: ``adaptlab run``, ``report``, ``check``, ``playground``, ``list``, ``pretrain``, ``doctor``."""
-"""The command line: ``adaptlab run``, ``report``, ``list``, ``models``, ``pretrain`` and ``doctor``."""
+"""The command line: ``adaptlab run``, ``report``, ``check``, ``playground``, ``list``, ``models`` and others."""
 
 import importlib.metadata
 import os

@@ -16,10 +16,8 @@ import nbformat
 from nbformat import NotebookNode
 
 from adaptlab import files, paths
-from adaptlab.files import write_text
-from adaptlab.runner import kernel, notebooks, own_files, provenance, results
 from adaptlab.files import locked, write_text
-from adaptlab.runner import kernel, notebooks, provenance
+from adaptlab.runner import kernel, notebooks, own_files, provenance, results
 from adaptlab.runner.kernel import ADDED, Progress, Watch
 from adaptlab.runner.notebooks import CELL_TIMEOUT
 from adaptlab.runner.parameters import declared, models, resolve
@@ -55,20 +53,13 @@ def run(
     node = notebooks.read(source)
     known = declared(source)
     values = own_files.located(known, resolve(source, profile, parameters or {}))
-    output, model = _output(source, profile, parameters or {}, out), str(values.get("model", ""))
-    with only_one(output, say), kernel.environment(own_files.hub_id(known, values) or model):
-        if out:
-            provenance.refuse_foreign(output, source.stem)  # again: somebody else may have had the lock
-        model_digest = kernel.prepare_model(model, say) if model else ""
-        key = provenance.content_key(node, values, model_digest + own_files.digest(known, values))
-    values = resolve(source, profile, parameters or {})
     output, named = _output(source, profile, parameters or {}, out), models(values)
-    with only_one(output, say), kernel.environment(*named.values()):
+    with only_one(output, say), kernel.environment(*named.values(), own_files.hub_id(known, values) or ""):
         if out:
             provenance.refuse_foreign(output, source.stem)  # again: somebody else may have had the lock
         digests = {name: kernel.prepare_model(model, say) for name, model in named.items()}
         model_digest = digests.get("model", "")
-        key = provenance.content_key(node, values, " ".join(digests.values()))
+        key = provenance.content_key(node, values, " ".join(digests.values()) + own_files.digest(known, values))
         record = None if force else provenance.finished(output, key)
         if record:
             return record
@@ -112,9 +103,8 @@ def _execute(
     failed = provenance.failed_path(output)
     started, clock, killed = datetime.now(UTC), time.monotonic(), kernel.memory_kills()
     try:
-        with watch(progress), results.collected(output, partial):
         partial.touch(mode=0o600)  # what it holds has not been looked through for secrets
-        with watch(progress):
+        with watch(progress), results.collected(output, partial):
             # Only what differs from the cell's own defaults is injected: an unchanged notebook stays as it is.
             known = declared(source)
             changed = {name: value for name, value in values.items() if value != known[name].default}

@@ -12,10 +12,8 @@ from typing import Any
 import nbformat
 
 from adaptlab import paths
-from adaptlab.files import whole_folder, write_text
-from adaptlab.runner import execute, notebooks, pages, parameters, provenance, results
 from adaptlab.files import read_json, whole_folder, write_text
-from adaptlab.runner import execute, notebooks, pages, parameters, provenance
+from adaptlab.runner import execute, notebooks, pages, parameters, provenance, results
 from adaptlab.runner.kernel import Watch
 from adaptlab.runner.provenance import RunRecord
 
@@ -111,10 +109,7 @@ def _write(folder: Path, records: list[RunRecord], profile: str) -> None:
         for frame, name in zip(results.beside(record.path), entry["frames"], strict=True):
             shutil.copyfile(frame, folder / "notebooks" / name)
     index = pages.render("index.html.j2", playground=(folder / PLAYGROUND).is_file(), **facts)
-    write_text(folder / "index.html", provenance.redact(index))
-    text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
-    write_text(folder / "report.json", provenance.redact(text))
-    write_text(folder / "index.html", pages.render("index.html.j2", **facts))
+    write_text(folder / "index.html", index)
     write_text(folder / "report.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
 
 
