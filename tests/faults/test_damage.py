@@ -9,7 +9,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from adaptlab.tasks.strict_reading import FormatError
 
 from adaptlab import files
 from adaptlab.engine import checkpoints
@@ -19,6 +18,7 @@ from adaptlab.evidence import judge
 from adaptlab.methods import self_instruct
 from adaptlab.methods.trials import _Kept
 from adaptlab.runner import execute, notebooks, provenance, report
+from adaptlab.tasks.rows import FormatError
 from conftest import DAMAGE
 from test_training import LONG, drawn, tiny_lm, train
 from tiny import counting, marks, use, write
