@@ -455,7 +455,7 @@ def halves(records: Sequence[Record], share: float = TEST) -> tuple[list[Record]
     test: set[str] = set()
     for found in strata.values():
         ranked = sorted(found, key=lambda key: hashlib.sha256(f"split {key}".encode()).digest())
-        test |= set(ranked[: int(share * len(ranked) + 0.5) if len(ranked) > 1 else 0])
+        test |= set(ranked[: int(share * len(ranked))])  # of an odd number, the pool has one more
     sides: tuple[list[Record], list[Record]] = ([], [])
     for content, record in zip(contents, records, strict=True):
         sides[group(content) in test].append(record)
