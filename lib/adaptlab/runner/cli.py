@@ -96,6 +96,21 @@ def report(
 
 
 @app.command()
+def diff(
+    before: Annotated[Path, typer.Argument(help="A report's folder.")],
+    after: Annotated[Path, typer.Argument(help="Another one: of other code, another machine, another model.")],
+) -> None:
+    """Compare two reports: verdicts that changed, effects that differ beyond noise (then the exit status is 1)."""
+    with _clear_errors():
+        from adaptlab.runner.compare import compare
+
+        found = compare(before, after)
+        for line in found.lines():
+            typer.echo(line)
+    raise typer.Exit(found.differs)
+
+
+@app.command()
 def check(
     file: Annotated[str, typer.Argument(help="A file, a folder, or ORGANISATION/NAME on the Hub.")],
     as_: Annotated[str, typer.Option("--as", help="labelled, instructions, chat, documents or preferences.")] = "",
