@@ -7,6 +7,7 @@ import nbformat
 
 from adaptlab import paths
 from adaptlab.runner import notebooks
+from adaptlab.runner.cli import app
 from adaptlab.studies import start
 
 START = paths.NOTEBOOKS / "00_start_here.ipynb"
@@ -40,3 +41,11 @@ def test_the_glossary_explains_words_that_notebooks_use_and_those_that_stand_in_
     assert [word for word in known if word.lower().rstrip("s") not in prose] == []
     wanted = {"shots", "seed", "interval", "control", "oracle", "LoRA", "token", "loss", "distillation", "best of n"}
     assert wanted <= known
+
+
+def test_the_plans_for_teaching_name_notebooks_that_there_are_and_leave_none_out():
+    text = (paths.NOTEBOOKS / "README.md").read_text()
+    named = set(re.findall(r"\]\((\w+\.ipynb)\)", text))
+    assert named == {path.name for path in notebooks.available()}
+    for command in re.findall(r"`adaptlab (\w+)", text):
+        assert command in {one.name or one.callback.__name__ for one in app.registered_commands}
