@@ -19,6 +19,7 @@ from adaptlab.evidence.record import Record, html_table
 from adaptlab.evidence.stats import Interval, crossed_interval, detectable_effect, item_clusters, require
 
 HOLDS, OPPOSITE, UNRESOLVED = "holds here", "opposite here", "not resolved"
+END = 0.1  # a share of right answers that is as near to 0 or 1 may leave no room for an effect
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,14 @@ class Verdict:
     """What one frame says about one claim.
 
     ``interval`` is in the unit of the claim's metric. ``marks`` tells that the metric is right/wrong, so that effects
-    read as percentage points.
+    read as percentage points. ``levels``: the metric's mean in each term of the contrast.
     """
 
     claim: Claim
     model: str
     interval: Interval
     marks: bool
+    levels: tuple[float, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -48,6 +50,27 @@ class Verdict:
     def reach(self) -> float | None:
         """The largest effect that the metric's scale allows, where it has one."""
         return max(map(abs, self.claim.reach)) if self.marks else None
+
+    @property
+    def headroom(self) -> str:
+        """Why the test could not come out, in words, where all sides are at the same end of the scale; else empty.
+
+        They are if what separates the farthest from the end is less than this frame could have seen, or for *same*
+        less than the margin: then they could hardly have been found to differ.
+        """
+        same = self.claim.predicted == "same"
+        if not self.marks or len(self.levels) < 2 or (self.verdict != UNRESOLVED and not same):
+            return ""
+        low, high = min(self.levels), max(self.levels)
+        end, room = ("ceiling", 1 - low) if low >= 1 - END else ("floor", high)
+        if room > min(END, self.claim.margin if same else self.detectable) + 1e-9:
+            return ""
+        said = "that they are the same says little" if same else "the test cannot come out"
+        remedy = "harder items" if end == "ceiling" else "easier items, or a stronger model"
+        return (
+            f"no headroom: all sides are at the {end} ({100 * low:.0f} to {100 * high:.0f} % right), so {said}; "
+            f"take {remedy}"
+        )
 
     def __str__(self) -> str:
         return str(Verdicts([self]))
@@ -123,12 +146,16 @@ def claim(id: str, frame: pd.DataFrame, *, ledger: Path | None = None) -> Verdic
     known = load_ledger(ledger)
     if id not in known:
         raise ValueError(f"no claim {id!r} in the ledger; known ids: {', '.join(known)}")
-    entry = known[id]
+    return verdict(known[id], frame)
+
+
+def verdict(entry: Claim, frame: pd.DataFrame) -> Verdict:
+    """What the frame says about a claim of any ledger; raises as `claim` does."""
     model = _one_model(frame)
-    matrix, marks = contrast_matrix(entry, frame)
+    matrix, marks, levels = contrast_matrix(entry, frame)
     clusters = item_clusters(frame, contrast_items(entry, frame))
     interval = crossed_interval(matrix, bounds=entry.reach if marks else None, clusters=clusters)
-    return Verdict(entry, model, interval, marks)
+    return Verdict(entry, model, interval, marks, levels)
 
 
 def claims(ids: Iterable[str], frame: pd.DataFrame, *, ledger: Path | None = None) -> Verdicts:
@@ -155,6 +182,7 @@ def _row(verdict: Verdict) -> dict[str, Any]:
         "detectable": _plain(verdict.detectable),
         "reach": verdict.reach,
         "points": verdict.marks,
+        "headroom": verdict.headroom,
         "n_items": interval.n_items,
         "n_seeds": interval.n_seeds,
     }
@@ -166,25 +194,25 @@ def _plain(number: float) -> float | None:
 
 def _html_cells(verdict: Verdict, row: dict[str, Any]) -> list[str]:
     entry = verdict.claim
-    seen = _quantity(verdict, row["detectable"], "")
+    seen = quantity(verdict, row["detectable"], "")
     if verdict.reach is not None and verdict.detectable > verdict.reach:
         seen = "none: more items or seeds are needed"
-    inside = "" if entry.margin is None else f" (within {_quantity(verdict, entry.margin, '')})"
-    low, high = (_quantity(verdict, row[name], unit=False) for name in ("low", "high"))
+    inside = "" if entry.margin is None else f" (within {quantity(verdict, entry.margin, '')})"
+    low, high = (quantity(verdict, row[name], unit=False) for name in ("low", "high"))
     return [
         f"{entry.id}: {entry.sentence}",
         entry.paper,
         entry.predicted + inside,
-        f"{_quantity(verdict, row['effect'])} [{low}, {high}]",
-        verdict.verdict,
+        f"{quantity(verdict, row['effect'])} [{low}, {high}]",
+        "; ".join(filter(None, (verdict.verdict, verdict.headroom))),
         seen,
         f"{row['n_items']} × {row['n_seeds']}",
     ]
 
 
-def _quantity(verdict: Verdict, number: float | None, sign: str = "+", unit: bool = True) -> str:
+def quantity(verdict: Verdict, number: float | None, sign: str = "+", unit: bool = True) -> str:
     """A number for the reader: marks in percentage points, other metrics as they are."""
-    if number is None:
+    if number is None or not math.isfinite(number):
         return "unbounded"
     digits = ".1e" if 0 < abs(number) < 0.001 else ".3f"
     text = f"{100 * number:{sign}.1f}" if verdict.marks else f"{number:{sign}{digits}}"

@@ -8,8 +8,9 @@ from adaptlab.evidence.ledger import EXTREMES, Claim, Term, Value
 _CELL = ["seed", "item"]
 
 
-def contrast_matrix(claim: Claim, frame: pd.DataFrame) -> tuple[np.ndarray, bool]:
-    """The claim's contrast within each item: a ``(n_seeds, n_items)`` matrix, and whether the metric is a mark.
+def contrast_matrix(claim: Claim, frame: pd.DataFrame) -> tuple[np.ndarray, bool, tuple[float, ...]]:
+    """The claim's contrast within each item: a ``(n_seeds, n_items)`` matrix, whether the metric is a mark, and the
+    metric's mean in each term.
 
     A metric is a mark if it is 0 or 1 (False or True) in every row used. A selector value ``max``
     or ``min`` on a numeric column means the largest or smallest among the rows that match the
@@ -24,7 +25,8 @@ def contrast_matrix(claim: Claim, frame: pd.DataFrame) -> tuple[np.ndarray, bool
     for term, values in zip(terms, cells, strict=True):
         _check_pairs(claim, terms[0], cells[0], term, values)
     marks = all(bool(values.isin((0, 1)).all(axis=None)) for values in cells)
-    return sum(term.weight * values.to_numpy() for term, values in zip(terms, cells, strict=True)), marks
+    matrix = sum(term.weight * values.to_numpy() for term, values in zip(terms, cells, strict=True))
+    return matrix, marks, tuple(float(values.to_numpy().mean()) for values in cells)
 
 
 def contrast_items(claim: Claim, frame: pd.DataFrame) -> list:
@@ -32,9 +34,13 @@ def contrast_items(claim: Claim, frame: pd.DataFrame) -> list:
     return sorted(_rows(claim, _resolve_extremes(claim, frame)[0], frame)["item"].unique())
 
 
+def needed(claim: Claim) -> list[str]:
+    """The columns that a frame must have to answer the claim."""
+    return [claim.metric, *_CELL, *(column for term in claim.contrast for column in term.where)]
+
+
 def _check_columns(claim: Claim, frame: pd.DataFrame) -> None:
-    needed = [claim.metric, *_CELL, *(column for term in claim.contrast for column in term.where)]
-    for column in needed:
+    for column in needed(claim):
         if column not in frame:
             _refuse(claim, f"the frame has no column {column!r}; columns: {', '.join(map(str, frame.columns))}")
     if not pd.api.types.is_numeric_dtype(frame[claim.metric]):

@@ -16,13 +16,35 @@ ENDINGS = (".csv", ".parquet")
 _kept: list[pd.DataFrame] = []
 
 
+class FrameUnreadable(ValueError):
+    """A file that holds no frame; the message names it."""
+
+
 def keep(frame: pd.DataFrame) -> None:
     """Add the rows of one grid, under its number from 1 in the column ``grid``, and write all that there are so far: a
     run that breaks later leaves what was measured."""
     if not (place := os.environ.get(PLACE)):
         return
     _kept.append(frame.assign(grid=len(_kept) + 1))
-    write(pd.concat(_kept, ignore_index=True), Path(place))
+    write(so_far(), Path(place))
+
+
+def so_far() -> pd.DataFrame:
+    """The rows that were kept up to now."""
+    return pd.concat(_kept, ignore_index=True) if _kept else pd.DataFrame()
+
+
+def read(path: Path) -> pd.DataFrame:
+    """A frame from a file such as `write` writes. Raises `FrameUnreadable` for a file that is no such table."""
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        # Only an empty field is a gap: labels may well be called None or NA.
+        return pd.read_csv(path, keep_default_na=False, na_values=[""], low_memory=False)
+    except (ValueError, ImportError) as error:
+        raise FrameUnreadable(
+            f"{path}: cannot be read as a table ({error}); give the CSV or Parquet of a run"
+        ) from error
 
 
 def write(frame: pd.DataFrame, place: Path) -> None:

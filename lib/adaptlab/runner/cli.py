@@ -1,4 +1,4 @@
-"""The command line: ``adaptlab run``, ``report``, ``check``, ``playground``, ``list``, ``models`` and others."""
+"""The command line, ``adaptlab``: its commands, and how they speak to the user."""
 
 import importlib.metadata
 import os
@@ -34,6 +34,8 @@ Examples:
 LOG_INTERVAL = 10  # seconds between two lines of progress where no terminal rewrites them
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
+claim = typer.Typer(no_args_is_help=True, help="Claims of your own, tested by the same rule as the kit's.")
+app.add_typer(claim, name="claim")
 
 Profile = Annotated[str, typer.Option(help="A named set of parameters; `adaptlab list` shows them.")]
 Force = Annotated[bool, typer.Option("--force", help="Run even if nothing has changed.")]
@@ -68,10 +70,10 @@ def run(
     """Execute one notebook, unless its result is already there."""
     with _clear_errors("nothing was written"):
         from adaptlab.runner import execute, notebooks
-        from adaptlab.runner.parameters import declared, parse
+        from adaptlab.runner.parameters import accepted, parse
 
         source = notebooks.find(notebook)
-        given = parse(declared(source), p or [])
+        given = parse(accepted(source), p or [])
         options = {"profile": profile, "out": out, "force": force, "timeout": timeout, "watch": _showing}
         record = execute.run(source, parameters=given, say=lambda line: _tell(source.stem, line), **options)
         _tell(source.stem, record)
@@ -82,6 +84,7 @@ def run(
 def report(
     profile: Profile = "quick",
     out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
+    claims: Annotated[Path | None, typer.Option(help="A file of your own claims, shown beside the kit's.")] = None,
     force: Force = False,
     timeout: Timeout = CELL_TIMEOUT,
 ) -> None:
@@ -89,9 +92,8 @@ def report(
     with _clear_errors("no report was written; the notebooks that finished are kept"):
         from adaptlab.runner import report as reports
 
-        index = reports.build(
-            profile, out, force=force, timeout=timeout, say=_tell, watch=_showing, playground=_write_playground
-        )
+        shown = {"say": _tell, "watch": _showing, "playground": _write_playground}
+        index = reports.build(profile, out, force=force, timeout=timeout, claims=claims, **shown)
         typer.echo(_how_to_open(index))
 
 
@@ -145,6 +147,33 @@ def playground(out: Annotated[Path | None, typer.Option(help="The page, a file t
     with _clear_errors():
         _tell("playground", "tuning the twins that it holds, half a minute")
         typer.echo(_how_to_open(_write_playground(out)))
+
+
+@claim.command("new")
+def claim_new(file: Annotated[Path, typer.Argument(help="The new file.")] = Path("claims.yaml")) -> None:
+    """Write a file with one claim and what each of its fields means, for you to change."""
+    with _clear_errors():
+        from adaptlab.runner import own_files
+
+        own_files.new_claims(file)
+        typer.echo(f"{file}: change it, then: adaptlab run 02 -p claims={shlex.quote(str(file))}")
+
+
+@claim.command("test")
+def claim_test(
+    file: Annotated[Path, typer.Argument(help="A file of claims.")],
+    frame: Annotated[Path, typer.Argument(help="The rows of a run: NAME.frame.csv or NAME.frame.parquet.")],
+) -> None:
+    """Test each claim of a file on the rows of a run."""
+    with _clear_errors():
+        from adaptlab.runner import own_files
+
+        own_files.own_claims(file)
+        from adaptlab.evidence import frames, own_claims
+        from adaptlab.evidence.ledger import load_ledger
+
+        for one in own_claims.tested(load_ledger(file).values(), frames.read(frame)):
+            typer.echo(own_claims.line(one))
 
 
 @app.command("list")

@@ -20,7 +20,7 @@ from adaptlab.files import locked, write_text
 from adaptlab.runner import kernel, notebooks, own_files, provenance, results
 from adaptlab.runner.kernel import ADDED, Progress, Watch
 from adaptlab.runner.notebooks import CELL_TIMEOUT
-from adaptlab.runner.parameters import declared, models, resolve
+from adaptlab.runner.parameters import accepted, declared, models, resolve
 from adaptlab.runner.provenance import OutputRefused, RunRecord
 
 SAID = {"text", "data", "metadata", "ename", "evalue", "traceback"}  # parts of an output that hold what was said
@@ -51,8 +51,8 @@ def run(
     """
     source = notebooks.find(notebook)
     node = notebooks.read(source)
-    known = declared(source)
-    values = own_files.located(known, resolve(source, profile, parameters or {}))
+    known = accepted(source)
+    values = own_files.located(known, resolve(source, profile, parameters or {}), source)
     output, named = _output(source, profile, parameters or {}, out), models(values)
     with only_one(output, say), kernel.environment(*named.values(), own_files.hub_id(known, values) or ""):
         if out:
@@ -107,8 +107,8 @@ def _execute(
         with watch(progress), results.collected(output, partial):
             # Only what differs from the cell's own defaults is injected: an unchanged notebook stays as it is.
             known = declared(source)
-            changed = {name: value for name, value in values.items() if value != known[name].default}
-            kernel.execute(source, partial, changed, timeout, progress)
+            changed = {name: values[name] for name in known if values[name] != known[name].default}
+            kernel.execute(source, partial, changed, timeout, progress, values.get("claims", ""))
         node = nbformat.read(partial, as_version=4)
         text = _text(node)
     except Exception as error:

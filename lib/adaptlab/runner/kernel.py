@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell
 from traitlets.config import Config
 
 from adaptlab import paths
@@ -22,7 +23,8 @@ START_TIMEOUT = 120  # seconds for a kernel to answer; many start at once in a s
 LONGEST_SOCKET_FOLDER = 85  # of the 103 to 107 characters that a socket's path may have
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 OWN_FOLDER = "adaptlab-"  # how the temporary folder of a run begins
-ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # tags of the cells that papermill puts in
+OWN_CLAIMS = "own-claims"
+ADDED = {"injected-parameters", "papermill-error-cell-tag", OWN_CLAIMS}  # tags of the cells that a run puts in
 
 
 class Progress:
@@ -59,8 +61,11 @@ def duration(seconds: float | None, digits: int = 1) -> str:
 Watch = Callable[[Progress], AbstractContextManager]  # shows, while it is open, how far a notebook is
 
 
-def execute(source: Path, output: Path, changed: Mapping[str, Any], timeout: int, progress: Progress) -> None:
-    """Execute ``source`` with the ``changed`` parameters, writing to ``output`` cell by cell.
+def execute(
+    source: Path, output: Path, changed: Mapping[str, Any], timeout: int, progress: Progress, claims: str = ""
+) -> None:
+    """Execute ``source`` with the ``changed`` parameters, writing to ``output`` cell by cell; a file of the user's own
+    ``claims`` is tested at the end.
 
     ``timeout`` is in seconds a cell. Raises what papermill and nbclient raise; ``output`` then holds what was done.
     """
@@ -68,9 +73,11 @@ def execute(source: Path, output: Path, changed: Mapping[str, Any], timeout: int
 
     # papermill formats the path, so braces are doubled. python3 is this very Python, whatever kernel the notebook
     # was last saved with.
+    node = notebooks.read(source)
+    node.cells += _own_claims(claims, source.stem) if claims else []
     with _own_folder() as folder:
         papermill.execute_notebook(
-            notebooks.read(source),
+            node,
             str(output).replace("{", "{{").replace("}", "}}"),
             parameters=dict(changed),
             kernel_name="python3",
@@ -83,6 +90,16 @@ def execute(source: Path, output: Path, changed: Mapping[str, Any], timeout: int
             extra_arguments=["--log-level=50"],  # a kernel that is stopped by Ctrl-C says so to nobody
             on_cell_start=progress.begin,
         )
+
+
+def _own_claims(file: str, stem: str) -> list[NotebookNode]:
+    """The cells that test the user's own claims on the rows of the run."""
+    said = "## Your own claims\n\nThey stand in a file of yours, not in the kit's ledger, and are tested by its rule."
+    test = f"from adaptlab.evidence import own_claims\n\nown_claims.of_run({file!r}, {stem!r})"
+    return [
+        new_markdown_cell(said, id=f"{OWN_CLAIMS}-0", metadata={"tags": [OWN_CLAIMS]}),
+        new_code_cell(test, id=f"{OWN_CLAIMS}-1", metadata={"tags": [OWN_CLAIMS]}),
+    ]
 
 
 def prepare_model(name: str, say: Callable[[str], None]) -> str:

@@ -106,6 +106,12 @@ def declared(notebook: "Path | NotebookNode") -> dict[str, Parameter]:
     return _parse_cell(node.cells[tagged[0]].source, f"{name}, parameters cell")
 
 
+def accepted(source: Path) -> dict[str, Parameter]:
+    """What a run of the notebook may be given: its own parameters, and a file of claims, which the runner tests."""
+    own = Parameter("claims", "str", "", "a file with claims of your own, tested on the rows of the run")
+    return declared(source) | {own.name: own}
+
+
 def _parse_cell(source: str, where: str) -> dict[str, Parameter]:
     try:
         statements, comments = ast.parse(source).body, _comments(source)
@@ -169,11 +175,12 @@ def models(values: Mapping[str, Any]) -> dict[str, str]:
 
 def resolve(source: Path, profile: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Every parameter of the notebook with the value it will have, checked: ``given`` goes over the profile."""
-    known = declared(source)
+    known = accepted(source)
     section = notebooks.load_profile(profile).get(source.stem, {})
     values = check(known, section, f"profiles/{profile}.yaml, section {source.stem}")
     checked = check(known, given, source.name)
-    return values | {name: checked[name] for name in given}
+    values |= {name: checked[name] for name in given}
+    return values if values["claims"] else {name: value for name, value in values.items() if name != "claims"}
 
 
 def _refuse_unknown(name: str, parameters: Mapping[str, Parameter], where: str) -> None:

@@ -13,7 +13,7 @@ import nbformat
 
 from adaptlab import paths
 from adaptlab.files import read_json, whole_folder, write_text
-from adaptlab.runner import execute, notebooks, pages, parameters, provenance, results
+from adaptlab.runner import execute, notebooks, own_files, pages, parameters, provenance, results
 from adaptlab.runner.kernel import Watch
 from adaptlab.runner.provenance import RunRecord
 
@@ -33,13 +33,15 @@ def build(
     say: Callable[[str, str | RunRecord], None] = lambda name, news: None,
     watch: Watch = nullcontext,
     playground: Callable[[Path], object] | None = None,
+    claims: Path | None = None,
 ) -> Path:
     """Execute what is not yet executed, and write the report to ``out`` (``build/report``); returns its index page.
 
     All notebooks are tried; if any fails, `NotebookFailed` tells which, and the report is not touched. ``out`` holds
     the old report or the whole new one, also if this process is killed. ``say`` receives a notebook's name with
     a line, and then with its record; ``watch`` is open while one runs. ``playground`` writes that page to the path that
-    it is given; an older one lies there already, and is kept where there is no such function.
+    it is given; an older one lies there already, and is kept where there is no such function. ``claims``: a file of the
+    user's own, tested by the notebooks that it names.
     """
     out = notebooks.checked_name(Path(out or paths.BUILD / "report").resolve())
     _refuse_foreign(out)
@@ -47,6 +49,7 @@ def build(
     sources = notebooks.available()
     if not sources:
         raise notebooks.NotebookNotFound(f"there is no notebook in {paths.NOTEBOOKS.name}/")
+    about = own_files.own_claims(claims) if claims else set()
     for source in sources:
         parameters.resolve(source, profile, {})  # a mistake in the last notebook's section shows before the first runs
     with execute.only_one(out, lambda line: say(out.name, line)):
@@ -54,7 +57,8 @@ def build(
         execute.sweep(out.parent, re.escape(f".{out.name}-") + "[a-z0-9_]{8}")
         with whole_folder(out, replace=True) as folder:
             options = {"profile": profile, "force": force, "timeout": timeout, "watch": watch}
-            records = _run_all(sources, say, options)
+            given = {stem: {"claims": str(claims)} for stem in about}
+            records = _run_all(sources, say, options, given)
             if (out / PLAYGROUND).is_file():
                 shutil.copyfile(out / PLAYGROUND, folder / PLAYGROUND)
             if playground:
@@ -64,12 +68,14 @@ def build(
     return out / "index.html"
 
 
-def _run_all(sources: list[Path], say: Callable, options: dict[str, Any]) -> list[RunRecord]:
+def _run_all(
+    sources: list[Path], say: Callable, options: dict[str, Any], given: dict[str, dict[str, Any]]
+) -> list[RunRecord]:
     records, failures = [], []
     for source in sources:
         try:
             tell = lambda line, name=source.stem: say(name, line)  # noqa: E731
-            record = execute.run(source, say=tell, **options)
+            record = execute.run(source, parameters=given.get(source.stem), say=tell, **options)
         except execute.NotebookFailed as error:
             failures.append(str(error))
             say(source.stem, "failed")
@@ -124,12 +130,18 @@ def _code_css() -> str:
 def gather(records: list[RunRecord], profile: str) -> dict[str, Any]:
     """Everything that the report states, as plain JSON; the page and ``report.json`` are two views of it."""
     entries, claims, cost = [], {}, []
+    own: dict[str, Any] = {"files": [], "claims": {}, "untested": []}
     for record in records:
         node = nbformat.read(record.path, as_version=4)
         entries.append(_entry(record, notebooks.question(node, record.notebook)))
         for said in provenance.read_outputs(node, "claims"):
             rows = [row | {"notebook": record.notebook} for row in said["rows"]]
             claims.setdefault(said["model"], []).extend(rows)
+        for said in provenance.read_outputs(node, "own_claims"):
+            own["files"] += [said["file"]] if said["file"] not in own["files"] else []
+            own["untested"] += said["untested"]
+            for row in said["rows"]:
+                own["claims"].setdefault(row["model"], []).append(row | {"notebook": record.notebook})
         rows = [row for said in provenance.read_outputs(node, "cost") for row in said["rows"]]
         if rows:
             cost.append(_cost(record, rows))
@@ -141,6 +153,7 @@ def gather(records: list[RunRecord], profile: str) -> dict[str, Any]:
         "git": provenance.git(),
         "notebooks": entries,
         "claims": provenance.redact(claims),
+        "own": provenance.redact(own),
         "cost": provenance.redact(cost),
     }
 
