@@ -149,6 +149,23 @@ def playground(out: Annotated[Path | None, typer.Option(help="The page, a file t
         typer.echo(_how_to_open(_write_playground(out)))
 
 
+@app.command()
+def sweep(
+    study: Annotated[Path, typer.Argument(help="A study file: models x seeds x settings x notebooks.")],
+    on: Annotated[str, typer.Option(help="local, slurm, kubernetes, or a folder with a Snakemake profile.")] = "local",
+    out: Annotated[Path | None, typer.Option(help="Folder of the sweep.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="How many runs at once.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
+) -> None:
+    """Make every run of a study that is not there yet, and gather all in one frame and one page."""
+    with _clear_errors("what finished is kept: the same command goes on"):
+        from adaptlab.runner import sweep as sweeps
+
+        page = sweeps.build(study, on, out, jobs=jobs, dry_run=dry_run, say=_tell, watch=_showing)
+        if page:
+            typer.echo(_how_to_open(page))
+
+
 @claim.command("new")
 def claim_new(file: Annotated[Path, typer.Argument(help="The new file.")] = Path("claims.yaml")) -> None:
     """Write a file with one claim and what each of its fields means, for you to change."""

@@ -96,6 +96,13 @@ def here() -> Iterator[Model]:
             yield _model(repository.repo_id, "the Hub's cache", newest.snapshot_path)
 
 
+def parameters(name: str) -> int:
+    """How many a model has that is here, adapters included; 0 where its weights are not safetensors."""
+    folder = folders.prepare(name)
+    base = parameters(folders.base_of(folder)) if (folder / ADAPTER_CONFIG).is_file() else 0
+    return base + _parameters(sorted(folder.glob("*.safetensors")))
+
+
 def absent() -> list[Packaged]:
     """Packaged models that are not installed."""
     return [model for model in folders.available() if not (model.ready or model.installed)]
