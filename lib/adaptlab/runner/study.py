@@ -97,7 +97,7 @@ def read(path: Path) -> Study:
     try:
         notebooks.load_profile(profile)
         combinations = [
-            _job(path, notebooks.find(str(one)), profile, model, seed, dict(zip(options, values, strict=True)))
+            _job(path, _notebook(path, str(one)), profile, model, seed, dict(zip(options, values, strict=True)))
             for one, model, seed, *values in itertools.product(*axes)
         ]
     except (ParameterError, notebooks.NotebookNotFound, notebooks.ProfileNotFound) as error:
@@ -109,6 +109,11 @@ def read(path: Path) -> Study:
     if claims:
         own_files.own_claims(claims)
     return Study(path.stem, combinations, profile, claims, RESOURCES | resources)
+
+
+def _notebook(path: Path, name: str) -> Path:
+    beside = path.parent / name
+    return notebooks.find(beside if beside.suffix == ".ipynb" and beside.is_file() else name)
 
 
 def _job(path: Path, source: Path, profile: str, model: Any, seed: Any, settings: dict[str, Any]) -> Job:

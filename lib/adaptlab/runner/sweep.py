@@ -48,8 +48,8 @@ def build(
     a ``dry_run``.
 
     ``on`` is a profile of Snakemake: one of the kit's, or a folder. Without Snakemake, ``local`` makes one run after
-    another. ``jobs``: how many runs at once. Raises `StudyError`, ``ModelNotFound`` and the like before anything runs, and
-    `SweepFailed` where a run fails: what finished stays, and the same command goes on.
+    another. ``jobs``: how many runs at once. Raises `StudyError`, ``ModelNotFound`` and the like before anything runs,
+    and `SweepFailed` where a run fails: what finished stays, and the same command goes on.
     """
     plan = study.read(file)
     folder = notebooks.checked_name(Path(out or paths.BUILD / "sweeps" / plan.name).resolve())
@@ -61,6 +61,9 @@ def build(
         (folder / place).mkdir(parents=True, exist_ok=True)
     with _alone(folder, lambda: say(plan.name, "waiting for another sweep in this folder")) as lock:
         write_text(folder / "study.json", json.dumps(_facts(plan, profile, say), indent=1, ensure_ascii=False) + "\n")
+        for job in plan.jobs:  # a mark tells Snakemake that a run is done, so none may outlive what it stands for
+            if not provenance.recorded(_output(folder, job)) or not _output(folder, job).is_file():
+                (folder / "done" / job.id).unlink(missing_ok=True)
         if snakemake:
             _through_snakemake([snakemake, "--profile", str(profile)], folder, lock, jobs, dry_run)
         else:
@@ -139,7 +142,7 @@ def _quoted(part: str) -> str:
 
 
 def _through_snakemake(command: list[str], folder: Path, lock: int, jobs: int | None, dry_run: bool) -> None:
-    command += ["--snakefile", str(SCALE / "Snakefile"), "--directory", str(folder)]
+    command += ["--snakefile", str(SCALE / "Snakefile"), "--directory", str(folder), "--config", f"sweep={folder}"]
     if (folder / ".snakemake" / "locks").is_dir():  # left by one that was killed: this folder is held
         subprocess.run([*command, "--unlock"], pass_fds=[lock], capture_output=True)
     command += ["--dry-run"] if dry_run else []
@@ -291,13 +294,19 @@ def _sizes(plan: Study, records: list[RunRecord]) -> dict[str, int]:
     return {reported: count for reported, name in named.items() if name and (count := inventory.parameters(name))}
 
 
+def _short(parameters: int) -> str:
+    return f"{parameters / 1e9:.3g} B" if parameters >= 1e9 else f"{parameters / 1e6:.3g} M"
+
+
 def _figure(rows: list[dict[str, Any]], sizes: dict[str, int]) -> str:
-    """Effect against number of parameters, a panel for each claim, as a PNG in base64; empty with fewer than two sizes."""
+    """Effect against number of parameters, a panel for each claim, as a PNG in base64; empty with fewer than two
+    sizes."""
     drawn = [row for row in rows if row["model"] in sizes and None not in (row["low"], row["effect"], row["high"])]
     claims = list(dict.fromkeys(row["id"] for row in drawn))[:EFFECTS]
     if len({sizes[row["model"]] for row in drawn}) < 2:
         return ""
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import NullLocator
 
     from adaptlab.evidence.record import with_alt_text
 
@@ -326,6 +335,10 @@ def _figure(rows: list[dict[str, Any]], sizes: dict[str, int]) -> str:
                 ]
                 ax.errorbar(x, y, bars, marker="o", markersize=4, linewidth=1, capsize=2, label=setting or None)
         ax.set(xscale="log", title=id, xlabel="parameters of the model")
+        met = sorted({sizes[row["model"]]: row["model"] for row in of_claim}.items())
+        ax.set_xticks([size for size, _ in met], [f"{model}\n{_short(size)}" for size, model in met])
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.margins(x=0.15)
         ax.set_ylabel("effect, percentage points" if points else f"effect, {of_claim[0]['metric'].replace('_', ' ')}")
     for ax in list(axes.flat)[len(claims) :]:
         ax.remove()
