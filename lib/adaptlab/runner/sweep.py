@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -147,11 +148,11 @@ def _through_snakemake(command: list[str], folder: Path, lock: int, jobs: int | 
         subprocess.run([*command, "--unlock"], pass_fds=[lock], capture_output=True)
     command += ["--dry-run"] if dry_run else []
     command += ["--jobs", str(jobs)] if jobs else []
-    child = subprocess.Popen(command, pass_fds=[lock])
+    child = subprocess.Popen(command, pass_fds=[lock], process_group=0)
     try:
         code = child.wait()
     except BaseException:
-        child.terminate()
+        os.killpg(child.pid, signal.SIGINT)  # with the runs that have begun: at SIGTERM it would wait for their end
         child.wait()
         raise
     if code:
