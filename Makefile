@@ -36,7 +36,7 @@ test: $(READY) browser  ## unit tests, notebook structure, and nbval on the comm
 	$(BIN)/pytest -m "not slow"
 	$(BIN)/pytest --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with notebooks/sanitize.cfg notebooks
 
-test-slow: $(READY)  ## what takes too long for every change: 200-item equality on the real models
+test-slow: $(READY)  ## what takes too long for every change: 200-item equality on the real models, and a sweep on Slurm where it is installed
 	$(BIN)/pytest -m slow
 
 bench: $(READY)  ## time the engine beside its peers (installs the extra `bench`)
