@@ -50,7 +50,7 @@ def read(path: Path) -> pd.DataFrame:
 def write(frame: pd.DataFrame, place: Path) -> None:
     """Write a frame to ``place`` with each of `ENDINGS`; the column ``grid`` comes first."""
     frame = frame[["grid", *(column for column in frame if column != "grid")]].copy()
-    for column in frame.select_dtypes("object"):  # a Parquet column has one type
+    for column in frame.columns[frame.dtypes.map(pd.api.types.is_object_dtype)]:  # a Parquet column has one type
         kinds = set(map(type, frame[column].dropna()))
         if len(kinds) > 1 or not kinds <= {str, bool, int, float}:
             frame[column] = frame[column].map(str, na_action="ignore")
