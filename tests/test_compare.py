@@ -98,6 +98,7 @@ def test_two_models_can_be_compared_and_several_only_with_the_same(tmp_path):
         ("{", "or is damaged"),
         ('{"claims": {"study": [{"id": "C-0"}]}}', "or is damaged"),
         ('{"claims": [1]}', "or is damaged"),
+        ('{"claims": {"study": [{"id": "C", "verdict": "", "effect": "x", "low": 0, "high": 1}]}}', "or is damaged"),
         ('{"claims": {}}', "tests no claim"),
         ('{"claims": {"study": []}}', "have no claim in common"),
     ],

@@ -17,6 +17,7 @@ from statsmodels.stats.multitest import multipletests
 from adaptlab.files import read_json
 
 REPORT = "report.json"
+NUMBERS = ("effect", "low", "high")  # of a claim; None where nothing could be said
 LEVEL = 0.05  # of false alarms, over all claims of a comparison
 _NORMAL = NormalDist()
 _HALF = _NORMAL.inv_cdf(0.975)  # half the width of a 95 % interval, in standard errors
@@ -110,9 +111,9 @@ def _claims(place: Path) -> dict[str, dict[str, dict[str, Any]]]:
     try:
         told = read_json(path.read_bytes())["claims"]
         found = {model: {row["id"]: row for row in rows} for model, rows in told.items()}
-        for rows in found.values():
-            for row in rows.values():
-                row["verdict"], row["effect"], row["low"], row["high"]
+        for row in (row for rows in found.values() for row in rows.values()):
+            if not isinstance(row["verdict"], str) or not all(_is_number(row[name]) for name in NUMBERS):
+                raise ValueError(f"claim {row['id']} has no verdict or no numbers")
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise NotComparable(f"{path} is not the {REPORT} of a report, or is damaged ({error!r})") from error
     if not found:
@@ -120,9 +121,12 @@ def _claims(place: Path) -> dict[str, dict[str, dict[str, Any]]]:
     return found
 
 
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
 def _chance(before: dict[str, Any], after: dict[str, Any]) -> float:
-    numbers = [row[name] for row in (before, after) for name in ("effect", "low", "high")]
-    if None in numbers:
+    if None in (row[name] for row in (before, after) for name in NUMBERS):
         return 1.0  # nothing could be said in one of them
     errors = [(row["high"] - row["low"]) / 2 / _HALF for row in (before, after)]
     apart, error = abs(before["effect"] - after["effect"]), math.hypot(*errors)
