@@ -195,7 +195,7 @@ def test_an_effect_beyond_the_scale_is_said_in_words(write):
     verdicts = claims(["T-1"], data, ledger=write(ENTRY))
     assert verdicts["T-1"].detectable > verdicts["T-1"].reach == 1
     html = verdicts._repr_mimebundle_()["text/html"]
-    assert "more items or seeds are needed" in html
+    assert "more than the scale allows" in html
 
 
 def test_a_metric_without_a_range_and_without_spread_says_so(write):

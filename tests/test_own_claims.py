@@ -85,7 +85,7 @@ def test_the_verdict_is_that_of_the_kits_claim_with_the_same_contrast(tmp_path):
 def test_where_no_side_had_room_it_is_said_in_words(tmp_path, none, most, predicted, said):
     entry = MINE | {"predicted": predicted} | ({"margin": 0.05} if predicted == "same" else {})
     got = verdict(load_ledger(ledger(tmp_path / "mine.yaml", entry))["MINE"], frame(none, most))
-    assert said in got.headroom and bool(said) == bool(got.headroom)
+    assert said in got.headroom and bool(said) == bool(got.headroom) == (got.outcome == "no headroom")
     line = own_claims.line((got.claim, "toy", got))
     assert said in line and said in got._repr_mimebundle_()["text/html"]
 

@@ -1,4 +1,4 @@
-"""Claims and verdicts: a frame of results in, *holds here*, *opposite here* or *not resolved* out.
+"""Claims and verdicts: a frame of results in, *holds here*, *opposite here*, *not resolved* or *no headroom* out.
 
 The ledger (``data/claims.yaml``) states each claim, its source and its predicted direction before
 the result is seen. The verdict follows from a fixed rule on a 95 % interval; no notebook decides it.
@@ -13,12 +13,13 @@ from typing import Any
 
 import pandas as pd
 
+from adaptlab.evidence import published, words
 from adaptlab.evidence.contrast import contrast_items, contrast_matrix
 from adaptlab.evidence.ledger import Claim, load_ledger
 from adaptlab.evidence.record import Record, html_table
 from adaptlab.evidence.stats import Interval, crossed_interval, detectable_effect, item_clusters, require
+from adaptlab.evidence.words import HOLDS, NO_HEADROOM, OPPOSITE, UNRESOLVED
 
-HOLDS, OPPOSITE, UNRESOLVED = "holds here", "opposite here", "not resolved"
 END = 0.1  # a share of right answers that is as near to 0 or 1 may leave no room for an effect
 
 
@@ -40,6 +41,11 @@ class Verdict:
     def verdict(self) -> str:
         """The fixed rule on the interval: see `judge`."""
         return judge(self.claim.predicted, self.interval.low, self.interval.high, self.claim.margin)
+
+    @property
+    def outcome(self) -> str:
+        """The verdict, or *no headroom* where the test could not come out; what tables and reports tell."""
+        return NO_HEADROOM if self.headroom else self.verdict
 
     @property
     def detectable(self) -> float:
@@ -67,10 +73,7 @@ class Verdict:
             return ""
         said = "that they are the same says little" if same else "the test cannot come out"
         remedy = "harder items" if end == "ceiling" else "easier items, or a stronger model"
-        return (
-            f"no headroom: all sides are at the {end} ({100 * low:.0f} to {100 * high:.0f} % right), so {said}; "
-            f"take {remedy}"
-        )
+        return f"all sides are at the {end} ({100 * low:.0f} to {100 * high:.0f} % right), so {said}; take {remedy}"
 
     def __str__(self) -> str:
         return str(Verdicts([self]))
@@ -104,16 +107,21 @@ class Verdicts:
         return [_row(verdict) for verdict in self.verdicts]
 
     def __repr__(self) -> str:
-        ids, words = max(len(v.claim.id) for v in self), max(len(v.verdict) for v in self)
+        ids, verdicts = max(len(v.claim.id) for v in self), max(len(v.verdict) for v in self)
         return "\n".join(
-            f"{v.claim.id:<{ids}}  {v.verdict:<{words}}  (items={v.interval.n_items}, seeds={v.interval.n_seeds})"
+            f"{v.claim.id:<{ids}}  {v.verdict:<{verdicts}}  (items={v.interval.n_items}, seeds={v.interval.n_seeds})"
             for v in self
         )
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         effect, seen = "Effect [95 % interval]", "Smallest effect we could have seen"
-        header = ("Claim", "Source", "Predicted", effect, "Verdict", seen, "Items × seeds")
-        cells = [_html_cells(v, row) for v, row in zip(self, self.rows, strict=True)]
+        header = ["Claim", "Source", "Predicted", effect, "Verdict", seen, "Items × seeds"]
+        cells = [_html_cells(row) for row in self.rows]
+        # In the HTML only, which is not compared: a new publication must not make a finished notebook differ.
+        known = [published.sentences(v.claim) for v in self]
+        if any(known):
+            header.append("Published runs gave")
+            cells = [[*row, "; ".join(said) or "–"] for row, said in zip(cells, known, strict=True)]
         html = html_table(header, cells, caption=f"Claims, model {self.model}")
         payload = {"kind": "claims", "model": self.model, "rows": self.rows}
         return Record(payload, repr(self), html)._repr_mimebundle_()
@@ -173,9 +181,9 @@ def _one_model(frame: pd.DataFrame) -> str:
 
 def _row(verdict: Verdict) -> dict[str, Any]:
     entry, interval = verdict.claim, verdict.interval
-    fields = ("id", "sentence", "paper", "place", "predicted", "margin", "metric", "refuted_by")
+    fields = ("id", "sentence", "paper", "place", "predicted", "margin", "metric", "refuted_by", "control", "figure")
     return {name: getattr(entry, name) for name in fields} | {
-        "verdict": verdict.verdict,
+        "verdict": verdict.outcome,
         "effect": _plain(interval.estimate),
         "low": _plain(interval.low),
         "high": _plain(interval.high),
@@ -192,28 +200,13 @@ def _plain(number: float) -> float | None:
     return float(number) if math.isfinite(number) else None
 
 
-def _html_cells(verdict: Verdict, row: dict[str, Any]) -> list[str]:
-    entry = verdict.claim
-    seen = quantity(verdict, row["detectable"], "")
-    if verdict.reach is not None and verdict.detectable > verdict.reach:
-        seen = "none: more items or seeds are needed"
-    inside = "" if entry.margin is None else f" (within {quantity(verdict, entry.margin, '')})"
-    low, high = (quantity(verdict, row[name], unit=False) for name in ("low", "high"))
+def _html_cells(row: dict[str, Any]) -> list[str]:
     return [
-        f"{entry.id}: {entry.sentence}",
-        entry.paper,
-        entry.predicted + inside,
-        f"{quantity(verdict, row['effect'])} [{low}, {high}]",
-        "; ".join(filter(None, (verdict.verdict, verdict.headroom))),
-        seen,
+        f"{row['id']}: {row['sentence']}",
+        row["paper"],
+        words.prediction(row),
+        words.interval(row),
+        ": ".join(filter(None, (row["verdict"], row["headroom"]))),
+        words.detectable(row),
         f"{row['n_items']} × {row['n_seeds']}",
     ]
-
-
-def quantity(verdict: Verdict, number: float | None, sign: str = "+", unit: bool = True) -> str:
-    """A number for the reader: marks in percentage points, other metrics as they are."""
-    if number is None or not math.isfinite(number):
-        return "unbounded"
-    digits = ".1e" if 0 < abs(number) < 0.001 else ".3f"
-    text = f"{100 * number:{sign}.1f}" if verdict.marks else f"{number:{sign}{digits}}"
-    return f"{text} {'points' if verdict.marks else verdict.claim.metric}" if unit else text

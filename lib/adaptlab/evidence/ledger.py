@@ -18,7 +18,7 @@ PREDICTIONS = ("greater", "less", "same")
 EXTREMES = ("max", "min")
 _TEXTS = ("id", "sentence", "paper", "place", "notebook", "metric", "predicted", "refuted_by")
 _REQUIRED = (*_TEXTS, "contrast", "registered")
-_ALLOWED = (*_REQUIRED, "margin")
+_ALLOWED = (*_REQUIRED, "margin", "control", "figure")
 Value = str | int | float | bool
 
 
@@ -38,7 +38,9 @@ class Claim:
     """One claim that a frame can test: a contrast of a metric, and the direction it was predicted to have.
 
     ``margin`` is the equivalence margin of a claim that predicts *same*, in the metric's unit;
-    None otherwise. ``registered`` is the day on which the prediction was written down.
+    None otherwise. ``registered`` is the day on which the prediction was written down. ``control``: it has to hold, or
+    the test of another claim is worth nothing. ``figure``: of a claim that answers its notebook's question, the number
+    of the figure that shows it; None otherwise.
     """
 
     id: str
@@ -52,6 +54,12 @@ class Claim:
     refuted_by: str
     registered: datetime.date
     margin: float | None = None
+    control: bool = False
+    figure: int | None = None
+
+    def is_about(self, stem: str) -> bool:
+        """Whether it names this notebook, by its stem or by the number that it begins with (``2``, ``02``)."""
+        return self.notebook == stem or self.notebook.zfill(2) == stem.split("_")[0]
 
     @property
     def reach(self) -> tuple[float, float]:
@@ -117,6 +125,11 @@ class _Entry:
             self._refuse("predicted", f"{self.raw['predicted']!r} is not one of {', '.join(PREDICTIONS)}")
         if type(self.raw["registered"]) is not datetime.date:
             self._refuse("registered", f"expected a date such as 2026-01-31, got {self.raw['registered']!r}")
+        if self.raw.get("control", True) is not True:
+            self._refuse("control", f"is true or left out, got {self.raw['control']!r}")
+        figure = self.raw.get("figure", 1)
+        if type(figure) is not int or figure < 1 or {"control", "figure"} <= set(self.raw):
+            self._refuse("figure", f"expected a number from 1, of a claim that is no control, got {figure!r}")
         return Claim(**{**self.raw, "contrast": self._contrast(), "margin": self._margin()})
 
     def _margin(self) -> float | None:

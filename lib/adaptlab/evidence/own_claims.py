@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from adaptlab.evidence import frames
-from adaptlab.evidence.claims import Verdict, Verdicts, quantity, verdict
+from adaptlab.evidence import frames, words
+from adaptlab.evidence.claims import Verdict, Verdicts, verdict
 from adaptlab.evidence.contrast import needed
 from adaptlab.evidence.ledger import EXTREMES, Claim, load_ledger
 from adaptlab.evidence.record import Record
@@ -53,7 +53,7 @@ def _of_claim(claim: Claim, rows: pd.DataFrame) -> pd.DataFrame:
 
 def of_run(file: str, notebook: str) -> Record:
     """The claims of ``file`` about this notebook, tested on the rows of the run that asks."""
-    about = [claim for claim in load_ledger(Path(file)).values() if is_about(claim, notebook)]
+    about = [claim for claim in load_ledger(Path(file)).values() if claim.is_about(notebook)]
     frame = frames.so_far()
     if not about or frame.empty:
         reason = "this run measured no rows" if about else f"it holds no claim about {notebook}"
@@ -62,19 +62,13 @@ def of_run(file: str, notebook: str) -> Record:
     return Record(_payload(file, found), "\n".join(map(line, found)), _html(found))
 
 
-def is_about(claim: Claim, stem: str) -> bool:
-    """Whether the claim names this notebook, by its stem or by the number that it begins with (``2``, ``02``)."""
-    return claim.notebook == stem or claim.notebook.zfill(2) == stem.split("_")[0]
-
-
 def line(one: tuple[Claim, str, Verdict | str]) -> str:
     """One claim on one model in words: verdict, effect, interval, and whether there was headroom."""
     claim, model, got = one
     if isinstance(got, str):
         return f"{claim.id}, {model}: not tested: {got}"
-    low, effect, high = (quantity(got, n) for n in (got.interval.low, got.interval.estimate, got.interval.high))
-    counts = f"items={got.interval.n_items}, seeds={got.interval.n_seeds}"
-    said = f"{claim.id}, {model}: {got.verdict}: {effect} [{low}, {high}] ({counts})"
+    (row,) = Verdicts([got]).rows
+    said = f"{claim.id}, {model}: {words.said(row)}"
     return f"{said}; {got.headroom}" if got.headroom else said
 
 

@@ -113,6 +113,16 @@ def diff(
 
 
 @app.command()
+def publish(place: Annotated[Path, typer.Argument(help="A report's folder, or build/executed/PROFILE.")]) -> None:
+    """Write the verdicts and numbers of a finished report to data/results, and README's tables anew."""
+    with _clear_errors():
+        from adaptlab.runner import publish as publishing
+
+        for line in publishing.publish(place):
+            typer.echo(line)
+
+
+@app.command()
 def check(
     file: Annotated[str, typer.Argument(help="A file, a folder, or ORGANISATION/NAME on the Hub.")],
     as_: Annotated[str, typer.Option("--as", help="labelled, instructions, chat, documents or preferences.")] = "",

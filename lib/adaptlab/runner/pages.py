@@ -12,6 +12,7 @@ from bs4.element import PreformattedString
 from markupsafe import Markup
 from nbformat import NotebookNode
 
+from adaptlab.evidence.words import detectable, measure, prediction, quantity
 from adaptlab.runner.kernel import duration
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -135,35 +136,6 @@ def _imports(code: Tag) -> bool:
         return all(isinstance(part, ast.Import | ast.ImportFrom) for part in ast.parse(code.get_text()).body)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-
-
-def quantity(row: dict[str, Any], name: str, sign: str = "+") -> str:
-    """A number of a claim: right/wrong metrics in percentage points, others in the metric's unit."""
-    value = row[name]
-    if value is None:
-        return "unbounded"
-    text = f"{100 * value:{sign}.1f}" if row["points"] else f"{value:{sign}.3f}"
-    return text.replace("-", "−")
-
-
-def prediction(row: dict[str, Any]) -> str:
-    """What a claim predicts, in words and in the unit of its metric."""
-    if row["predicted"] != "same":
-        return {"greater": "higher", "less": "lower"}[row["predicted"]]
-    return f"the same within {100 * row['margin']:g} points" if row["points"] else f"the same within {row['margin']:g}"
-
-
-def measure(row: dict[str, Any]) -> str:
-    """The metric of a claim, for a reader."""
-    return "right answers" if row["metric"] == "correct" else row["metric"].replace("_", " ")
-
-
-def detectable(row: dict[str, Any]) -> str:
-    """The smallest effect that the run would have seen; in words where no effect can be as large."""
-    value, reach = row["detectable"], row["reach"]
-    if value is not None and reach is not None and value > reach:
-        return "more than the scale allows"
-    return quantity(row, "detectable", "")
 
 
 def forest(rows: list[dict[str, Any]]) -> float:

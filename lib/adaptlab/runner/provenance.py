@@ -156,8 +156,10 @@ def content_key(notebook: NotebookNode, parameters: Mapping[str, Any], model_dig
 
 
 def _is_data(path: Path) -> bool:
-    """Not a file that explains (README), nor a hidden one, nor Python's."""
-    return not path.name.startswith(("README", ".", "__")) and "__pycache__" not in path.parts
+    """Not a file that explains (README), nor a hidden one, nor Python's; nor results, which no number depends on: else
+    a run would have to be repeated once it is published."""
+    explains = path.name.startswith(("README", ".", "__")) or "__pycache__" in path.parts
+    return not explains and path.parent != paths.DATA / "results"
 
 
 def digests(root: Path, found: Iterable[Path]) -> dict[str, str]:

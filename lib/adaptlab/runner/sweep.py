@@ -255,7 +255,7 @@ def _own(plan: Study, frame: Any) -> tuple[list[dict[str, Any]], list[str]]:
 
     rows, untested = [], []
     for claim in load_ledger(plan.claims).values():
-        about = frame[[own_claims.is_about(claim, stem) for stem in frame["notebook"]]]
+        about = frame[[claim.is_about(stem) for stem in frame["notebook"]]]
         free = [name for name in frame if name.startswith(SETTING) and name not in needed(claim)]
         groups = about.groupby(free, dropna=False, sort=False) if free else [((), about)]
         for values, part in groups:
