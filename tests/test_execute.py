@@ -55,6 +55,8 @@ def test_a_run_is_recorded_and_repeated_only_when_something_changed(kit):
         change()
         assert not run(path).cached and marks(kit) == n
     (paths.DATA / "README.md").write_text("explains")
+    (paths.DATA / "results").mkdir()
+    (paths.DATA / "results" / "study-study.yaml").write_text("published: since\n")
     assert run(path).cached
     assert not run(path, force=True).cached
 

@@ -13,13 +13,16 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_markdown_cell
+from playwright.sync_api import sync_playwright
 
 from adaptlab import paths
 from adaptlab.runner import notebooks, report
 from adaptlab.runner.execute import NotebookFailed, OutputRefused
+from browser import installed, launch
 from tiny import claim, cost, counting, marks, show, use, write
 
 HOSTILE = "<script>alert('x')</script>"
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 BUILD_HERE = "import sys, tiny; from pathlib import Path; from adaptlab.runner import report; \
 tiny.use(Path(sys.argv[1])); report.build()"
 
@@ -64,8 +67,7 @@ def study(kit: Path) -> None:
         f"HTML({page!r})",
         "Javascript('alert(1)')",
         "import ipywidgets\nipywidgets.IntSlider(description='a-slider')",
-        "import base64\npng = base64.b64decode("
-        "'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==')",
+        f"import base64\npng = base64.b64decode({PNG!r})",
         "display(Image(png), metadata={'image/png': {'alt': 'Accuracy rises with shots.'}})",
         show("claims", model="other <i>model</i>", rows=[claim("more-shots")]),
     )
@@ -88,7 +90,7 @@ def test_the_report_says_what_the_notebooks_found_and_needs_nothing_else(kit):
     for word in ("3\u202f000", "10\u202f000", "3.3×", "768 MiB", "abc123", "torch", "seed 5"):
         assert word in page.get_text(" "), word
     assert all(th.get("scope") in ("col", "row") for th in page.select("th"))
-    assert len(page.select("caption")) == len(page.select("table")) == 4 and page.html["lang"] == "en"
+    assert len(page.select("caption")) == len(page.select("table")) == 3 and page.html["lang"] == "en"
 
     facts = json.loads((index.parent / "report.json").read_text())
     assert facts["claims"]["study"][1]["effect"] == -0.1 and facts["cost"][0]["ratio"] == 10000 / 3000
@@ -152,6 +154,92 @@ def test_claims_are_told_in_words(kit):
     ):  # fmt: skip
         assert words in text, words
     assert text.count("more than the scale allows") == 1
+
+
+def answers(kit: Path) -> None:
+    """A notebook with figures, one of them of the claim that answers its question, and one without; both with a
+    control."""
+    control = claim("ICL-MAPPING", control=True)
+    rows = [claim("first"), control, claim("ICL-SHOTS", figure=2, verdict="no headroom", headroom="all at the ceiling")]
+    pictures = [{"image/png": PNG, "text/plain": f"Figure {number}. Drawn."} for number in (1, 2)]
+    shown = f"from IPython.display import display\nfor one in {pictures!r}:\n    display(one, raw=True)"
+    write("02_a", shown, show("claims", model="study", rows=rows))
+    rows = [control, claim("nats", points=False, metric="log_p", verdict="opposite here", low=-3, effect=-2, high=-1)]
+    write("03_b", show("claims", model="other", rows=rows))
+
+
+def test_the_first_page_answers_each_question_by_a_claim_and_its_figure(kit, monkeypatch):
+    said = "study (profile study) holds here: +1.0 points [+0.5, +1.5] (9 items × 2 seeds)"
+    monkeypatch.setattr(report.published, "sentences", lambda claim: [said] if claim.id == "ICL-SHOTS" else [])
+    answers(kit)
+    index = report.build()
+    first, second = read(index).select(".answers li")
+    assert "More examples help (ICL-SHOTS). ⊘ no headroom: +12.5 points [+5.0, +20.0] (200 items" in text_of(first)
+    assert f"Published: {said}." in text_of(first) and "published: study" in text_of(read(index))
+    assert first.img["alt"] == "Figure 2. Drawn." and first.img["src"].endswith(PNG) and second.img is None
+    assert "(nats). ✗ opposite here: −2.000 nats [−3.000, −1.000]" in text_of(second)
+    assert json.loads((index.parent / "report.json").read_text())["published"] == {"ICL-SHOTS": [said]}
+
+
+def test_controls_stand_and_are_counted_apart_and_intervals_share_an_axis(kit):
+    answers(kit)
+    page = read(report.build())
+    text = text_of(page)
+    assert "1 ✓ holds here 1 ✗ opposite here 0 ○ not resolved 1 ⊘ no headroom" in text
+    assert "Apart from these, 2 of 2 controls hold." in text
+    tables = [[row.code.text for row in table.select("tbody tr") if row.code] for table in page.select("table")]
+    assert tables == [["first", "ICL-SHOTS"], ["nats"], ["ICL-MAPPING"], ["ICL-MAPPING"]]
+    assert [head.text for head in page.select("thead .axis")] == ["−200+20"] * 4
+    assert [row.text for row in page.select("td span:not(.alone) > .axis")] == ["−50+5"]
+    (drawn,) = page.select_one('[data-verdict="opposite-here"]').select("svg rect")
+    assert float(drawn["x"]) == pytest.approx(49 * -2 / 5 - 1)
+
+
+def test_claims_are_filtered_without_any_script(kit):
+    answers(kit)
+    index = report.build()
+    cases = [
+        ({}, ["first", "ICL-SHOTS", "nats", "ICL-MAPPING", "ICL-MAPPING"]),
+        ({"notebook": "03_b"}, ["nats", "ICL-MAPPING"]),
+        ({"model": "study"}, ["first", "ICL-SHOTS", "ICL-MAPPING"]),
+        ({"verdict": "no headroom"}, ["ICL-SHOTS"]),
+        ({"notebook": "02_a", "model": "study", "verdict": "holds here"}, ["first", "ICL-MAPPING"]),
+    ]
+    with sync_playwright() as playwright:
+        executable = installed(playwright)
+        if executable is None:
+            pytest.skip("no Chromium on this machine: run `make browser`")
+        context = launch(playwright, executable, kit / "profile")
+        page = context.pages[0]
+        page.goto(index.as_uri())
+        for chosen, shown in cases:
+            for name in ("notebook", "model", "verdict"):
+                page.select_option(f"#by-{name}", label=chosen.get(name, "all"))
+            tables = [table for table in page.locator("[data-model]").all() if table.is_visible()]
+            rows = [[row for row in table.locator("tbody tr").all() if row.is_visible()] for table in tables]
+            assert all(rows), f"a table without rows: {chosen}"
+            assert [row.locator("code").inner_text() for table in rows for row in table] == shown
+        context.close()
+
+
+def test_all_pages_as_one_file_lead_to_each_other_and_nowhere_else(kit):
+    study(kit)
+    single = kit / "all.html"
+    index = report.build(single=single)
+    page = read(single)
+    assert assets(page) == [] and page.select_one("meta[http-equiv]")["content"].startswith("default-src 'none'")
+    links = [link["href"] for link in page.select("a[href]")]
+    ids = [element["id"] for element in page.select("[id]")]
+    assert {"#01_shots", "#02_cost", "#03_outputs"} <= {*links} and len(ids) == len({*ids})
+    assert all(link[1:] in ids for link in links if ":" not in link)
+    parts = [read(index).main, *(read(path).article for path in index.parent.glob("notebooks/*.html"))]
+    assert all("".join(part.text.split()) in "".join(page.text.split()) for part in parts)
+    report.build(single=single)  # it may be replaced
+    (kit / "mine.html").write_text("mine")
+    refused = {"mine.html": "is not a report", "all.txt": "ends in .html", "build/report/all.html": "is replaced"}
+    for name, problem in refused.items():
+        with pytest.raises(OutputRefused, match=problem):
+            report.build(single=kit / name)
 
 
 def test_a_second_build_runs_nothing_again(kit):

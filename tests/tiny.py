@@ -49,6 +49,7 @@ def claim(id: str, **changes) -> dict:
     row = {"id": id, "sentence": f"More examples help ({id}).", "paper": "Somebody 2024", "place": "Table 2"}
     row |= {"predicted": "greater", "metric": "correct", "margin": None, "verdict": "holds here", "points": True}
     row |= {"effect": 0.125, "low": 0.05, "high": 0.2, "detectable": 0.1, "reach": 1.0, "n_items": 200, "n_seeds": 3}
+    row |= {"control": False, "figure": None, "headroom": ""}
     return row | changes
 
 

@@ -85,6 +85,7 @@ def report(
     profile: Profile = "quick",
     out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
     claims: Annotated[Path | None, typer.Option(help="A file of your own claims, shown beside the kit's.")] = None,
+    single: Annotated[Path | None, typer.Option(help="Also all pages as one file, which ends in .html.")] = None,
     force: Force = False,
     timeout: Timeout = CELL_TIMEOUT,
 ) -> None:
@@ -93,7 +94,7 @@ def report(
         from adaptlab.runner import report as reports
 
         shown = {"say": _tell, "watch": _showing, "playground": _write_playground}
-        index = reports.build(profile, out, force=force, timeout=timeout, claims=claims, **shown)
+        index = reports.build(profile, out, force=force, timeout=timeout, claims=claims, single=single, **shown)
         typer.echo(_how_to_open(index))
 
 

@@ -3,6 +3,7 @@
 import ast
 import base64
 import re
+from math import floor, inf, log10
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from bs4.element import PreformattedString
 from markupsafe import Markup
 from nbformat import NotebookNode
 
-from adaptlab.evidence.words import detectable, measure, prediction, quantity
+from adaptlab.evidence.words import SYMBOLS, detectable, measure, prediction, quantity, said, unit
 from adaptlab.runner.kernel import duration
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -46,6 +47,7 @@ def render(template: str, **facts: Any) -> str:
     options = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
     environment = jinja2.Environment(loader=loader, autoescape=True, **options)
     environment.filters |= FILTERS
+    environment.globals["symbols"] = SYMBOLS
     return environment.get_template(template).render(facts) + "\n"
 
 
@@ -67,6 +69,45 @@ def notebook_body(notebook: NotebookNode, folder: Path) -> tuple[Markup, list[di
         link["href"] = link["href"].removesuffix("ipynb") + "html"  # a neighbour's page
     headings = _headings(soup)
     return Markup(str(soup)), headings
+
+
+def figure(notebook: NotebookNode, number: int | None) -> dict[str, str] | None:
+    """The picture that a notebook calls by this number, as ``src`` and ``alt``; None where there is none."""
+    for data in (output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])):
+        alt = data.get("text/plain", "")
+        if "image/png" in data and alt.startswith(f"Figure {number}."):
+            return {"src": f"data:image/png;base64,{''.join(data['image/png'].split())}", "alt": alt}
+    return None
+
+
+def one_page(folder: Path, stems: list[str]) -> str:
+    """A report's index and the pages of its notebooks as one page. Its links lead within; what would be a file beside
+    it is left as text."""
+    whole = _parsed(folder / "index.html")
+    for stem in stems:
+        page = _parsed(folder / "notebooks" / f"{stem}.html")
+        section = page.main.extract()
+        section.name, section["id"] = "section", stem
+        for element in section.select("nav, .facts"):
+            element.decompose()
+        for element in section.select("[id]"):
+            element["id"] = f"{stem}-{element['id']}"
+        for link in section.select('a[href^="#"]'):
+            link["href"] = f"#{stem}-{link['href'][1:]}"
+        whole.main.append(section)
+    whole.head.append(page.style)
+    for link in whole.select('a[href]:not([href*=":"])'):
+        stem = Path(link["href"]).stem
+        if stem in stems:
+            link["href"] = f"#{stem}"
+            del link["download"]
+        elif not link["href"].startswith("#"):
+            link.unwrap()
+    return str(whole)
+
+
+def _parsed(path: Path) -> BeautifulSoup:
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
 
 def _headings(soup: BeautifulSoup) -> list[dict[str, str]]:
@@ -138,11 +179,20 @@ def _imports(code: Tag) -> bool:
         return False
 
 
-def forest(rows: list[dict[str, Any]]) -> float:
-    """Half-width of a common axis for the intervals of several claims, as a share of 1 (0: nothing to draw)."""
-    drawn = [row for row in rows if row["points"]]
-    ends = [abs(row[name]) for row in drawn for name in ("low", "high") if row[name] is not None]
-    return next((width for width in (0.1, 0.2, 0.5) if max(ends) <= width), 1.0) if ends else 0.0
+def axes(tables: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
+    """Half-width of the axis on which the intervals of each unit are drawn, for all tables of a page."""
+    ends: dict[str, list[float]] = {}
+    for row in (row for rows in tables.values() for row in rows):
+        found = [abs(row[name]) for name in ("low", "effect", "high") if row[name] is not None]
+        if len(found) == 3:
+            ends.setdefault(unit(row), []).extend(found)
+    return {name: min(_round_above(max(found)), 1.0 if name == "points" else inf) for name, found in ends.items()}
+
+
+def _round_above(number: float) -> float:
+    """The next of … 0.1, 0.2, 0.5, 1, 2 …"""
+    power = 10.0 ** floor(log10(number)) if number else 1.0
+    return next(power * step for step in (1, 2, 5, 10) if number <= power * step * (1 + 1e-9))
 
 
 def within(value: float, reach: float) -> float:
@@ -154,9 +204,9 @@ def size(octets: float | None) -> str:
     """Bytes for a reader, in powers of 1024."""
     if octets is None:
         return "–"
-    for unit in ("B", "KiB", "MiB"):
+    for name in ("B", "KiB", "MiB"):
         if octets < 1024:
-            return f"{octets:.0f} {unit}"
+            return f"{octets:.0f} {name}"
         octets /= 1024
     return f"{octets:.1f} GiB"
 
@@ -172,5 +222,6 @@ def value(setting: Any) -> str:
 
 
 FILTERS = {
-    f.__name__: f for f in (quantity, prediction, measure, detectable, forest, within, duration, size, count, value)
+    f.__name__: f
+    for f in (quantity, unit, said, prediction, measure, detectable, axes, within, duration, size, count, value)
 }

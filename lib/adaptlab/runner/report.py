@@ -12,6 +12,8 @@ from typing import Any
 import nbformat
 
 from adaptlab import paths
+from adaptlab.evidence import published
+from adaptlab.evidence.ledger import load_ledger
 from adaptlab.files import read_json, whole_folder, write_text
 from adaptlab.runner import execute, notebooks, own_files, pages, parameters, provenance, results
 from adaptlab.runner.kernel import Watch
@@ -19,6 +21,7 @@ from adaptlab.runner.provenance import RunRecord
 
 FORMAT = "adaptlab report 1"
 PLAYGROUND = "playground.html"
+MARK = 'content="adaptlab report"'  # in the head of every page
 HOLDS = {"index.html", "report.json", "notebooks", PLAYGROUND}  # all that a report's folder holds
 RAN = ("prefilled", "scored", "decoded")
 TOKENS = (*RAN, "cached", "trained", "per_item", "per_option")
@@ -34,6 +37,7 @@ def build(
     watch: Watch = nullcontext,
     playground: Callable[[Path], object] | None = None,
     claims: Path | None = None,
+    single: Path | None = None,
 ) -> Path:
     """Execute what is not yet executed, and write the report to ``out`` (``build/report``); returns its index page.
 
@@ -41,10 +45,12 @@ def build(
     the old report or the whole new one, also if this process is killed. ``say`` receives a notebook's name with
     a line, and then with its record; ``watch`` is open while one runs. ``playground`` writes that page to the path that
     it is given; an older one lies there already, and is kept where there is no such function. ``claims``: a file of the
-    user's own, tested by the notebooks that it names.
+    user's own, tested by the notebooks that it names. ``single``: a file for all pages as one.
     """
     out = notebooks.checked_name(Path(out or paths.BUILD / "report").resolve())
     _refuse_foreign(out)
+    if single:
+        _refuse_other_page(single, out)
     notebooks.load_profile(profile)
     sources = notebooks.available()
     if not sources:
@@ -65,6 +71,8 @@ def build(
                 say("playground", "writing the page")
                 playground(folder / PLAYGROUND)
             _write(folder, records, profile)
+        if single:
+            write_text(single, pages.one_page(out, [source.stem for source in sources]))
     return out / "index.html"
 
 
@@ -102,19 +110,31 @@ def _refuse_foreign(out: Path) -> None:
         raise provenance.OutputRefused(f"{out}: {found}; name another place, or move it away")
 
 
+def _refuse_other_page(single: Path, out: Path) -> None:
+    if out in single.resolve().parents:
+        raise provenance.OutputRefused(f"{single}: lies in the report's folder, which is replaced; name another place")
+    if single.suffix != ".html":
+        raise provenance.OutputRefused(f"{single}: a page is a file that ends in .html; name it so")
+    if single.exists() and not (single.is_file() and MARK in single.read_text(encoding="utf-8", errors="replace")):
+        raise provenance.OutputRefused(f"{single}: is there already and is not a report; name another place")
+
+
 def _write(folder: Path, records: list[RunRecord], profile: str) -> None:
     (folder / "notebooks").mkdir()
-    facts = gather(records, profile)
+    facts, figures = gather(records, profile), {}
     entries = facts["notebooks"]
     for i, (record, entry) in enumerate(zip(records, entries, strict=True)):
-        body, headings = pages.notebook_body(nbformat.read(record.path, as_version=4), paths.NOTEBOOKS)
+        node = nbformat.read(record.path, as_version=4)
+        figures[record.notebook] = pages.figure(node, entry["answer"]["figure"]) if entry["answer"] else None
+        body, headings = pages.notebook_body(node, paths.NOTEBOOKS)
         near = {"previous": entries[i - 1] if i else None, "next": entries[i + 1] if i + 1 < len(entries) else None}
         page = pages.render("notebook.html.j2", entry=entry, body=body, headings=headings, css=_code_css(), **near)
         write_text(folder / entry["page"], page)
         shutil.copyfile(record.path, folder / entry["page"].replace(".html", ".ipynb"))
         for frame, name in zip(results.beside(record.path), entry["frames"], strict=True):
             shutil.copyfile(frame, folder / "notebooks" / name)
-    index = pages.render("index.html.j2", playground=(folder / PLAYGROUND).is_file(), **facts)
+    here = {"playground": (folder / PLAYGROUND).is_file(), "figures": figures}
+    index = pages.render("index.html.j2", **here, **facts)
     write_text(folder / "index.html", index)
     write_text(folder / "report.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
 
@@ -145,6 +165,12 @@ def gather(records: list[RunRecord], profile: str) -> dict[str, Any]:
         rows = [row for said in provenance.read_outputs(node, "cost") for row in said["rows"]]
         if rows:
             cost.append(_cost(record, rows))
+    claims = provenance.redact(claims)
+    for entry in entries:
+        entry["answer"] = _answer([row | {"model": model} for model, rows in claims.items() for row in rows
+                                   if row["notebook"] == entry["name"]])  # fmt: skip
+    tested = {row["id"] for rows in claims.values() for row in rows}
+    known = {id: published.sentences(claim) for id, claim in load_ledger().items() if id in tested} if tested else {}
     return {
         "format": FORMAT,
         "profile": profile,
@@ -152,7 +178,8 @@ def gather(records: list[RunRecord], profile: str) -> dict[str, Any]:
         "seconds": round(sum(record.seconds for record in records), 2),
         "git": provenance.git(),
         "notebooks": entries,
-        "claims": provenance.redact(claims),
+        "claims": claims,
+        "published": {id: said for id, said in known.items() if said},
         "own": provenance.redact(own),
         "cost": provenance.redact(cost),
     }
@@ -168,6 +195,13 @@ def _entry(record: RunRecord, question: str) -> dict[str, Any]:
         "model": record.reported.get("model") or record.parameters.get("model", ""),
         "model_digest": record.reported.get("model_digest") or record.model_digest,
     } | {name: getattr(record, name) for name in facts}
+
+
+def _answer(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The tested claim that answers a notebook's question: the first that the ledger names so, else the first that is
+    no control."""
+    claims = [row for row in rows if not row.get("control")]  # which runs of an older kit do not tell
+    return next((row for row in claims if row.get("figure")), claims[0] if claims else None)
 
 
 def _cost(record: RunRecord, rows: list[dict[str, Any]]) -> dict[str, Any]:
