@@ -62,6 +62,13 @@ def test_readme_ledger_and_results_are_in_step():
         assert publish.as_text(published.read(path)) == path.read_text(encoding="utf-8"), path
 
 
+def test_results_of_the_kits_models_are_of_the_weights_that_lie_here():
+    """After a change of the weights: publish anew, or delete what is old."""
+    for one in published.load():
+        seal = paths.MODELS / one.model / "adaptlab.sha256"
+        assert not one.digest or not seal.exists() or one.digest == seal.read_text().strip(), one.model
+
+
 def test_controls_are_those_whose_source_says_so_and_every_notebook_has_an_answer_with_a_figure():
     ledger = load_ledger()
     assert all(one.control == ("control" in one.paper) for one in ledger.values())
