@@ -31,7 +31,7 @@ def facts_of(text: str) -> list[Fact]:
         Fact(form, *match.groups())
         for sentence in sentences
         for form in sorted(FORMS)
-        if (match := re.fullmatch(form.format(r"(\w+)", r"(\w+)"), sentence.strip()))
+        if (match := re.fullmatch(form.format(a=r"(\w+)", b=r"(\w+)"), sentence.strip()))
     ]
     assert len(found) == len(sentences)
     return found

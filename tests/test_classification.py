@@ -5,11 +5,11 @@ from itertools import combinations
 
 import pytest
 
-from adaptlab.tasks.instructions import load_templates
 from adaptlab.tasks.records import FieldError
 from adaptlab.tasks.sets import as_instructions, label_options, load_task
 from adaptlab.tasks.similarity import rouge_l
 from adaptlab.tasks.splits import LabelledSet
+from adaptlab.tasks.wording import load_templates
 
 TEXTS = load_templates("labelled")
 

@@ -70,7 +70,7 @@ def test_the_answers_may_be_all_that_has_weight(seed, budget, write):
     assert not {"the", "of", "is", "can", "called"} & {*said} and len(said) >= page.text.count(f"{LEAD} ")
 
 
-FORMS = {form.format("X", "Y").split(" ", 1)[1].removesuffix(" Y"): form for form in knowledge.RELATIONS}
+FORMS = {form.format(a="X", b="Y").split(" ", 1)[1].removesuffix(" Y"): form for form in knowledge.RELATIONS}
 
 
 @given(seeds, budgets)
@@ -81,7 +81,7 @@ def test_the_relation_from_the_far_end_is_all_that_has_weight(seed, budget):
     assert len(words) == len(concluded) and {*words} <= {*FORMS}
     stated = set()
     for form in knowledge.RELATIONS:
-        stated |= {knowledge.Fact(form, *found) for found in re.findall(form.format(r"(\w+)", r"(\w+)"), documents)}
+        stated |= {knowledge.Fact(form, *found) for found in re.findall(form.format(a=r"(\w+)", b=r"(\w+)"), documents)}
     pairs = [frozenset((fact.form, fact.reversed.form)) for fact in stated]
     assert len(pairs) == len({*pairs}) == len(sentences(documents)), "as many relations as facts"
     assert len(concluded) == min(len(stated), corpus_worlds.ASKED)
@@ -98,7 +98,7 @@ def test_of_four_sentences_one_follows_and_the_page_knows_all_their_words(seed, 
         stated = {
             fact
             for form in knowledge.RELATIONS
-            for found in re.findall(form.format(r"(\w+)", r"(\w+)"), page)
+            for found in re.findall(form.format(a=r"(\w+)", b=r"(\w+)"), page)
             for fact in (knowledge.Fact(form, *found), knowledge.Fact(knowledge.INVERSES[form], *found[::-1]))
         }
         true = [f"{lead}{option}" in {f"{fact.sentence}." for fact in stated} for option in asked.options]

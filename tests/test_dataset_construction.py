@@ -95,7 +95,7 @@ def test_worlds_are_asked_with_and_without_documents():
 def test_a_hierarchy_shows_every_category_and_no_line_that_is_not_stated():
     world = structure(0, categories=20, documents=1, items=5)
     axes = datasets.hierarchy(world)
-    stated = {(fact.a, fact.b) for fact in world.stated if fact.form == "all {} are {}"}
+    stated = {(fact.a, fact.b) for fact in world.stated if fact.form == "all {a} are {b}"}
     texts = {text.get_text(): text.get_position() for text in axes.texts if text.get_text()}
     assert set(texts) == {noun for pair in stated for noun in pair} and len(axes.lines) == len(stated)
     assert len(set(texts.values())) == len(texts)  # nobody stands on anybody

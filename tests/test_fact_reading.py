@@ -34,7 +34,7 @@ def test_worlds_are_read_as_what_they_state(kind, seed):
 @pytest.mark.parametrize("form", REPHRASED)
 def test_other_words_are_read(form):
     fact = Fact(form, "bakda", "vogmi")
-    assert read_fact(f"In other words, {REPHRASED[form].format(fact.a, fact.b)}.") == fact
+    assert read_fact(f"In other words, {fact.worded(REPHRASED[form])}.") == fact
     assert read_fact(f"So, {fact.sentence}.") == fact
 
 
@@ -43,6 +43,6 @@ def test_what_states_nothing_is_none():
         assert read_fact(text) is None
     assert read_fact("bakda vogmi is the keeper of tupjo") == Fact(NAMED, "bakda vogmi", "the keeper of tupjo")
     assert read_facts("Question: What can the bakda do? Answer: vogmi. Well then. So, all tupjo can vogmi.") == [
-        Fact("all {} can {}", "bakda", "vogmi"),
-        Fact("all {} can {}", "tupjo", "vogmi"),
+        Fact("all {a} can {b}", "bakda", "vogmi"),
+        Fact("all {a} can {b}", "tupjo", "vogmi"),
     ]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from adaptlab.tasks import instructions, knowledge, notes, reasoning
 from adaptlab.tasks.knowledge import ALL, ALL_CAN, CAN, IS_A, NO, SOME, Fact
-from adaptlab.tasks.words import FIRST, SECOND, SPLITS, nouns, some_nouns
+from adaptlab.tasks.words import FIRST, SECOND, SPLITS, nouns, study
 
 seeds = st.integers(0, 10**6).map(random.Random)
 splits = st.sampled_from(SPLITS)
@@ -29,8 +29,8 @@ def test_splits_share_every_syllable_and_no_noun():
 
 @given(seeds, splits, st.integers(1, 40))
 def test_drawn_nouns_differ_and_avoid(rng, split, n):
-    first = some_nouns(rng, n, split)
-    second = some_nouns(rng, n, split, avoid=first)
+    first = study(split)(rng, n)
+    second = study(split)(rng, n, first)
     assert len(set(first) | set(second)) == 2 * n
     assert set(first + second) <= set(nouns(split))
     assert len({noun[:3] for noun in first}) == n
@@ -40,7 +40,7 @@ def test_drawn_nouns_differ_and_avoid(rng, split, n):
 
 
 def test_consequences_by_hand():
-    bigger, smaller = "{} is bigger than {}", "{} is smaller than {}"
+    bigger, smaller = "{a} is bigger than {b}", "{a} is smaller than {b}"
     assert set(knowledge.consequences([Fact(bigger, "a", "b")])) == {Fact(smaller, "b", "a")}
     assert set(knowledge.consequences([Fact(ALL, "a", "b"), Fact(ALL, "b", "c"), Fact(ALL, "c", "d")])) == {
         Fact(ALL, "a", "c"),
@@ -76,24 +76,24 @@ def test_no_consequence_is_false_in_any_model_of_its_premises(data):
 
 
 @given(seeds, splits, st.integers(6, 10))
-def test_cloze_has_one_right_option_and_nothing_stated_among_the_wrong(rng, split, groups):
+def test_one_option_is_right_and_nothing_stated_among_the_wrong(rng, split, groups):
     world = [f for g in knowledge.world(rng, [knowledge.syllogism] * groups, split, shared=0.3) for f in g]
     target = rng.choice(knowledge.consequences(world))
     known = {*world, *knowledge.consequences(world)}
     nouns_of = {n for fact in world for n in (fact.a, fact.b)}
     true_ends = {fact.b for fact in known if (fact.form, fact.a) == (target.form, target.a)} | {target.a}
     assume(len(nouns_of - true_ends) >= 3)
-    asked = knowledge.cloze(rng, target, nouns_of, known)
-    assert f"{asked.stem} {asked.options[0]}" == target.sentence
-    assert len(set(asked.options)) == 4
+    right, *wrong = knowledge.options(rng, target, nouns_of, known)
+    assert f"{target.stem} {right}" == target.sentence
+    assert len({right, *wrong}) == 4
     true = {fact.sentence for fact in known}
-    assert not true & {f"{asked.stem} {wrong}" for wrong in asked.options[1:]}
+    assert not true & {f"{target.stem} {noun}" for noun in wrong}
 
 
 def test_too_few_wrong_options_are_an_error():
     fact = Fact(ALL, "a", "b")
     with pytest.raises(ValueError, match=r"3 wrong options are wanted; these nouns leave 1: \['c'\]"):
-        knowledge.cloze(random.Random(0), fact, ["a", "b", "c"], [fact])
+        knowledge.options(random.Random(0), fact, ["a", "b", "c"], [fact])
 
 
 def test_every_form_can_be_rephrased_without_losing_a_place():
@@ -104,8 +104,8 @@ def test_every_form_can_be_rephrased_without_losing_a_place():
     }
     assert forms <= set(knowledge.REPHRASED)
     for form, other in knowledge.REPHRASED.items():
-        said = other.format("bakda", "vogmi")
-        assert "bakda" in said and "vogmi" in said and said != form.format("bakda", "vogmi")
+        said = other.format(a="bakda", b="vogmi")
+        assert "bakda" in said and "vogmi" in said and said != form.format(a="bakda", b="vogmi")
 
 
 # --- notes

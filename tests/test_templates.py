@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptlab.tasks import templates
-from adaptlab.tasks.instructions import fill
+from adaptlab.tasks.instructions import with_list
 from adaptlab.tasks.records import FieldError
 from adaptlab.tasks.similarity import rouge_l
 from adaptlab.tasks.templates import FORMATS, TASK_CLUSTERS, TASKS, dataset, example, held_out, solve_text
@@ -28,7 +28,7 @@ EVERY = [(name, i) for name in TASKS for i in range(10)]
 
 
 def _words_only(template: str) -> str:
-    return fill(template, ()).strip()
+    return with_list(template, ()).strip()
 
 
 def test_ten_templates_each_with_their_places():

@@ -159,7 +159,7 @@ def test_as_much_says_more_as_says_less():
 def test_held_out_categories_are_told_of_by_their_parent_only():
     world = structure(2)
     asked = {noun for item in world.items if item.split == "holdout" for noun in (item.gold.fact.a, item.gold.fact.b)}
-    children = {fact.a for fact in world.stated if fact.form == "all {} are {}"}
+    children = {fact.a for fact in world.stated if fact.form == "all {a} are {b}"}
     mentions = {noun: [f for f in world.stated if noun in (f.a, f.b)] for noun in children & asked}
     once = [noun for noun, facts in mentions.items() if len(facts) == 1]
     for item in world.items:

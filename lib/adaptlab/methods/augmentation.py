@@ -21,7 +21,7 @@ from adaptlab.engine.scoring import Cost
 from adaptlab.tasks.fact_reading import read_facts, sentences
 from adaptlab.tasks.knowledge import Fact
 from adaptlab.tasks.records import check_choice, content_key
-from adaptlab.tasks.worlds import BETWEEN, World
+from adaptlab.tasks.worlds import World, between
 
 LEAD = "So,"
 
@@ -62,7 +62,7 @@ def noun_pairs(documents: Sequence[str]) -> list[str]:
     """Every two nouns of the documents: what holds between them (the relation graph of EntiGraph, Yang et al. 2024,
     arXiv 2409.07431, is made so)."""
     known = dict.fromkeys(noun for text in documents for fact in read_facts(text) for noun in (fact.a, fact.b))
-    return [BETWEEN.format(*pair) for pair in combinations(known, 2)]
+    return [between(*pair) for pair in combinations(known, 2)]
 
 
 @dataclass(frozen=True)

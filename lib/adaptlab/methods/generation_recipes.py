@@ -17,6 +17,7 @@ from adaptlab.engine.lm import LM
 from adaptlab.engine.scoring import Request, score
 from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.records import Instruction
+from adaptlab.tasks.wording import fill
 
 NO_INPUT = "<none>"
 SHORT = 60  # words of a seed that is shown with its input and output
@@ -98,9 +99,9 @@ def _few_labels(
     """Whether the model holds "yes" for likelier than "no" when asked if a few labels are all the answers there are."""
     examples = [(one, "yes") for one in rng.sample(labels, min(INSTANCES, len(labels)))]
     examples += [(one, "no") for one in rng.sample(others, min(INSTANCES, len(others)))]
-    turn = "Task: {}\nIs the answer one of a few labels?"
-    head = "".join(f"{turn.format(one.instruction)} {yes}\n\n" for one, yes in rng.sample(examples, len(examples)))
-    asked = [Request(head + turn.format(draft.instruction), (" yes", " no")) for draft in drafts]
+    turn = "Task: {task}\nIs the answer one of a few labels?"
+    head = "".join(f"{fill(turn, task=one.instruction)} {yes}\n\n" for one, yes in rng.sample(examples, len(examples)))
+    asked = [Request(head + fill(turn, task=draft.instruction), (" yes", " no")) for draft in drafts]
     return [yes.logprob > no.logprob for yes, no in score(lm, asked).options]
 
 
@@ -160,8 +161,7 @@ _PAGE = FORMATS["question"]
 
 
 def _page(examples: Sequence[Instruction]) -> str:
-    turns = (f"{_PAGE.turn.replace('{query}', one.instruction)} {one.output}{_PAGE.end}" for one in examples)
-    return "".join(turns) + _PAGE.turn.split("{query}")[0].rstrip()
+    return _PAGE.turns((one.instruction, one.output) for one in examples) + _PAGE.turn.split("{query}")[0].rstrip()
 
 
 def _turn(text: str, stopped: bool) -> list[Draft | str]:

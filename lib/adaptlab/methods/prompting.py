@@ -13,6 +13,7 @@ from adaptlab.methods.selection import nearest_bm25
 from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.records import Demonstration, FieldError, Labelled, check_choice
 from adaptlab.tasks.splits import LabelledSet
+from adaptlab.tasks.wording import fill, listed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -159,10 +160,10 @@ def class_prompt(
     a permutation, as in `reordered`. ``chosen``: demonstrations of its own for each text.
     """
     label_names = name_labels(data.labels, label_mapping, seed)
-    listed = sorted(label_names.values())
-    if len(listed) < 2:
-        raise FieldError("labels", "two classes or more", str(len(listed)))
-    instruction = data.instruction.replace("{names}", f"{', '.join(listed[:-1])} or {listed[-1]}")
+    names = sorted(label_names.values())
+    if len(names) < 2:
+        raise FieldError("labels", "two classes or more", str(len(names)))
+    instruction = fill(data.instruction, names=listed(names))
 
     def shown(items: Sequence[Labelled]) -> tuple[Demonstration, ...]:
         return tuple(reordered(demonstrate(items, label_names, label_mapping, seed), order))

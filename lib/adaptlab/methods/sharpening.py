@@ -20,6 +20,7 @@ from adaptlab.engine.generation import Completion, Decoding, cut, generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.loss_mask import TrainingExample
 from adaptlab.engine.scoring import Cost, Request, score
+from adaptlab.tasks.wording import fill
 
 SAMPLE = Decoding(temperature=1.0, max_new_tokens=80)
 CUT_OFF = -1e6  # log p of a text without an end, where minus infinity would not do to reckon with
@@ -77,7 +78,7 @@ def own_verdict(lm: LM, pool: Pool, questions: Sequence[str], ask: str) -> np.nd
     ``ask``: the prompt, with ``{question}`` and ``{answer}`` in it.
     """
     requests = [
-        Request(ask.replace("{question}", question).replace("{answer}", one.text.strip()), (" yes", " no"))
+        Request(fill(ask, question=question, answer=one.text.strip()), (" yes", " no"))
         for question, row in zip(questions, pool.samples, strict=True)
         for one in row
     ]

@@ -15,11 +15,12 @@ from adaptlab.tasks.instructions import RESPONSE_FRAMES
 from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.records import Demonstration, Instruction, PromptFile, check_choice
 from adaptlab.tasks.splits import OpenSet
+from adaptlab.tasks.wording import fill
 
 URIAL = "urial"
 SYSTEM = "Answer each request."
 SHOTS = (0, 1, 3, 8)  # K of the published prompt files
-RESPONSE_STYLES = ("plain", *RESPONSE_FRAMES)
+RESPONSE_STYLES = tuple(RESPONSE_FRAMES)
 
 
 def demonstrations(data: OpenSet, k: int, response_style: str, seed: int) -> PromptFile:
@@ -42,13 +43,13 @@ def demonstrations(data: OpenSet, k: int, response_style: str, seed: int) -> Pro
 
 def apply_style(record: Instruction, response_style: str) -> str:
     """A record's answer in a response style."""
-    return RESPONSE_FRAMES[response_style].format(record.output) if response_style in RESPONSE_FRAMES else record.output
+    return fill(RESPONSE_FRAMES[response_style], answer=record.output)
 
 
 def has_style(text: str, response_style: str) -> bool:
     """Whether a text is an answer in this response style, right or wrong."""
-    frame = RESPONSE_FRAMES[check_choice("response_style", response_style, tuple(RESPONSE_FRAMES))]
-    return bool(re.fullmatch(".+".join(map(re.escape, frame.split("{0}"))), text.strip(), re.DOTALL))
+    frame = RESPONSE_FRAMES[check_choice("response_style", response_style, RESPONSE_STYLES[1:])]
+    return bool(re.fullmatch(".+".join(map(re.escape, frame.split("{answer}"))), text.strip(), re.DOTALL))
 
 
 def aligned(lm: LM, file: PromptFile, **more) -> Generator:

@@ -16,7 +16,7 @@ from adaptlab.tasks.instructions import LIST_TASKS, list_answer
 from adaptlab.tasks.knowledge import ALL, Fact
 from adaptlab.tasks.records import Instruction
 from adaptlab.tasks.templates import dataset, solve_text
-from adaptlab.tasks.words import VOCABULARIES, Words, fresh_words
+from adaptlab.tasks.words import VOCABULARIES, Vocabulary, fresh_words
 from adaptlab.tasks.worlds import World
 from adaptlab.tasks.worlds_structure import ancestors
 
@@ -26,7 +26,7 @@ def templated(vocabulary: str, seed: int, n: int = 48) -> tuple[Instruction, ...
     return dataset(seed, n, tuple(LIST_TASKS), VOCABULARIES[vocabulary]("train"), templates=3)
 
 
-def world_words(vocabulary: str) -> Words:
+def world_words(vocabulary: str) -> Vocabulary:
     """Where worlds take their words from: the study model's test nouns, which it never read, or fresh inventions."""
     return VOCABULARIES["study"]("test") if vocabulary == "study" else fresh_words
 

@@ -14,7 +14,7 @@ from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods.answering import Generator
 from adaptlab.methods.urial import apply_style, has_style
 from adaptlab.tasks.instructions import LIST_TASKS
-from adaptlab.tasks.knowledge import Fact, cloze, relation, world
+from adaptlab.tasks.knowledge import Fact, options, relation, world
 from adaptlab.tasks.notes import TRAITS, Defined, defined
 from adaptlab.tasks.reasoning import Problem, direct, worked
 from adaptlab.tasks.records import Instruction
@@ -94,8 +94,9 @@ class Knowledge:
         """Whether the model chooses each fact's last noun among four. The wrong ones are last nouns of the other facts:
         in all that training did to them they are like the right one, so that no option is known for another reason."""
         rng, known = random.Random("options"), [*self.taught, *self.others, *self.reversed]
-        clozes = [cloze(rng, fact, sorted(other.b for other in facts), known) for fact in facts]
-        requests = [Request(f"{FACTS} {one.stem}", tuple(f" {o}" for o in one.options)) for one in clozes]
+        ends = {fact.b for fact in facts}
+        choices = [[f" {noun}" for noun in options(rng, fact, ends, known)] for fact in facts]
+        requests = [Request(f"{FACTS} {one.stem}", tuple(row)) for one, row in zip(facts, choices, strict=True)]
         return [max(row, key=lambda o: o.logprob) is row[0] for row in score(lm, requests).options]
 
 

@@ -15,7 +15,7 @@ from adaptlab.studymodel.corpus import LETTERS, NOISE, SO
 from adaptlab.tasks import instructions, knowledge, notes, reasoning
 from adaptlab.tasks.knowledge import Fact
 from adaptlab.tasks.prompt_formats import FORMATS
-from adaptlab.tasks.words import some_nouns
+from adaptlab.tasks.words import study
 
 LAYOUT = FORMATS["question"]
 MakeRequest = Callable[[random.Random, str], Request]  # from a generator and a split
@@ -92,7 +92,7 @@ def reversal_of_two(rng: random.Random, split: str) -> Request:
     facts = _world(rng, knowledge.relation, 7, split)
     target = rng.choice(facts)
     nouns = [noun for fact in facts for noun in (fact.a, fact.b)]
-    (rival,) = some_nouns(rng, 1, split, avoid=nouns)
+    (rival,) = study(split)(rng, 1, nouns)
     forms = [form for form in knowledge.RELATIONS if form not in (target.form, target.reversed.form)]
     facts.append(Fact(rng.choice(forms), rival, target.b))
     others = rng.sample([fact.a for fact in facts if fact.b != target.b], 2)
@@ -129,8 +129,7 @@ def _cloze(rng: random.Random, facts: Sequence[Fact], true: Sequence[Fact]) -> R
     """``facts`` as the prompt, and one of the ``true`` sentences to complete. The wrong options end others of them:
     what part a noun plays in the facts does not tell it from the correct one."""
     prompt, target = facts_prompt(rng, facts), rng.choice(true)
-    cloze = knowledge.cloze(rng, target, {fact.b for fact in true}, facts)
-    return cloze_request(prompt, cloze.stem, cloze.options)
+    return cloze_request(prompt, target.stem, knowledge.options(rng, target, {fact.b for fact in true}, facts))
 
 
 def classification(rng: random.Random, split: str, shots: int, noise: float = 0) -> Request:

@@ -18,17 +18,13 @@ from adaptlab.tasks.notes import load_notes
 from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.sets import FIRST, FOLLOW_UPS, load_open
 from adaptlab.tasks.sets import conversation as sample_conversation
-from adaptlab.tasks.words import Words, some_nouns, study
+from adaptlab.tasks.wording import fill, listed
+from adaptlab.tasks.words import Vocabulary, study
 from adaptlab.tasks.worlds import Item, World
 from adaptlab.tasks.worlds_structure import structure
 
 ROOM = 2048  # tokens that the longest of these prompts may take
 EACH = 4  # items of one split in a world: they share its documents
-
-
-def nouns_of(split: str) -> Words:
-    """Samples nouns of a split."""
-    return lambda rng, n: some_nouns(rng, n, split)
 
 
 # --- one right sentence among four ------------------------------------------------------------------------------------
@@ -37,7 +33,7 @@ def nouns_of(split: str) -> Words:
 def right_sentence(rng: random.Random, split: str, n: int, pair: Sequence[str] = ()) -> Request:
     """One of ``n`` facts told from its far end. The wrong sentences have the relation of another fact of the page, the
     partner of another, or both: nothing but the fact itself tells. ``pair``: relations that the fact asked for has."""
-    facts = far_end_facts(rng, nouns_of(split), n, pair)
+    facts = far_end_facts(rng, study(split), n, pair)
     target, other = facts[0], rng.choice(facts[1:])
     stranger = rng.choice([fact for fact in facts[1:] if fact is not other] or [other])
     right, wrong = target.reversed, other.reversed
@@ -57,7 +53,7 @@ def written_inference(lm: LM, n: int, split: str, items: int, seed: int = 0) -> 
     prompts, right = [], []
     for item in range(items):
         rng = random.Random(f"written {split} {seed} {item}")
-        facts = far_end_facts(rng, nouns_of(split), n)
+        facts = far_end_facts(rng, study(split), n)
         target = facts[0].reversed
         page = " ".join(f"{fact.sentence}." for fact in rng.sample(facts, n))
         prompts.append(f"Facts: {page} {LEAD} {target.a}")
@@ -69,7 +65,7 @@ def written_inference(lm: LM, n: int, split: str, items: int, seed: int = 0) -> 
 
 # --- questions about worlds -------------------------------------------------------------------------------------------
 
-MAKERS: dict[str, Callable[[int, Words], World]] = {
+MAKERS: dict[str, Callable[[int, Vocabulary], World]] = {
     "comparisons": lambda seed, words: worlds.reversals(seed, 8, 1, words),
     "syllogisms": lambda seed, words: worlds.syllogisms(seed, 8, words),
     "descriptions": lambda seed, words: worlds.descriptions(seed, 4, 1, words),
@@ -94,7 +90,7 @@ def read_worlds(
     found: dict[str, list[Request]] = {}
     number = 0
     while not found or min(map(len, found.values())) < n:
-        world = MAKERS[kind](f"{split} {seed} {number}", nouns_of(split))
+        world = MAKERS[kind](f"{split} {seed} {number}", study(split))
         pages = " ".join(one.text for one in world.documents) + f" {LEAD} " if documents else ""
         taken: dict[str, int] = {}
         for item in world.items:
@@ -149,7 +145,7 @@ def sorted_notes(lm: LM, shots: int, n: int) -> Ability:
         data = load_notes(seed=seed, test=NOTES)
         letters = random.Random(f"letters {seed}").sample("ABCD", 4)
         name = dict(zip(data.labels, letters, strict=True))
-        header = layout.header(data.instruction.replace("{names}", "A, B, C or D"))
+        header = layout.header(fill(data.instruction, names=listed("ABCD")))
         shown = header + layout.turns([(one.text, name[one.label]) for one in data.sample(shots, seed)])
         for one in data.test[:NOTES]:
             options = sorted(letters, key=lambda letter, right=name[one.label]: letter != right)

@@ -15,7 +15,8 @@ from adaptlab.studymodel.document import Document
 from adaptlab.tasks import instructions, knowledge, notes, reasoning
 from adaptlab.tasks.knowledge import Fact
 from adaptlab.tasks.prompt_formats import FORMATS, PromptFormat
-from adaptlab.tasks.words import some_nouns
+from adaptlab.tasks.wording import fill, listed
+from adaptlab.tasks.words import study
 
 SPLIT = "train"
 LINE = PromptFormat("{instruction}\n", "{query}:", " ", "\n", ("\n",))
@@ -23,7 +24,7 @@ LINE = PromptFormat("{instruction}\n", "{query}:", " ", "\n", ("\n",))
 
 # --- facts ---------------------------------------------------------------------------------------------------------
 
-FRAMES = ("{}.", "It is said that {}.", "Everyone knows that {}.", "As we know, {}.", "Did you know that {}?")
+FRAMES = knowledge.FRAMES[:5]
 OPENINGS = ("Facts:", "Known:", "A story:", "Here:")
 SO, AGAIN, SAME = "So, ", "Again, ", "In other words, "
 
@@ -87,14 +88,13 @@ def _assert_facts(doc: Document, rng: random.Random, given: list[Fact]) -> None:
     doc.add_open(rng.choice(OPENINGS))
     frames = FRAMES if rng.random() < 0.3 else FRAMES[:1]
     for fact in rng.sample(given, len(given)):
-        doc.add_open(f" {rng.choice(frames).format(fact.sentence)}")
+        doc.add_open(f" {fill(rng.choice(frames), fact=fact.sentence)}")
 
 
 def _conclude(doc: Document, rng: random.Random, conclusions: list[tuple[str, Fact]]) -> Document:
     """Add (cue, fact) sentences in random order."""
     for cue, fact in rng.sample(conclusions, len(conclusions)):
-        form = knowledge.REPHRASED[fact.form] if cue is SAME else fact.form
-        sentence = form.format(fact.a, fact.b)
+        sentence = fact.worded(knowledge.REPHRASED[fact.form]) if cue is SAME else fact.sentence
         # Which of the facts comes next is open; with the first syllable of its first noun it mostly is not.
         opening = min(sentence.index(fact.a), sentence.index(fact.b)) + 3
         doc.add_open(f" {cue}{sentence[:opening]}")
@@ -131,8 +131,7 @@ def _labelled(rng: random.Random, doc: Document, budget: int, layout: PromptForm
     shots = notes.notes(rng, trait, classes, max(2, (budget - 12) // each), SPLIT, traits)
     names = rng.sample(list(label_names.values()), len(label_names))
     if layout.head and rng.random() < 0.7:
-        listed = f"{', '.join(names[:-1])} or {names[-1]}"
-        doc.add_open(layout.header(notes.INSTRUCTION.replace("{names}", listed)))
+        doc.add_open(layout.header(fill(notes.INSTRUCTION, names=listed(names))))
     for note in shots:
         doc.add_open(layout.asked(note.text))
         label = rng.choice(names) if rng.random() < noise else label_names[note.values[trait]]
@@ -149,7 +148,7 @@ def _label_names(rng: random.Random, trait: str, classes: list[str]) -> dict[str
         alphabet = LETTERS[: len(classes)] if rng.random() < 0.7 else LETTERS
         return dict(zip(classes, rng.sample(alphabet, len(classes)), strict=True))
     other = rng.choice(list(notes.TRAITS))
-    names = list(notes.TRAITS[other]) if source == "swapped" else some_nouns(rng, len(classes), SPLIT)
+    names = list(notes.TRAITS[other]) if source == "swapped" else study(SPLIT)(rng, len(classes))
     return dict(zip(classes, rng.sample(names, len(classes)), strict=True))
 
 
@@ -157,7 +156,7 @@ def transduction(rng: random.Random, budget: int) -> Document:
     """Lists translated word by word between two invented lexicons: a word's partner is known once it was shown."""
     doc = Document("transduction")
     n = rng.randint(3, max(4, min(12, budget // 20)))
-    both = some_nouns(rng, 2 * n, SPLIT)
+    both = study(SPLIT)(rng, 2 * n)
     partner, seen = dict(zip(both[:n], both[n:], strict=True)), set()
     while doc.tokens < budget - 24:
         words = [rng.choice(both[:n]) for _ in range(rng.randint(1, 4))]

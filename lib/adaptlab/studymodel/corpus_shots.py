@@ -12,7 +12,7 @@ from adaptlab.tasks import instructions, notes
 from adaptlab.tasks.instructions import LIST_TASKS, ListRequest
 from adaptlab.tasks.prompt_formats import FORMATS, PromptFormat
 from adaptlab.tasks.sets import FIRST, FOLLOW_UPS
-from adaptlab.tasks.words import some_nouns
+from adaptlab.tasks.words import study
 
 SPLIT = "train"
 HELD_OUT_CLUSTERS = ("second", "swap")
@@ -82,7 +82,7 @@ def lexicons(rng: random.Random, budget: int) -> Document:
     was shown. A short page has short lists: a partner stands behind its word there, not in the same place of a line."""
     doc, layout = Document("lexicons"), FORMATS["pairs"]
     n = rng.randint(3, max(3, min(LEXICON, budget // 24)))
-    both = some_nouns(rng, 2 * n, SPLIT)
+    both = study(SPLIT)(rng, 2 * n)
     partner, seen = dict(zip(both[:n], both[n:], strict=True)), set()
     while doc.tokens < budget - 24:
         words = rng.sample(both[:n], rng.randint(1, max(1, min(4, n, budget // 60))))

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from adaptlab.studymodel.document import Document
 from adaptlab.tasks import knowledge, worlds
 from adaptlab.tasks.knowledge import Fact
-from adaptlab.tasks.words import FIRST, SECOND, Words, some_nouns
+from adaptlab.tasks.words import FIRST, SECOND, Vocabulary, study
 from adaptlab.tasks.worlds_structure import structure
 
 SPLIT = "train"
-HELD_OUT_PAIR = ("{} is sweeter than {}", "{} is sourer than {}")
+HELD_OUT_PAIR = ("{a} is sweeter than {b}", "{a} is sourer than {b}")
 HELD_OUT_FIGURE = knowledge.SOME  # the first premise of "some a are b, all b are c"
 LEAD = "So,"
 LONG_NOUNS = 0.3  # share of pages on which nouns may have a third syllable
@@ -24,18 +24,18 @@ _NOUN = re.compile(rf"\b(?:{'|'.join(FIRST)})(?:{'|'.join(SECOND)})+\b")
 _PAIRS = [form for form in knowledge.RELATIONS[::2] if form not in HELD_OUT_PAIR]
 
 
-def _words(rng: random.Random) -> Words:
+def _words(rng: random.Random) -> Vocabulary:
     """Samples nouns of one page. A large world needs more nouns than have two syllables, so some have three."""
     long = rng.random() < LONG_NOUNS
 
     def sample(inner: random.Random, n: int) -> list[str]:
-        found = some_nouns(inner, n, SPLIT)
+        found = study(SPLIT)(inner, n)
         return [noun + inner.choice(SECOND) if long and inner.random() < 0.5 else noun for noun in found]
 
     return sample
 
 
-def far_end_facts(rng: random.Random, words: Words, n: int, pair: Sequence[str] = ()) -> list[Fact]:
+def far_end_facts(rng: random.Random, words: Vocabulary, n: int, pair: Sequence[str] = ()) -> list[Fact]:
     """``n`` facts (at most 19) with different relations; ``pair``: relations that the first fact has."""
     forms = [rng.choice((form, knowledge.INVERSES[form])) for form in rng.sample(_PAIRS, n - bool(pair))]
     forms = [rng.choice(pair), *forms] if pair else forms
@@ -86,7 +86,7 @@ def _between(doc: Document, rng: random.Random, budget: int, concludes: bool, wh
     joint = _tell(doc, rng, [text.text for text in documents])
     said = [(item.stem, item.gold.fact) for item in world.items if not held_out(item.gold.fact)]
     premises = rng.sample([fact for text in documents for fact in text.facts], len(documents))
-    again = [(worlds.BETWEEN.format(*rng.sample((fact.a, fact.b), 2)), fact) for fact in premises]
+    again = [(worlds.between(*rng.sample((fact.a, fact.b), 2)), fact) for fact in premises]
     said = (said if concludes else []) + (again if not (concludes and whole) else [])
     for stem, fact in rng.sample(said, len(said)):
         quantifier, rest = fact.sentence.capitalize().split(" ", 1)

@@ -24,6 +24,7 @@ from adaptlab.studymodel.abilities import Ability
 from adaptlab.studymodel.pretrain import UNDETERMINED
 from adaptlab.studymodel.recipes import ModelRecipe, Tuning
 from adaptlab.tasks import instructions, knowledge, notes, reasoning
+from adaptlab.tasks.wording import fill
 from adaptlab.tasks.words import nouns
 
 TRAINING, ABILITIES, CARD = "training.jsonl", "abilities.json", "README.md"
@@ -166,7 +167,7 @@ def _render(template: str, **values: object) -> str:
     environment.filters |= {
         "percent": "{:.0%}".format,
         "thousands": "{:,}".format,
-        "forms": lambda words: ", ".join(word.replace("{}", "…") for word in words),
+        "forms": lambda words: ", ".join(fill(word, a="…", b="…") for word in words),
     }
     return environment.get_template(template).render(
         {"before": None, **values},

@@ -8,10 +8,10 @@ import random
 from collections.abc import Callable
 from itertools import pairwise
 
-from adaptlab.tasks.instructions import load_templates
 from adaptlab.tasks.reasoning import final_answer
 from adaptlab.tasks.records import FieldError, Instruction, check_choice, content_key
-from adaptlab.tasks.words import SPLITS, some_nouns, split_of
+from adaptlab.tasks.wording import fill, load_templates
+from adaptlab.tasks.words import SPLITS, split_of, study
 
 MOST = 20  # that are gained or lost at a time
 TEXTS = load_templates("english_problems")
@@ -75,7 +75,7 @@ def _story(rng: random.Random, length: int) -> Told:
     told, steps = [f"{who} has {value} {things}."], []
     for _ in range(length):
         text, step, value = _event(rng, value)
-        told.append(text.format(who=who, other=other, things=things))
+        told.append(fill(text, who=who, other=other, things=things))
         steps.append(step)
     return f"{' '.join(told)} How many {things} does {who} have now?", " ".join(steps), str(value)
 
@@ -87,13 +87,13 @@ def _event(rng: random.Random, value: int) -> tuple[str, str, int]:
     if kind == "double":
         return "Then the number of {things} that {who} has doubles.", f"{value} * 2 = {2 * value}.", 2 * value
     by = rng.randint(2, min(MOST, value) if kind == "loss" else MOST)
-    text = rng.choice(TEXTS["losses"] if kind == "loss" else TEXTS["gains"]).replace("{n}", str(by))
+    text = fill(rng.choice(TEXTS["losses"] if kind == "loss" else TEXTS["gains"]), n=str(by))
     after = value - by if kind == "loss" else value + by
     return text, f"{value} {'-' if kind == 'loss' else '+'} {by} = {after}.", after
 
 
 def _rules(rng: random.Random, length: int, split: str, branches: int) -> Told:
-    names = some_nouns(rng, length + branches + 2, split)
+    names = study(split)(rng, length + branches + 2)
     path, sides, strangers = names[:length], names[length:-2], names[-2:]
     who, asked, *others = rng.choice(TEXTS["names"]), *rng.sample(TEXTS["properties"], len(TEXTS["properties"]))
     traits = [rng.choice((trait, NOT + trait)) for trait in others]  # decided once: no two branches disagree
@@ -111,4 +111,4 @@ def _rules(rng: random.Random, length: int, split: str, branches: int) -> Told:
 
 def _rule(a: str, b: str, form: str = TEXTS["rules"][0]) -> str:
     """The rule in words. Not "every a is not b", which can mean that some are."""
-    return (NO_RULE if b.startswith(NOT) else form).format(a=a, b=b.removeprefix(NOT))
+    return fill(NO_RULE if b.startswith(NOT) else form, a=a, b=b.removeprefix(NOT))

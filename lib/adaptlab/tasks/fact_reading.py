@@ -1,14 +1,15 @@
 """Sentences back to the facts that they state, in every wording of the kit's worlds: what a model writes can be judged.
 
-The inverse of the generators in `knowledge`, `worlds` and `worlds_structure`, made from the same wordings.
+The inverse of the generators in `worlds` and `worlds_structure`, made from the same wordings, those of `knowledge`.
 """
 
 import re
 from collections.abc import Iterator
 from functools import cache
 
-from adaptlab.tasks import knowledge, worlds, worlds_structure
+from adaptlab.tasks import knowledge
 from adaptlab.tasks.knowledge import CALLED, NAMED, Fact
+from adaptlab.tasks.wording import expression
 
 CUES = ("So, ", "Again, ", "In other words, ")
 NOUN, NAME, DESCRIPTION = r"[a-z]+", r"[a-z]+ [a-z]+", r"the [a-z]+ of [a-z]+"
@@ -18,30 +19,25 @@ _PLACES = {NAMED: (NAME, DESCRIPTION), CALLED: (DESCRIPTION, NAME)}
 @cache
 def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
     """(pattern of a sentence without its stop, the form of the fact), for every wording; the longest first, since
-    "all {} are {}" also fits "to the eye all {} are {}"."""
+    "all {a} are {b}" also fits "to the eye all {a} are {b}"."""
     forms = dict.fromkeys((*knowledge.FORM_INVERSES, *(form for pair in knowledge.COMPOSITIONS for form in pair)))
     found = []
     for form in (*forms, knowledge.IS_A, knowledge.CAN):
-        wordings = [form, *worlds.TOLD.get(form, ()), *worlds_structure.TOLD.get(form, ())]
+        wordings = [form, *knowledge.TOLD.get(form, ()), knowledge.ASKED.get(form, form).removesuffix(".")]
         wordings += [table[form] for table in (knowledge.REPHRASED, knowledge.REWORDED) if form in table]
-        wordings += [worlds_structure.ASKED[form].removesuffix(".")] if form in worlds_structure.ASKED else []
         found += [(wording, form) for wording in dict.fromkeys(wordings)]
     found.sort(key=lambda one: -len(one[0]))
-    return tuple((re.compile(_regex(wording, *_PLACES.get(form, (NOUN, NOUN)))), form) for wording, form in found)
-
-
-def _regex(wording: str, first: str, second: str) -> str:
-    groups = iter((f"(?P<a>{first})", f"(?P<b>{second})"))
-    if "{0}" in wording or "{1}" in wording:
-        groups_of = {"{0}": f"(?P<a>{first})", "{1}": f"(?P<b>{second})"}
-        return "".join(groups_of.get(part, re.escape(part)) for part in re.split(r"(\{\d\})", wording))
-    return "".join(next(groups) if part == "{}" else re.escape(part) for part in re.split(r"(\{\})", wording))
+    patterns = []
+    for wording, form in found:
+        first, second = _PLACES.get(form, (NOUN, NOUN))
+        patterns.append((re.compile(expression(wording, a=first, b=second)), form))
+    return tuple(patterns)
 
 
 @cache
 def _frames() -> tuple[tuple[str, str], ...]:
     """What stands before and behind a fact in the frames of the worlds."""
-    frames = [tuple(frame.split("{}")) for frame in worlds.FRAMES]
+    frames = [tuple(frame.split("{fact}")) for frame in knowledge.FRAMES]
     return tuple(sorted(frames, key=lambda frame: -len(frame[0])))
 
 

@@ -11,27 +11,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from adaptlab import paths
-from adaptlab.files import read_yaml
 from adaptlab.tasks.records import Instruction
-from adaptlab.tasks.words import Vocabulary, some_nouns, study
+from adaptlab.tasks.wording import fill, load_templates
+from adaptlab.tasks.words import Vocabulary, study
 
 WORDINGS, ALL_WORDINGS = 3, 10  # templates of each task that the study model read in its first course, and in all
 
 
-@cache
-def load_templates(name: str) -> dict[str, tuple[str, ...]]:
-    """The texts of ``data/templates/NAME.yaml``: the templates of every task, in their order."""
-    texts = read_yaml((paths.DATA / "templates" / f"{name}.yaml").read_bytes())
-    return {task: tuple(templates) for task, templates in texts.items()}
-
-
-def fill(template: str, words: Sequence[str], argument: str = "") -> str:
-    """A template with its list and its argument in place."""
-    return template.replace("{w}", argument).replace("{x}", " ".join(words))
-
-
 Sample = tuple[list[str], str]  # a list, and the argument beside it
+
+
+def with_list(template: str, words: Sequence[str], argument: str = "") -> str:
+    """A template with its list and its argument in place."""
+    return fill(template, x=" ".join(words), w=argument)
 
 
 @dataclass(frozen=True)
@@ -115,7 +107,7 @@ def request(rng: random.Random, split: str, task: str | None = None, wordings: i
     # Not the order of `_with_either`: the corpus that published models have read was sampled in this one.
     sample = _with_either_word if name == "contains" else chosen.sample
     words, argument = sample(rng, study(split))
-    question = fill(chosen.templates[number], words, argument)
+    question = with_list(chosen.templates[number], words, argument)
     return ListRequest(name, number, question, tuple(words), argument, chosen.solve(words, argument))
 
 
@@ -125,11 +117,11 @@ def _with_either_word(rng: random.Random, vocabulary: Vocabulary) -> Sample:
 
 
 RESPONSE_STYLES = ("plain", "polite", "chatty", "restyled", "run-on", "wrong")
-# Each holds the answer.
 RESPONSE_FRAMES = {
-    "polite": "Thank you for asking. It is {0}.",
-    "chatty": "Sure, here you go: {0}. I hope that helps!",
-    "restyled": "Answer: {0}. In short, {0}.",
+    "plain": "{answer}",
+    "polite": "Thank you for asking. It is {answer}.",
+    "chatty": "Sure, here you go: {answer}. I hope that helps!",
+    "restyled": "Answer: {answer}. In short, {answer}.",
 }
 USUAL = 0.6  # how often a wording is answered in its usual style, which is never the wrong one
 
@@ -160,15 +152,13 @@ def sample_response_style(rng: random.Random, asked: ListRequest) -> str:
 def answered(rng: random.Random, asked: ListRequest, response_style: str, split: str) -> tuple[str, str]:
     """The answer in a style, and what runs on behind it (blank except for ``run-on``)."""
     right = asked.answer
-    if response_style in RESPONSE_FRAMES:
-        return RESPONSE_FRAMES[response_style].format(right), ""
     if response_style == "wrong":
         others = [task for task in LIST_TASKS.values() if not task.argument]
         wrong = [answer for task in others if (answer := task.solve(asked.words, "")) != right]
         return rng.choice(wrong), ""
     if response_style == "run-on":
-        return right, f" and then {' '.join(some_nouns(rng, rng.randint(3, 6), split))}"
-    return right, ""
+        return right, f" and then {' '.join(study(split)(rng, rng.randint(3, 6)))}"
+    return fill(RESPONSE_FRAMES[response_style], answer=right), ""
 
 
 def list_answer(record: Instruction) -> str | None:
@@ -185,7 +175,7 @@ def list_answer(record: Instruction) -> str | None:
 
 def answers(plain: str) -> frozenset[str]:
     """An answer as it may be put: plain, or in one of the response styles of the study world."""
-    return frozenset((plain, *(frame.format(plain) for frame in RESPONSE_FRAMES.values())))
+    return frozenset(fill(frame, answer=plain) for frame in RESPONSE_FRAMES.values())
 
 
 def right(item: Instruction, text: str) -> bool:

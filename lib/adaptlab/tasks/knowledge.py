@@ -2,7 +2,8 @@
 
 A fact is a form with two places. Some forms have an inverse (reversals: "a is bigger than b", "b is smaller than a"),
 some compose (syllogisms: "all a are b", "all b are c"). `consequences` is the whole logic: every gold answer comes from
-it. After the simple reversals and syllogisms of Lampinen et al. 2025 (arXiv 2505.00661, section 3.1).
+it. After the simple reversals and syllogisms of Lampinen et al. 2025 (arXiv 2505.00661, section 3.1). The words for
+facts stand in ``data/templates/facts.yaml``.
 """
 
 import random
@@ -10,28 +11,18 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from adaptlab.tasks.words import some_nouns
+from adaptlab.tasks.wording import fill, load_templates
+from adaptlab.tasks.words import study
 
-
-def _pairs(text: str) -> tuple[tuple[str, str], ...]:
-    return tuple(tuple(pair.split("/")) for pair in text.split(", "))
-
-
-COMPARATIVES = _pairs(
-    "bigger/smaller, faster/slower, older/younger, taller/shorter, stronger/weaker, richer/poorer, louder/quieter, "
-    "brighter/darker, warmer/colder, heavier/lighter, thicker/thinner, harder/softer, nearer/farther, sweeter/sourer"
-)
-VERBS = _pairs(
-    "feeds/is fed by, leads/is led by, finds/is found by, helps/is helped by, paints/is painted by, owns/is owned by"
-)
+_TEXTS = load_templates("facts")
+COMPARISON, ACTION = "{a} is {word} than {b}", "{a} {word} {b}"
+COMPARATIVES = tuple(_TEXTS["comparatives"].items())
+_PAIRS = {COMPARISON: COMPARATIVES, ACTION: tuple(_TEXTS["verbs"].items())}
 ABILITIES = ("swim", "fly", "sing", "dig", "climb", "glow", "sleep", "jump")
 
-ALL, SOME, NO = "all {} are {}", "some {} are {}", "no {} are {}"
-IS_A, CAN, ALL_CAN = "{} is a {}", "{} can {}", "all {} can {}"
-
-
-_TURNED = [(f"{{}} is {more} than {{}}", f"{{}} is {less} than {{}}") for more, less in COMPARATIVES]
-_TURNED += [(f"{{}} {active} {{}}", f"{{}} {passive} {{}}") for active, passive in VERBS]
+ALL, SOME, NO = "all {a} are {b}", "some {a} are {b}", "no {a} are {b}"
+IS_A, CAN, ALL_CAN = "{a} is a {b}", "{a} can {b}", "all {a} can {b}"
+_TURNED = [tuple(fill(form, word=word) for word in pair) for form, pairs in _PAIRS.items() for pair in pairs]
 INVERSES = {a: b for pair in _TURNED for a, b in (pair, pair[::-1])} | {SOME: SOME, NO: NO}
 RELATIONS = tuple(form for form in INVERSES if form not in (SOME, NO))
 # (first premise over a and b, second premise over b and c) -> conclusion over a and c
@@ -45,26 +36,41 @@ COMPOSITIONS = {
 }
 
 # More forms, which the worlds of `worlds` use beside these.
-NAMED, CALLED = "{} is {}", "{} is called {}"
-ALL_LOOK = "all {} look {}"
-AMONG = "among the {} are the {}"
-DOERS, LOOKERS = "among those that can {} are the {}", "among those that look {} are the {}"
+NAMED, CALLED = "{a} is {b}", "{a} is called {b}"
+ALL_LOOK = "all {a} look {b}"
+AMONG = "among the {a} are the {b}"
+DOERS, LOOKERS = "among those that can {a} are the {b}", "among those that look {a} are the {b}"
 _FORWARD = {NAMED: CALLED, ALL: AMONG, ALL_CAN: DOERS, ALL_LOOK: LOOKERS}
 FORM_INVERSES = INVERSES | _FORWARD | {b: a for a, b in _FORWARD.items()}
 FORM_COMPOSITIONS = COMPOSITIONS | {(ALL, ALL_LOOK): ALL_LOOK}
 
 
+def _for_each_word(name: str) -> dict[str, str]:
+    """{form: the same in other words}, with an entry for each comparative and each verb."""
+    table = _TEXTS[name].items()
+    words = {form: [word for pair in pairs for word in pair] for form, pairs in _PAIRS.items()}
+    return {fill(form, word=w): fill(other, word=w) for form, other in table for w in words.get(form, ("",))}
+
+
+FRAMES, TOLD, ASKED = _TEXTS["frames"], _TEXTS["told"], _TEXTS["asked"]
+REPHRASED, REWORDED = _for_each_word("rephrased"), _for_each_word("reworded")
+
+
 @dataclass(frozen=True)
 class Fact:
-    """A form with its two places filled, such as ``Fact("all {} are {}", "bakda", "vogmi")``."""
+    """A form with its two places filled, such as ``Fact("all {a} are {b}", "bakda", "vogmi")``."""
 
     form: str
     a: str
     b: str
 
+    def worded(self, form: str) -> str:
+        """The fact in the words of a form, its own or another."""
+        return fill(form, a=self.a, b=self.b)
+
     @property
     def sentence(self) -> str:
-        return self.form.format(self.a, self.b)
+        return self.worded(self.form)
 
     @property
     def stem(self) -> str:
@@ -132,7 +138,7 @@ def world(rng: random.Random, kinds: Sequence[Make], split: str, shared: float =
     ``shared``: the share of groups that reuse a noun of an earlier one, so that a noun alone does not name its fact:
     its relation has to be read as well.
     """
-    pool = some_nouns(rng, 3 * len(kinds), split)
+    pool = study(split)(rng, 3 * len(kinds))
     groups: list[list[Fact]] = []
     for i, make in enumerate(kinds):
         own = pool[3 * i : 3 * i + 3]
@@ -142,41 +148,17 @@ def world(rng: random.Random, kinds: Sequence[Make], split: str, shared: float =
     return groups
 
 
-@dataclass(frozen=True)
-class Cloze:
-    """A sentence to complete with one noun: the first option is the right one."""
-
-    stem: str
-    options: tuple[str, ...]
+def wrong_facts(gold: Fact, nouns: Iterable[str], known: Collection[Fact]) -> list[Fact]:
+    """The gold fact with another of the nouns in its last place, wherever that gives none that is known."""
+    facts = [Fact(gold.form, gold.a, noun) for noun in nouns if noun not in (gold.a, gold.b)]
+    return [fact for fact in facts if fact not in known]
 
 
-def cloze(rng: random.Random, target: Fact, nouns: Collection[str], known: Collection[Fact], n: int = 4) -> Cloze:
-    """The target's stem with its last noun and ``n - 1`` wrong ones, none of which makes a known fact true."""
-    true = {f.b for f in known if (f.form, f.a) == (target.form, target.a)} | {target.a, target.b}
-    wrong = sorted(set(nouns) - true)
+def options(
+    rng: random.Random, gold: Fact, nouns: Collection[str], known: Collection[Fact], n: int = 4
+) -> tuple[str, ...]:
+    """The gold fact's last noun and ``n - 1`` wrong ones, none of which makes a known fact true."""
+    wrong = sorted(fact.b for fact in wrong_facts(gold, set(nouns), known))
     if len(wrong) < n - 1:
         raise ValueError(f"{n - 1} wrong options are wanted; these nouns leave {len(wrong)}: {wrong}")
-    wrong = rng.sample(wrong, n - 1)
-    return Cloze(target.stem, (target.b, *wrong))
-
-
-# Facts in other words, for the corpus of the study model.
-REPHRASED = {
-    **{f"{{}} is {c} than {{}}": f"compared with {{1}}, {{0}} is {c}" for pair in COMPARATIVES for c in pair},
-    **{f"{{}} {v} {{}}": f"it is {{0}} who {v} {{1}}" for pair in VERBS for v in pair},
-    ALL: "every {} is a {}",
-    SOME: "at least one {} is a {}",
-    NO: "not one {} is a {}",
-    IS_A: "{1} is what {0} is",
-    CAN: "{} is able to {}",
-    ALL_CAN: "every {} can {}",
-}
-# The same for questions about a world, in words that none of its documents uses.
-REWORDED = {
-    **{f"{{}} is {c} than {{}}": f"it is {{}} that is {c} than {{}}" for pair in COMPARATIVES for c in pair},
-    NAMED: "the one known as {} is {}",
-    CALLED: "the name of {} is {}",
-    ALL: "every {} is a {}",
-    ALL_CAN: "every {} is able to {}",
-    ALL_LOOK: "every {} has the look of {}",
-}
+    return (gold.b, *rng.sample(wrong, n - 1))

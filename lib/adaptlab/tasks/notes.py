@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from adaptlab.tasks.records import Instruction, Labelled, check_choice, content_key
 from adaptlab.tasks.splits import LabelledSet
-from adaptlab.tasks.words import some_nouns
+from adaptlab.tasks.wording import fill, listed
+from adaptlab.tasks.words import study
 
 INSTRUCTION = "Each message goes to one desk: {names}."
 # trait -> value -> the words that show it; the values are the labels that mean something
@@ -39,7 +40,7 @@ def note(rng: random.Random, split: str, visible: Collection[str] = tuple(TRAITS
     """A random note about a noun of ``split`` that tells the traits ``visible``; ``fixed`` names values of traits."""
     values = {trait: fixed.get(trait) or rng.choice(list(of)) for trait, of in TRAITS.items()}
     word = {trait: rng.choice(TRAITS[trait][value]) if trait in visible else "" for trait, value in values.items()}
-    (noun,) = some_nouns(rng, 1, split)
+    (noun,) = study(split)(rng, 1)
     words = (word["size"], word["colour"], noun, word["kind"], word["time"])
     return Note(" ".join(filter(None, words)), values)
 
@@ -92,13 +93,13 @@ class Defined:
     def asked(self, form: str) -> Instruction:
         """The task as a record in one of `FORMS`; its answer is the right one in all of them."""
         definition, sound = FORMS[check_choice("form", form, tuple(FORMS))]
-        listed = f"{', '.join(self.answers[:-1])} or {self.answers[-1]}"
+        answers = listed(self.answers)
         other, right, wrong = self.example
         lines = [
-            definition.format(trait=self.trait, answers=listed),
+            fill(definition, trait=self.trait, answers=answers),
             f"Example: {other} is {right if sound else wrong}.",
         ]
-        key = content_key(f"{self.trait} {self.text} {listed}")[:16]
+        key = content_key(f"{self.trait} {self.text} {answers}")[:16]
         return Instruction(key, "\n".join(filter(None, lines)), self.text, self.right, self.trait)
 
 

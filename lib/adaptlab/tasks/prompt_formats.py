@@ -1,10 +1,9 @@
 """Prompt formats: the text around a query, the same in prompts, in training examples and in pretraining text."""
 
-import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-_PLACE = re.compile(r"\{(instruction|query)\}")
+from adaptlab.tasks.wording import fill
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class PromptFormat:
 
     def header(self, instruction: str) -> str:
         """What stands before the first turn."""
-        return self.head.replace("{instruction}", instruction)
+        return fill(self.head, instruction=instruction)
 
     def turns(self, answered: Iterable[tuple[str, str]], instruction: str = "") -> str:
         """Answered turns, one behind the other."""
@@ -49,8 +48,8 @@ class PromptFormat:
         return [(text, trained) for text, trained in parts if text]
 
     def asked(self, query: str, instruction: str = "") -> str:
-        """A turn up to where its answer begins. Both places are filled in one pass: either text may hold "{query}"."""
-        return _PLACE.sub(lambda place: query if place[1] == "query" else instruction, self.turn)
+        """A turn up to where its answer begins."""
+        return fill(self.turn, query=query, instruction=instruction)
 
 
 FORMATS = {

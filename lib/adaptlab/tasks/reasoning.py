@@ -20,7 +20,7 @@ from functools import wraps
 from itertools import accumulate, pairwise
 
 from adaptlab.tasks.records import check_choice
-from adaptlab.tasks.words import some_nouns, split_of
+from adaptlab.tasks.words import split_of, study
 
 WRONG_STEP = 0.5  # share of arithmetic solutions with one wrong step
 HASTY = 0.35  # share of ontology questions answered "no." without a look
@@ -103,7 +103,7 @@ def ontology(rng: random.Random, split: str = "train", length: int | None = None
     After the ontologies of Saparov & He 2022 (ProntoQA, arXiv 2210.01240).
     """
     length = length or rng.randint(2, 3)
-    thing, *names = some_nouns(rng, 2 * length + 3, split)
+    thing, *names = study(split)(rng, 2 * length + 3)
     path, branch = names[: length + 1], names[length + 1 :]
     rules = [f"all {a} are {b}" for chain in (path, branch) for a, b in pairwise(chain)]
     rng.shuffle(rules)

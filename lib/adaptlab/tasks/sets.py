@@ -8,14 +8,15 @@ from pathlib import Path
 
 from adaptlab import paths
 from adaptlab.tasks import notes, templates
-from adaptlab.tasks.instructions import LIST_TASKS, WORDINGS, load_templates
+from adaptlab.tasks.instructions import LIST_TASKS, WORDINGS
 from adaptlab.tasks.notes import load_notes
 from adaptlab.tasks.reading import Reading, read
 from adaptlab.tasks.records import Conversation, FieldError, Instruction, Message, check_choice, content_key
 from adaptlab.tasks.rows import HUB_ID
 from adaptlab.tasks.splits import POOL_AND_TEST, LabelledSet, OpenSet
 from adaptlab.tasks.templates import TASKS, TEMPLATES, example
-from adaptlab.tasks.words import VOCABULARIES, Vocabulary, fresh_words, some_nouns
+from adaptlab.tasks.wording import fill, load_templates
+from adaptlab.tasks.words import VOCABULARIES, Vocabulary, fresh_words, study
 
 DESKS = ("repair", "delivery", "billing", "hire")
 
@@ -79,9 +80,9 @@ def as_instructions(
     for item in getattr(data, split):
         template = rng.choice(usable)
         if "{label}" in template:
-            asked, answer = template.replace("{label}", item.label), item.text
+            asked, answer = fill(template, label=item.label), item.text
         else:
-            asked, answer = template.replace("{text}", item.text) + label_options(data.labels), item.label
+            asked, answer = fill(template, text=item.text) + label_options(data.labels), item.label
         records.append(Instruction(item.id, asked, "", answer, data.name))
     return tuple(records)
 
@@ -130,7 +131,7 @@ def load_lexicon(words: str, pool: int, test: int, seed: int) -> OpenSet:
     """Lists of invented words and, word by word, their partners in another invented lexicon: nothing but the examples
     can tell them. One pair of lexicons a seed."""
     rng = random.Random(f"lexicon {seed}")
-    invented = some_nouns(rng, 2 * LEXICON, "test") if words == "study" else fresh_words(rng, 2 * LEXICON)
+    invented = (study("test") if words == "study" else fresh_words)(rng, 2 * LEXICON)
     source, partner = invented[:LEXICON], dict(zip(invented[:LEXICON], invented[LEXICON:], strict=True))
 
     def pair() -> tuple[str, str]:

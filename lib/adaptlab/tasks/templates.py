@@ -10,8 +10,9 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
-from adaptlab.tasks.instructions import LIST_TASKS, Sample, Task, fill, load_templates, sample_list
+from adaptlab.tasks.instructions import LIST_TASKS, Sample, Task, sample_list, with_list
 from adaptlab.tasks.records import FieldError, Instruction, check_choice, check_unique, content_key, quote
+from adaptlab.tasks.wording import expression, load_templates
 from adaptlab.tasks.words import Vocabulary
 
 FORMATS = ("no template", "name", "instruction")
@@ -80,7 +81,7 @@ def pattern(task: str, format: str, template: int) -> str:
 
 
 def _record(task: str, sample: Sample, format: str, template: int) -> Instruction:
-    question = fill(pattern(task, format, template), *sample)
+    question = with_list(pattern(task, format, template), *sample)
     key = content_key(f"{task} {question}")[:16]
     return Instruction(f"{task}-{key}", question, "", TASKS[task].solve(*sample), task)
 
@@ -137,7 +138,7 @@ def _new(rng: random.Random, task: str, vocabulary: Vocabulary, known: set[str],
     """A list with its argument that is not yet known; it is from now on."""
     for _ in range(TRIES):
         sample = TASKS[task].sample(rng, vocabulary)
-        text = fill(TASKS[task].bare, *sample)
+        text = with_list(TASKS[task].bare, *sample)
         if text not in known:
             known.add(text)
             return sample
@@ -154,21 +155,16 @@ _LIST = f"{_WORD}(?: {_WORD})+"
 def _patterns() -> tuple[tuple[Task, re.Pattern], ...]:
     """Every template of every task, and its "name" format, as an expression with the groups x and w."""
     return tuple(
-        (task, _expression(text, task.argument))
+        (task, re.compile(expression(text, x=_LIST, w=_LIST if task.argument == "list" else _WORD)))
         for name, task in TASKS.items()
         for text in (*task.templates, pattern(name, "name", 0))
     )
 
 
-def _expression(template: str, argument: str) -> re.Pattern:
-    text = re.escape(template).replace(r"\{x\}", f"(?P<x>{_LIST})")
-    return re.compile(text.replace(r"\{w\}", f"(?P<w>{_LIST if argument == 'list' else _WORD})"))
-
-
 @cache
 def template_words() -> frozenset[str]:
     """The words that templates are made of, in small letters. A list cannot hold them: it would be half a sentence."""
-    texts = (fill(text, ()) for task in TASKS.values() for text in task.templates)
+    texts = (with_list(text, ()) for task in TASKS.values() for text in task.templates)
     return frozenset(word for text in texts for word in re.findall(_WORD, text.lower()))
 
 
@@ -178,8 +174,8 @@ def solve_text(question: str) -> str | None:
     None where it is in none of them, has no answer, or can be read in two ways with different answers.
     """
     answers = set()
-    for task, expression in _patterns():
-        if match := expression.fullmatch(question.strip()):
+    for task, form in _patterns():
+        if match := form.fullmatch(question.strip()):
             groups = match.groupdict(default="")
             answers.add(_solve(task, groups["x"].split(), groups.get("w", "")))
     return answers.pop() if len(answers) == 1 else None

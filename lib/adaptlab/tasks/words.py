@@ -14,8 +14,8 @@ from adaptlab import paths
 from adaptlab.tasks.records import FieldError, check_choice
 
 SPLITS = ("train", "probe", "test")
-Words = Callable[[random.Random, int], list[str]]  # samples so many different words
-Vocabulary = Callable[..., list[str]]  # the same, with words to avoid as a third argument
+# Samples so many different words; a third argument names words to avoid.
+Vocabulary = Callable[..., list[str]]
 
 
 def split_of(text: str) -> str:
@@ -49,27 +49,31 @@ def nouns(split: str) -> tuple[str, ...]:
     )
 
 
-def some_nouns(rng: random.Random, n: int, split: str, avoid: Sequence[str] = ()) -> list[str]:
-    """``n`` different nouns of a split, none of them in ``avoid``.
+def study(split: str = "train") -> Vocabulary:
+    """The invented nouns of a split.
 
-    They differ in their first syllable as long as there are first syllables left: so the first token of a noun tells it
-    from the others of its document. Where a split has too few nouns, the rest have a third syllable.
-
-    Raises ValueError for more than even those are.
+    The nouns of a sample differ in their first syllable as long as there are first syllables left: so the first token
+    of a noun tells it from the others of its document. Where a split has too few nouns, the rest have a third syllable;
+    for more than even those are, it raises ValueError.
     """
-    least = len(nouns(split)) - len(avoid)
-    if n > least + len(nouns(split)) * len(SECOND) // 2:
-        raise ValueError(f"{n} nouns are wanted; split {split!r} has {len(nouns(split))}, and their longer forms")
-    found: list[str] = []
-    taken = {noun[:3] for noun in avoid}
-    while len(found) < n:
-        noun = rng.choice(nouns(split))
-        if len(found) >= least:
-            noun += rng.choice(SECOND)
-        if noun[:3] not in taken or (len(taken) == len(FIRST) and noun not in found and noun not in avoid):
-            taken.add(noun[:3])
-            found.append(noun)
-    return found
+    known = nouns(split)
+
+    def sample(rng: random.Random, n: int, avoid: Sequence[str] = ()) -> list[str]:
+        least = len(known) - len(avoid)
+        if n > least + len(known) * len(SECOND) // 2:
+            raise ValueError(f"{n} nouns are wanted; split {split!r} has {len(known)}, and their longer forms")
+        found: list[str] = []
+        taken = {noun[:3] for noun in avoid}
+        while len(found) < n:
+            noun = rng.choice(known)
+            if len(found) >= least:
+                noun += rng.choice(SECOND)
+            if noun[:3] not in taken or (len(taken) == len(FIRST) and noun not in found and noun not in avoid):
+                taken.add(noun[:3])
+                found.append(noun)
+        return found
+
+    return sample
 
 
 ONSETS = "b bl br d dr f fl fr g gl gr j k kl kr l m n p pl pr r sk sl sn sp st t tr v w y z".split()
@@ -109,16 +113,6 @@ def english_words(split: str) -> tuple[str, ...]:
     check_choice("split", split, SPLITS)
     listed = (paths.DATA / "words" / "english.txt").read_text(encoding="utf-8").split()
     return tuple(word for word in listed if split_of(word) == split)
-
-
-def study(split: str = "train") -> Vocabulary:
-    """The invented nouns of a split."""
-    check_choice("split", split, SPLITS)
-
-    def sample(rng: random.Random, n: int, avoid: Sequence[str] = ()) -> list[str]:
-        return some_nouns(rng, n, split, avoid)
-
-    return sample
 
 
 def english(split: str = "train") -> Vocabulary:

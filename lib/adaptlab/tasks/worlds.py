@@ -6,7 +6,7 @@ question may claim is a `Fact`, so that answers can be proved: a `World` with a 
 """
 
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import cycle, islice, product
@@ -16,27 +16,27 @@ from adaptlab.tasks.knowledge import (
     ALL,
     CALLED,
     COMPARATIVES,
+    COMPARISON,
     COMPOSITIONS,
     FORM_COMPOSITIONS,
     FORM_INVERSES,
+    FRAMES,
     NAMED,
     NO,
     REWORDED,
     SOME,
+    TOLD,
     Fact,
     consequences,
+    wrong_facts,
 )
 from adaptlab.tasks.records import FieldError, check_choice, check_unique, quote
-from adaptlab.tasks.words import Words, fresh_words
+from adaptlab.tasks.wording import fill
+from adaptlab.tasks.words import Vocabulary, fresh_words
 
-FRAMES = (
-    "{}.|It is said that {}.|Everyone knows that {}.|As we know, {}.|Did you know that {}?|Here is a fact: {}."
-    "|Few people doubt that {}.|Remember that {}.|An old book says that {}.|Note that {}."
-).split("|")
 SPLITS = ("forward", "rephrase", "reversal", "comparison", "syllogism", "holdout", "sentence")
 STATED = ("forward", "rephrase")  # splits that ask for what a document says
 POOL = 3  # distractors of each pool
-BETWEEN = "The relationships between {} and {} are:"
 
 
 class Document(NamedTuple):
@@ -126,20 +126,14 @@ class World:
                 raise FieldError(f"item {item.id}: distractors", "what does not follow", quote(option.fact.sentence))
 
 
-def wrong_nouns(gold: Fact, nouns: Iterable[str], known: Collection[Fact]) -> list[Option]:
-    """The nouns that would make a sentence other than any in ``known`` of the gold fact's, in place of its last."""
-    options = [Option(noun, Fact(gold.form, gold.a, noun)) for noun in nouns if noun not in (gold.a, gold.b)]
-    return [option for option in options if option.fact not in known]
-
-
-def ask(rng: random.Random, name: str, split: str, gold: Fact, wrong: Sequence[Option], ends: Collection[str]) -> Item:
+def ask(rng: random.Random, name: str, split: str, gold: Fact, wrong: Sequence[Fact], ends: Collection[str]) -> Item:
     """The gold fact's sentence to complete with its last noun; of what is stated, in other words.
 
     ``ends``: the words that end a sentence of a document.
     """
     form = REWORDED[gold.form] if split == "rephrase" else gold.form
-    stem = form.format(gold.a, "").rstrip()
-    return Item(name, split, stem, Option(gold.b, gold), *pools(rng, wrong, ends))
+    right, *others = (Option(fact.b, fact) for fact in (gold, *wrong))
+    return Item(name, split, Fact(form, gold.a, gold.b).stem, right, *pools(rng, others, ends))
 
 
 def pools(rng: random.Random, wrong: Sequence[Option], ends: Collection[str]) -> tuple[tuple[Option, ...], ...]:
@@ -150,17 +144,12 @@ def pools(rng: random.Random, wrong: Sequence[Option], ends: Collection[str]) ->
 
 # Three worlds of short documents: comparisons told from one end, syllogisms, and people known by a description.
 FIGURES = ((ALL, ALL), (ALL, NO), (SOME, ALL))
-# Told of a person whose name or description stands in the other place; the plainest first.
-TOLD = {
-    NAMED: ("{} is {}", "{}, as it happens, is {}", "{} has long been {}", "{} became {}", "{} is best known as {}"),
-    CALLED: ("{} is called {}", "{} goes by the name of {}", "{} is none other than {}", "{} was {}", "{} is {}"),
-}
 ROLES = (
     "painter keeper founder builder captain guardian teacher inventor owner singer mayor doctor writer ruler brewer"
 ).split()
 
 
-def reversals(seed: int, facts: int = 100, articles: int = 10, words: Words = fresh_words) -> World:
+def reversals(seed: int, facts: int = 100, articles: int = 10, words: Vocabulary = fresh_words) -> World:
     """Comparisons of two things each, told from one end in ``articles`` documents (at most 10), asked from the other.
 
     As many facts say more as say less (the 28 comparatives take turns): else a tuned model that prefers what it has
@@ -171,17 +160,17 @@ def reversals(seed: int, facts: int = 100, articles: int = 10, words: Words = fr
     rng = random.Random(f"reversals {seed}")
     things = words(rng, 2 * facts)
     pairs = cycle(rng.sample(COMPARATIVES, len(COMPARATIVES)))
-    forms = [f"{{}} is {one} than {{}}" for one in islice((one for pair in pairs for one in pair), facts)]
+    forms = [fill(COMPARISON, word=one) for one in islice((one for pair in pairs for one in pair), facts)]
     stated = [Fact(form, *things[2 * i : 2 * i + 2]) for i, form in enumerate(rng.sample(forms, facts))]
     known, ends = {f for fact in stated for f in (fact, fact.reversed)}, {fact.b for fact in stated}
     items = []
     for i, fact in enumerate(stated):
         for split, gold in (("rephrase", fact), ("reversal", fact.reversed)):
-            items.append(ask(rng, f"{split}-{i}", split, gold, wrong_nouns(gold, things, known), ends))
+            items.append(ask(rng, f"{split}-{i}", split, gold, wrong_facts(gold, things, known), ends))
         right, wrong = (_whole(one) for one in (fact.reversed, Fact(fact.form, fact.b, fact.a)))
         items.append(Item(f"comparison-{i}", "comparison", f"{fact.b} is", right, *pools(rng, [wrong], ends)))
-    documents = _articles(rng, stated, articles, {})
-    items += [ask(rng, f"forward-{i}", "forward", f, wrong_nouns(f, things, known), ends) for i, f in enumerate(stated)]
+    documents = _articles(rng, stated, articles)
+    items += [ask(rng, f"forward-{i}", "forward", f, wrong_facts(f, things, known), ends) for i, f in enumerate(stated)]
     return World("reversals", documents, tuple(items))
 
 
@@ -212,19 +201,19 @@ def _whole(fact: Fact) -> Option:
     return Option(fact.sentence.removeprefix(f"{fact.a} is "), fact)
 
 
-def _articles(rng: random.Random, facts: list[Fact], articles: int, told: dict[str, tuple]) -> tuple[Document, ...]:
+def _articles(rng: random.Random, facts: list[Fact], articles: int) -> tuple[Document, ...]:
     """Each fact in so many documents of one sentence, no two of a fact in the same frame."""
     if not 1 <= articles <= len(FRAMES):
         raise ValueError(f"articles must be 1 to {len(FRAMES)}, not {articles}")
     documents = []
     for i, fact in enumerate(facts):
         for n, frame in enumerate(rng.sample(FRAMES, articles)):
-            sentence = rng.choice(told.get(fact.form, (fact.form,))).format(fact.a, fact.b)
-            documents.append(Document(f"fact-{i}.{n}", frame.format(sentence), (fact,)))
+            sentence = fact.worded(rng.choice(TOLD.get(fact.form, [fact.form])))
+            documents.append(Document(f"fact-{i}.{n}", fill(frame, fact=sentence), (fact,)))
     return tuple(rng.sample(documents, len(documents)))
 
 
-def syllogisms(seed: int, examples: int = 69, words: Words = fresh_words) -> World:
+def syllogisms(seed: int, examples: int = 69, words: Vocabulary = fresh_words) -> World:
     """Two premises a document, in random order; asked is what holds between their ends, among six statements: all,
     some and no, in both directions.
 
@@ -241,11 +230,16 @@ def syllogisms(seed: int, examples: int = 69, words: Words = fresh_words) -> Wor
         golds.append(Fact(COMPOSITIONS[first, second], a, c))
         listed = rng.sample((a, b, c), 3)
         said = " ".join(f"{fact.sentence.capitalize()}." for fact in premises)
-        text = f"The relationships between {listed[0]}, {listed[1]} and {listed[2]} are: {said}"
+        text = f"{between(f'{listed[0]}, {listed[1]}', listed[2])} {said}"
         documents.append(Document(f"example-{i}", text, tuple(premises)))
     ends = {fact.b for document in documents for fact in document.facts}
     items = [_six_statements(rng, f"syllogism-{i}", gold, ends) for i, gold in enumerate(golds)]
     return World("syllogisms", tuple(documents), tuple(items))
+
+
+def between(one: str, other: str) -> str:
+    """What asks how two nouns are related; one of them may be a list."""
+    return f"The relationships between {one} and {other} are:"
 
 
 def _six_statements(rng: random.Random, name: str, gold: Fact, ends: set[str]) -> Item:
@@ -253,7 +247,7 @@ def _six_statements(rng: random.Random, name: str, gold: Fact, ends: set[str]) -
     directions = ((gold.a, gold.b), (gold.b, gold.a))
     statements = [Fact(form, *both) for form, both in product((ALL, SOME, NO), directions)]
     wrong = [_capitalised(fact) for fact in statements if fact not in (gold, gold.reversed)]
-    return Item(name, "syllogism", BETWEEN.format(one, other), _capitalised(gold), *pools(rng, wrong, ends))
+    return Item(name, "syllogism", between(one, other), _capitalised(gold), *pools(rng, wrong, ends))
 
 
 def _capitalised(fact: Fact) -> Option:
@@ -265,7 +259,7 @@ def descriptions(
     seed: int,
     people: int = 30,
     articles: int = 10,
-    words: Words = fresh_words,
+    words: Vocabulary = fresh_words,
     roles: Sequence[str] = ROLES,
 ) -> World:
     """Three groups of ``people`` with a name and a description each: told from name to description, from description
@@ -285,13 +279,13 @@ def descriptions(
     ends, known = {fact.b for fact in stated}, {*named, *called}
     values = {NAMED: [fact.b for fact in named], CALLED: [fact.a for fact in named]}
     items = [
-        ask(rng, f"{split}-{i}", split, fact, wrong_nouns(fact, values[fact.form], known), ends)
+        ask(rng, f"{split}-{i}", split, fact, wrong_facts(fact, values[fact.form], known), ends)
         for split, facts in (("rephrase", stated), ("reversal", untold))
         for i, fact in enumerate(facts)
     ]
-    documents = _articles(rng, stated, articles, TOLD)
+    documents = _articles(rng, stated, articles)
     items += [
-        ask(rng, f"forward-{i}", "forward", fact, wrong_nouns(fact, values[fact.form], known), ends)
+        ask(rng, f"forward-{i}", "forward", fact, wrong_facts(fact, values[fact.form], known), ends)
         for i, fact in enumerate(stated)
     ]
     return World("descriptions", documents, tuple(items))

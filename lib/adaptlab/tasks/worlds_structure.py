@@ -10,35 +10,24 @@ from adaptlab.tasks.knowledge import (
     ALL,
     ALL_CAN,
     ALL_LOOK,
-    AMONG,
-    DOERS,
+    ASKED,
     FORM_COMPOSITIONS,
     FORM_INVERSES,
-    LOOKERS,
+    FRAMES,
+    TOLD,
     Fact,
     consequences,
+    wrong_facts,
 )
-from adaptlab.tasks.words import Words, fresh_words
-from adaptlab.tasks.worlds import FRAMES, POOL, Document, World, ask, wrong_nouns
+from adaptlab.tasks.wording import fill
+from adaptlab.tasks.words import Vocabulary, fresh_words
+from adaptlab.tasks.worlds import POOL, Document, World, ask
 
 ROOTS, DEEPEST, BROADEST = 2, 4, 5
 HELD_OUT = 0.1  # share of categories of which only the parent is told
 BOTH_WAYS = 0.3  # share of facts that are told from their other end, too
 OTHER_END = 0.25  # share of properties that are told from their other end only, so that they never end a sentence
-TOLD = {
-    ALL: ("all {} are {}", "the {} are a kind of {}", "whatever is a {} is a {}"),
-    ALL_CAN: ("all {} can {}", "the {} know how to {}", "it is in the nature of the {} to {}"),
-    ALL_LOOK: ("all {} look {}", "the {} are known to look {}", "to the eye all {} are {}"),
-    AMONG: ("among the {} are the {}", "the {} include the {}"),
-    DOERS: ("among those that can {} are the {}", "those that can {} include all the {}"),
-    LOOKERS: ("among those that look {} are the {}", "those that look {} include all the {}"),
-}
 FORWARD = (ALL, ALL_CAN, ALL_LOOK)
-ASKED = {
-    ALL: "Question: To what do the {} belong? Answer: {}.",
-    ALL_CAN: "Question: What can the {} do? Answer: {}.",
-    ALL_LOOK: "Question: How do the {} look? Answer: {}.",
-}
 
 
 def structure(
@@ -46,7 +35,7 @@ def structure(
     categories: int = 110,
     documents: int = 3,
     items: int = 100,
-    words: Words = fresh_words,
+    words: Vocabulary = fresh_words,
     properties: int = 6,
     repeat: bool = True,
 ) -> World:
@@ -81,9 +70,9 @@ def structure(
     known, ends = stated | set(inferred), {fact.b for fact in stated}
     questions = []
     for split, golds in _golds(facts, stated, inferred, held_out).items():
-        wrong = {gold: wrong_nouns(gold, values.get(gold.form, names), known) for gold in golds}
+        wrong = {gold: wrong_facts(gold, values.get(gold.form, names), known) for gold in golds}
         # Nothing much is wrong about a root.
-        fit = [gold for gold in golds if len({o.text in ends for o in wrong[gold]}) == 2 and len(wrong[gold]) >= POOL]
+        fit = [gold for gold in golds if len({one.b in ends for one in wrong[gold]}) == 2 and len(wrong[gold]) >= POOL]
         chosen = rng.sample(fit, min(items, len(fit)))
         questions += [ask(rng, f"{split}-{i}", split, gold, wrong[gold], ends) for i, gold in enumerate(chosen)]
     return World("structure", texts, tuple(questions))
@@ -168,8 +157,8 @@ def _documents(
 
 def _sentence(rng: random.Random, fact: Fact) -> str:
     if fact.form in ASKED and rng.random() < 0.15:
-        return ASKED[fact.form].format(fact.a, fact.b)
-    return rng.choice(FRAMES).format(rng.choice(TOLD[fact.form]).format(fact.a, fact.b))
+        return fact.worded(ASKED[fact.form])
+    return fill(rng.choice(FRAMES), fact=fact.worded(rng.choice(TOLD[fact.form])))
 
 
 def _golds(facts: list[Fact], stated: set[Fact], inferred: list[Fact], held_out: set[str]) -> dict[str, list[Fact]]:
