@@ -12,6 +12,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from adaptlab import paths
 from adaptlab.runner import notebooks
 from adaptlab.runner.parameters import Parameter, ParameterError, check, declared, parse
+from adaptlab.studies import augmentation, demo_search
 
 CELL = """# the quick profile
 model: str = "study"  # a name or a folder
@@ -183,6 +184,23 @@ def test_what_the_help_allows_is_what_is_taken(line, good, bad, problem):
     with pytest.raises(ParameterError) as caught:
         check(known, {"x": bad})
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stem", "name", "allowed"),
+    [
+        ("03_demo_search", "ways", {*demo_search.SEARCHES, *demo_search.BASELINES, *demo_search.NEAREST}),
+        ("05_augmentation", "beside", {*augmentation.BESIDE}),
+    ],
+)
+def test_names_with_spaces_are_those_of_the_studies(stem, name, allowed):
+    known = declared(paths.NOTEBOOKS / f"{stem}.ipynb")
+    assert {*known[name].choices} == allowed
+    assert check(known, {name: sorted(allowed)})[name] == sorted(allowed)
+    with pytest.raises(ParameterError, match=rf"{name}\[0\] must be one of .*Did you mean {sorted(allowed)[0]}"):
+        check(known, {name: [sorted(allowed)[0] + " x"]})
+    other = declared(notebook(f"{name}: list[str] = ['mine']"))  # a notebook of one's own, with names of its own
+    assert check(other, {name: ["yours"]}) == {name: ["yours"]}
 
 
 def test_a_default_that_its_own_help_forbids_is_refused():

@@ -45,11 +45,11 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
+def whole_file(path: str | Path, *, private: bool = False) -> Iterator[Path]:
     """The path of a new file, to be written in the block; at its end the file takes the place of ``path``.
 
-    Until then nobody else can read it. If the block raises, ``path`` stays as it was. Raises OSError, with what to do,
-    where the disk is full.
+    Until then nobody else can read it, nor later if it is ``private``. If the block raises, ``path`` stays as it was.
+    Raises OSError, with what to do, where the disk is full.
     """
     path = Path(path)
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
@@ -59,7 +59,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             yield new
             with new.open("rb") as file:
                 os.fsync(file.fileno())
-            new.chmod(0o666 & ~_MASK)
+            new.chmod(0o600 if private else 0o666 & ~_MASK)
             os.replace(new, path)
     except BaseException:
         new.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from adaptlab import files, paths
 from adaptlab.engine import checkpoints, packaged
 from adaptlab.files import locked, whole_file, whole_folder, write_text
-from adaptlab.runner import execute, kernel, notebooks, provenance, report
+from adaptlab.runner import execute, kernel, notebooks, provenance, report, results
 from tiny import counting, use, write
 
 LARGE = "x" * 100_000
@@ -157,6 +157,20 @@ def test_a_notebook_that_runs_is_private(kit):
     made = execute.run("01", out=out / "x.ipynb")
     (cell,) = nbformat.read(made.path, as_version=4).cells[2:]
     assert cell.outputs[0].text == "['600']\n" and made.path.stat().st_mode & 0o777 == 0o666 & ~files._MASK
+
+
+def test_the_rows_of_a_notebook_that_runs_are_private(kit):
+    out = kit / "o"
+    rows = "import pandas as pd\nfrom adaptlab.evidence import frames\nfrom pathlib import Path\n"
+    rows += "frames.keep(pd.DataFrame({'a': [1, 2]}))\n"
+    seen = f"print(sorted((p.suffix, oct(p.stat().st_mode)[-3:]) for p in Path({str(out)!r}).glob('.x.*.[cp]*')))"
+    write("01_tiny", rows + seen)
+    made = execute.run("01", out=out / "x.ipynb")
+    (cell,) = nbformat.read(made.path, as_version=4).cells[2:]
+    assert cell.outputs[0].text == "[('.csv', '600'), ('.ipynb', '600'), ('.parquet', '600')]\n"
+    found = results.beside(made.path)
+    assert len(found) == 2 and all(path.stat().st_mode & 0o777 == 0o666 & ~files._MASK for path in found)
+    assert not list(out.glob(".x.*partial*")) and not list(out.glob("..*"))
 
 
 ODD = [b"\xff.ipynb", b"a\xe9.ipynb", b"\xed\xa0\x80.ipynb", b"x/\xfe/y.ipynb", b"\xc3.ipynb"]

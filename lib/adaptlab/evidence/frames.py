@@ -26,7 +26,7 @@ def keep(frame: pd.DataFrame) -> None:
     if not (place := os.environ.get(PLACE)):
         return
     _kept.append(frame.assign(grid=len(_kept) + 1))
-    write(so_far(), Path(place))
+    write(so_far(), Path(place), private=True)  # it has not been looked through for secrets
 
 
 def so_far() -> pd.DataFrame:
@@ -47,15 +47,16 @@ def read(path: Path) -> pd.DataFrame:
         ) from error
 
 
-def write(frame: pd.DataFrame, place: Path) -> None:
-    """Write a frame to ``place`` with each of `ENDINGS`; the column ``grid`` comes first."""
+def write(frame: pd.DataFrame, place: Path, *, private: bool = False) -> None:
+    """Write a frame to ``place`` with each of `ENDINGS`; the column ``grid`` comes first. ``private``: for nobody else
+    to read."""
     frame = frame[["grid", *(column for column in frame if column != "grid")]].copy()
     for column in frame.columns[frame.dtypes.map(pd.api.types.is_object_dtype)]:  # a Parquet column has one type
         kinds = set(map(type, frame[column].dropna()))
         if len(kinds) > 1 or not kinds <= {str, bool, int, float}:
             frame[column] = frame[column].map(str, na_action="ignore")
-    with whole_file(place.with_name(f"{place.name}.csv")) as new:
+    with whole_file(place.with_name(f"{place.name}.csv"), private=private) as new:
         frame.to_csv(new, index=False)
     if importlib.util.find_spec("pyarrow"):
-        with whole_file(place.with_name(f"{place.name}.parquet")) as new:
+        with whole_file(place.with_name(f"{place.name}.parquet"), private=private) as new:
             frame.to_parquet(new, index=False)

@@ -96,8 +96,10 @@ def _execute(
     source: Path, output: Path, facts: dict[str, Any], timeout: int, progress: Progress, watch: Watch
 ) -> RunRecord:
     stem = re.escape(f".{output.stem}.")
-    written = stem + r"(ipynb|run\.json|failed\.ipynb)\.[0-9a-f]{8}\.partial"
-    sweep(output.parent, stem + r"[0-9a-f]{8}\.partial\.(ipynb|csv|parquet)", written)
+    begun = r"[0-9a-f]{8}\.partial"
+    written = rf"{stem}(ipynb|run\.json|failed\.ipynb|frame\.csv|frame\.parquet)\.{begun}"
+    rows = rf"\.{stem}{begun}\.(csv|parquet)\.{begun}"
+    sweep(output.parent, rf"{stem}{begun}\.(ipynb|csv|parquet)", rows, written)
     values = facts["parameters"]
     partial = output.with_name(f".{output.stem}.{uuid4().hex[:8]}.partial.ipynb")
     failed = provenance.failed_path(output)

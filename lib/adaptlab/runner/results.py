@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from adaptlab.evidence.frames import ENDINGS, PLACE
-from adaptlab.files import write_text
+from adaptlab.files import whole_file, write_text
 from adaptlab.runner import provenance
 
 FIRST = "grid,"  # with which every such CSV begins
@@ -50,7 +50,8 @@ def collected(output: Path, partial: Path) -> Iterator[None]:
                 made[1].unlink(missing_ok=True)  # it holds the same, and cannot be searched so
             for path, target in zip(made, _places(output), strict=True):
                 if path.is_file():
-                    os.replace(path, target)
+                    with whole_file(target) as new:
+                        os.replace(path, new)
     finally:
         os.environ.pop(PLACE, None)
         for path in made:
