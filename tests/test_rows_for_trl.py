@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from adaptlab import paths
 from adaptlab.methods import prompting
-from adaptlab.tasks.export import to_dataset, to_messages, to_prompt_completion
+from adaptlab.tasks.export import to_messages, to_prompt_completion
 from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.records import (
     Conversation,
@@ -20,7 +20,6 @@ from adaptlab.tasks.records import (
     Instruction,
     Labelled,
     Message,
-    plain,
 )
 
 STUDY = paths.MODELS / "study"
@@ -52,12 +51,6 @@ def test_rows_by_hand():
     assert to_prompt_completion(SUM) == {"prompt": "Question: Add the numbers.\n2 2\nAnswer:", "completion": " 4"}
     above = to_prompt_completion(BARE, "urial", "Answer each request.")["prompt"]
     assert above.startswith("# Instruction\n\nAnswer each request.\n\n# Query:\n```\nAdd the numbers.\n```")
-
-
-def test_a_data_set_has_a_column_a_field():
-    pytest.importorskip("datasets", reason="the extra `data` is not installed")
-    assert to_dataset([SUM, BARE]).to_list() == [plain(SUM), plain(BARE)]
-    assert to_dataset([TALK])[0]["messages"][1] == says("user", "Add 2 and 2.")
 
 
 @pytest.mark.parametrize("style", FORMATS)

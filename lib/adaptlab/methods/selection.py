@@ -32,8 +32,7 @@ def random_choice(pool: Sequence[str], queries: Sequence[str], k: int, seed: int
     A smaller ``k`` draws the beginning of what a larger one draws. Only a query that stands in the pool gets another
     list: its own places are skipped. Raises ValueError where the pool does not hold ``k`` texts for every query.
     """
-    own = _own(pool, queries)
-    _check(k, len(pool) - max(map(len, own), default=0))
+    own = _own(pool, queries, k)
     order = random.Random(f"selection {seed}").sample(range(len(pool)), len(pool))
     return [[place for place in order if place not in mine][:k] for mine in own]
 
@@ -48,8 +47,7 @@ def nearest_bm25(pool: Sequence[str], queries: Sequence[str], k: int) -> list[li
     stems, for a text may be of invented words. Of equal scores, the earlier place is the nearer.
     Raises ValueError where the pool does not hold ``k`` texts for every query.
     """
-    own = _own(pool, queries)
-    _check(k, len(pool) - max(map(len, own), default=0))
+    own = _own(pool, queries, k)
     if not k or not queries:
         return [[] for _ in queries]
     index = bm25s.BM25(method="lucene", k1=K1, b=B, dtype="float64")
@@ -65,8 +63,7 @@ def nearest_embedding(lm: LM, pool: Sequence[str], queries: Sequence[str], k: in
     equal cosines, the earlier place is the nearer. Raises ValueError where the pool does not hold ``k`` texts for every
     query, or `embed` refuses a text.
     """
-    own = _own(pool, queries)
-    _check(k, len(pool) - max(map(len, own), default=0))
+    own = _own(pool, queries, k)
     if not k or not queries:
         return [[] for _ in queries]
     vectors = _vectors(lm, (*pool, *queries))  # in one go: the same text has the same vector in both
@@ -134,8 +131,8 @@ def _vectors(lm: LM, texts: tuple[str, ...]) -> np.ndarray:
     return embed(lm, texts).astype(float)
 
 
-def _own(pool: Sequence[str], queries: Sequence[str]) -> list[Collection[int]]:
-    """For every query, the places of the pool that have its content."""
+def _own(pool: Sequence[str], queries: Sequence[str], k: int = 0) -> list[Collection[int]]:
+    """For every query, the places of the pool that have its content. Raises FieldError unless ``k`` others are left."""
     for field, texts in (("pool", pool), ("queries", queries)):
         if isinstance(texts, str):
             raise FieldError(field, "a sequence of texts", quote(texts))
@@ -144,7 +141,9 @@ def _own(pool: Sequence[str], queries: Sequence[str]) -> list[Collection[int]]:
     places: dict[str, set[int]] = {}
     for place, text in enumerate(pool):
         places.setdefault(content_key(text), set()).add(place)
-    return [places.get(content_key(query), ()) for query in queries]
+    own = [places.get(content_key(query), ()) for query in queries]
+    _check(k, len(pool) - max(map(len, own), default=0))
+    return own
 
 
 def _check(k: int, left: int) -> None:

@@ -137,6 +137,14 @@ def refuse_foreign(output: Path, notebook: str) -> None:
         raise OutputRefused(f"{failed}: is there, and is not what the kit wrote; {remedy}")
 
 
+def holds(folder: Path, name: str, what: str) -> bool:
+    """Whether a folder has the file of this name that the kit writes there: JSON whose ``format`` begins so."""
+    try:
+        return files.read_json((folder / name).read_bytes())["format"].startswith(what)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False
+
+
 def failed_path(output: Path) -> Path:
     """Where a run that fails keeps what it did."""
     return output.with_name(f"{output.stem}.failed.ipynb")

@@ -100,10 +100,7 @@ def _refuse_foreign(out: Path) -> None:
     if not out.exists():
         return
     names = sorted(path.name for path in out.iterdir()) if out.is_dir() else [out.name]
-    try:
-        ours = read_json((out / "report.json").read_bytes())["format"].startswith("adaptlab report")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        ours = out.is_dir() and set(names) <= {PLAYGROUND}
+    ours = provenance.holds(out, "report.json", "adaptlab report") or (out.is_dir() and set(names) <= {PLAYGROUND})
     strange = [name for name in names if name not in HOLDS and not name.startswith(".")]
     if strange or not ours:
         found = f"holds {strange[0]}, which the kit did not write" if ours else "is there already and is not a report"

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -92,11 +93,7 @@ def _profile(on: str) -> Path:
 def _refuse_foreign(folder: Path) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    try:
-        ours = files.read_json((folder / "study.json").read_bytes())["format"].startswith("adaptlab sweep")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        ours = False
-    if not ours:
+    if not provenance.holds(folder, "study.json", "adaptlab sweep"):
         raise OutputRefused(f"{folder}: is there already and is no sweep; name another place, or move it away")
 
 
@@ -131,15 +128,8 @@ def _facts(plan: Study, profile: Path, say: Callable[[str, Any], None]) -> dict[
         options = ["--profile", plan.profile, "--out", f"runs/{job.id}.ipynb"]
         key = hashlib.sha256("".join(parts).encode()).hexdigest()
         runs.append({"id": job.id, "arguments": [*job.arguments, *options], "key": key})
-    quoted = " ".join(map(_quoted, command))
+    quoted = shlex.join(command).replace("{", "{{").replace("}", "}}")  # as Snakemake takes it
     return {"format": FORMAT, "command": quoted, "argv": command, "resources": plan.resources, "runs": runs}
-
-
-def _quoted(part: str) -> str:
-    """A word of a shell command that Snakemake takes as it is."""
-    import shlex
-
-    return shlex.quote(part).replace("{", "{{").replace("}", "}}")
 
 
 def _through_snakemake(command: list[str], folder: Path, lock: int, jobs: int | None, dry_run: bool) -> None:

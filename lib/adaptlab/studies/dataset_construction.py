@@ -13,7 +13,7 @@ from adaptlab.evidence.stats import proportion_interval
 from adaptlab.methods.self_instruct import Made
 from adaptlab.tasks.datacard import sample_records, statistics
 from adaptlab.tasks.instructions import LIST_TASKS, list_answer
-from adaptlab.tasks.knowledge import ALL, Fact
+from adaptlab.tasks.knowledge import ALL
 from adaptlab.tasks.records import Instruction
 from adaptlab.tasks.templates import dataset, solve_text
 from adaptlab.tasks.words import VOCABULARIES, Vocabulary, fresh_words
@@ -134,7 +134,7 @@ def hierarchy(world: World, about: str = "", ax: Axes | None = None) -> Axes:
     out, it is the one with the longest line of ancestors.
     """
     axes = ax or plt.subplots(figsize=(9, 5))[1]
-    parent = {fact.a: fact.b for fact in sorted(world.stated, key=_sentence) if fact.form == ALL}
+    parent = {fact.a: fact.b for fact in sorted(world.stated, key=lambda fact: fact.sentence) if fact.form == ALL}
     about = about or max(sorted(parent), key=lambda name: len(ancestors(parent, name)))
     boxes = {about: ABOUT} | dict.fromkeys(ancestors(parent, about)[1:], INFERRED)
     positions = _positions(parent)
@@ -148,10 +148,6 @@ def hierarchy(world: World, about: str = "", ax: Axes | None = None) -> Axes:
     axes.set_axis_off()
     axes.margins(0.06, 0.1)
     return axes
-
-
-def _sentence(fact: Fact) -> str:
-    return fact.sentence
 
 
 def _positions(parent: dict[str, str]) -> dict[str, tuple[float, float]]:

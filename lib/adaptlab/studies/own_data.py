@@ -11,7 +11,7 @@ import numpy as np
 
 from adaptlab.engine.lm import LM
 from adaptlab.evidence.record import Record, told
-from adaptlab.methods.answering import fitting, in_context, shown
+from adaptlab.methods.answering import Chooser, Generator, fitting, in_context, shown
 from adaptlab.tasks import datacard
 from adaptlab.tasks.reading import Reading
 from adaptlab.tasks.similarity import near_duplicates, shared_runs
@@ -102,17 +102,16 @@ def _spread(unit: str, sizes: Sequence[Sequence[int]]) -> str:
 
 
 def _fits(data: LabelledSet | OpenSet, lm: LM, shots: Sequence[int], seed: int) -> str:
-    make = in_context if isinstance(data, LabelledSet) else _with_shown
-    items = _sampled(data.test)
+    def make(k: int) -> list[Chooser | Generator]:
+        if isinstance(data, LabelledSet):
+            return [in_context(lm, data, k, seed)]
+        return [shown(lm, data.sample(k, seed), data.prompt_format)]
+
     try:
-        kept, left_out = fitting(lambda k: [make(lm, data, k, seed)], items, shots)
+        kept, left_out = fitting(make, _sampled(data.test), shots)
     except ValueError as error:
         return f"**Shots**: {error}"
     return f"**Shots** that fit: {', '.join(map(str, kept))}" + (f"; left out: {left_out}" if left_out else "")
-
-
-def _with_shown(lm: LM, data: OpenSet, k: int, seed: int):
-    return shown(lm, data.sample(k, seed), data.prompt_format)
 
 
 def _copies(data: Data) -> list[str]:

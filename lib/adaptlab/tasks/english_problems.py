@@ -8,7 +8,6 @@ import random
 from collections.abc import Callable
 from itertools import pairwise
 
-from adaptlab.tasks.reasoning import final_answer
 from adaptlab.tasks.records import FieldError, Instruction, check_choice, content_key
 from adaptlab.tasks.wording import fill, load_templates
 from adaptlab.tasks.words import SPLITS, split_of, study
@@ -47,11 +46,6 @@ def with_rationale(record: Instruction) -> str:
 def without_rationale(record: Instruction) -> str:
     """The answer alone, as a sentence."""
     return f"The answer is {record.output}."
-
-
-def correct_final(record: Instruction, text: str) -> bool:
-    """Whether the last number of a text, or its last yes or no, is the record's output; a text without one is wrong."""
-    return final_answer(text, number=record.output not in ("yes", "no")) == record.output
 
 
 def _of_split(

@@ -59,13 +59,9 @@ def save(records: Iterable[Any], path: str | Path, shape: str = "fields") -> Pat
     return path
 
 
-def to_dataset(records: Iterable[Record | Preference]) -> "Dataset":
-    """A Hugging Face Dataset in memory, one row a record, one column a field. Needs the extra ``adaptlab[data]``."""
-    return _table([plain(record) for record in records])
-
-
 def _table(rows: list[dict[str, Any]]) -> "Dataset":
-    """Rows as a table: a column that only some of them have is empty for the others."""
+    """Rows as a table: a column that only some of them have is empty for the others. Needs the extra
+    ``adaptlab[data]``."""
     from datasets import Dataset
 
     columns = list(dict.fromkeys(name for row in rows for name in row))

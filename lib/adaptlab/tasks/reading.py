@@ -119,7 +119,8 @@ class Reading:
         check_choice("as_", self.kind, ("labelled", "instructions"))
         if self.kind == "instructions":
             return OpenSet(self.name, self.pool, self.test, source=self)
-        return LabelledSet(self.name, _labels(self.records), self.pool, self.test, source=self)
+        labels = tuple(sorted({record.label for record in self.records}))
+        return LabelledSet(self.name, labels, self.pool, self.test, source=self)
 
     @property
     def prompt(self) -> PromptFile:
@@ -176,10 +177,6 @@ def _given_columns(columns: Mapping[str, str] | str | None) -> dict[str, str]:
 
 def _name(path: Path) -> str:
     return re.sub(r"\.(gz|jsonl?|csv|tsv|tab|parquet|txt|md)$", "", path.stem) or path.name or "data"
-
-
-def _labels(records: Sequence[Labelled]) -> tuple[str, ...]:
-    return tuple(sorted({record.label for record in records}))
 
 
 def _of_prompt_file(path: Path, as_: str, text: str) -> Reading:

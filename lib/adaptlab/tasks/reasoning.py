@@ -160,13 +160,6 @@ def solution(problem: Problem, rng: random.Random) -> str:
     return _SOLVE[problem.family](problem, rng)
 
 
-_N = r"(\d{1,9})"
-_STEP = re.compile(rf"{_N} ([+-]) {_N} = {_N}", re.ASCII)
-_SO_NUMBER = re.compile(rf"(?:{'|'.join(SO)}) {_N}", re.ASCII)
-_SO_IS_A = re.compile(rf"(?:{'|'.join(SO)}) (\w+) is a (\w+)")
-_SO_ANSWER = re.compile(rf"(?:{'|'.join(SO)}) (yes|no)")
-
-
 def worked(problem: Problem) -> str:
     """The solution with all its steps, each of them right, as the careful people of the study world write it."""
     check_choice("family", problem.family, tuple(FAMILIES))
@@ -179,60 +172,3 @@ def worked(problem: Problem) -> str:
 def direct(problem: Problem) -> str:
     """The answer and nothing else."""
     return f"{problem.answer}."
-
-
-def steps_correct(problem: Problem, text: str) -> tuple[bool, ...]:
-    """Whether each step of a written solution is right, the conclusion being the last of them.
-
-    A step is right if it does what the question asks for at its place, takes up what the step before it left, and
-    comes out right: behind a slip that is carried on, steps can be right again. A step that does not parse is wrong,
-    and so is the next. Steps too many and steps that are missing count as wrong steps: all are right if and only if the
-    solution is complete, without a slip, and ends in the answer.
-    """
-    check_choice("family", problem.family, tuple(FAMILIES))
-    *written, rest = (part.strip() for part in text.split("."))
-    if rest:  # the last step has to be closed, like the others
-        written.append(f"{rest} …")
-    if problem.family == "ontology":
-        check, before, n = _membership, "", len(problem.steps) - 1
-    else:
-        check, before, n = _sum, problem.steps[0], len(problem.steps)
-    right = []
-    for place, step in enumerate(written + [""] * (n - len(written))):
-        is_right, before = check(problem, place, step, before)
-        right.append(is_right)
-    return tuple(right)
-
-
-def first_wrong_step(problem: Problem, text: str) -> int | None:
-    """The place of the first step, from 0, that is not right; None for a complete solution without a slip."""
-    found = steps_correct(problem, text)
-    return found.index(False) if False in found else None
-
-
-def _sum(problem: Problem, place: int, step: str, before: int | None) -> tuple[bool, int | None]:
-    """Whether a step is right after the number ``before``, and the number that it leaves."""
-    changes = problem.steps[1:]
-    if place == len(changes):
-        match = _SO_NUMBER.fullmatch(step)
-        return bool(match) and int(match[1]) == before, before
-    match = _STEP.fullmatch(step)
-    if not match:
-        return False, None
-    first, sign, size, end = match.groups()
-    change = int(size) if sign == "+" else -int(size)
-    right = place < len(changes) and int(first) == before and change == changes[place]
-    return right and int(end) == int(first) + change, int(end)
-
-
-def _membership(problem: Problem, place: int, step: str, before: str) -> tuple[bool, str]:
-    """Whether a step is right after the class ``before``, and the class that it leaves."""
-    thing, _, *path = problem.steps
-    if place == len(path):
-        match = _SO_ANSWER.fullmatch(step)
-        return bool(match) and before == path[-1] and match[1] == problem.answer, before
-    match = _SO_IS_A.fullmatch(step)
-    if not match:
-        return False, "?"
-    follows = {"": path[0], **dict(pairwise(path))}
-    return place < len(path) and match[1] == thing and match[2] == follows.get(before), match[2]

@@ -167,8 +167,9 @@ def reversals(seed: int, facts: int = 100, articles: int = 10, words: Vocabulary
     for i, fact in enumerate(stated):
         for split, gold in (("rephrase", fact), ("reversal", fact.reversed)):
             items.append(ask(rng, f"{split}-{i}", split, gold, wrong_facts(gold, things, known), ends))
-        right, wrong = (_whole(one) for one in (fact.reversed, Fact(fact.form, fact.b, fact.a)))
-        items.append(Item(f"comparison-{i}", "comparison", f"{fact.b} is", right, *pools(rng, [wrong], ends)))
+        stem = f"{fact.b} is"
+        right, wrong = (_behind(stem, one) for one in (fact.reversed, Fact(fact.form, fact.b, fact.a)))
+        items.append(Item(f"comparison-{i}", "comparison", stem, right, *pools(rng, [wrong], ends)))
     documents = _articles(rng, stated, articles)
     items += [ask(rng, f"forward-{i}", "forward", f, wrong_facts(f, things, known), ends) for i, f in enumerate(stated)]
     return World("reversals", documents, tuple(items))
@@ -187,18 +188,14 @@ def four_sentences(world: World, seed: int = 0) -> tuple[Item, ...]:
         relation = rng.choice([f.form for f in facts if f.form not in (fact.form, FORM_INVERSES[fact.form])])
         partner = rng.choice([f.b for f in facts if f is not fact])
         claims = ((fact.form, fact.b), (relation, fact.b), (fact.form, partner), (relation, partner))
-        gold, *wrong = (_behind_first(Fact(form, fact.a, b)) for form, b in claims)
+        gold, *wrong = (_behind(fact.a, Fact(form, fact.a, b)) for form, b in claims)
         items.append(Item(f"sentence-{i}", "sentence", fact.a, gold, (), tuple(wrong)))
     return tuple(items)
 
 
-def _behind_first(fact: Fact) -> Option:
-    return Option(fact.sentence.removeprefix(f"{fact.a} "), fact)
-
-
-def _whole(fact: Fact) -> Option:
-    """A comparison as what follows its first noun and "is"."""
-    return Option(fact.sentence.removeprefix(f"{fact.a} is "), fact)
+def _behind(stem: str, fact: Fact) -> Option:
+    """What follows the stem in the fact's sentence."""
+    return Option(fact.sentence.removeprefix(f"{stem} "), fact)
 
 
 def _articles(rng: random.Random, facts: list[Fact], articles: int) -> tuple[Document, ...]:
