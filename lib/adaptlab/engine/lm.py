@@ -105,13 +105,10 @@ class LM:
 
     def check_tokens(self, rows: Sequence[Sequence[int]]) -> None:
         """Raise ValueError for a token that the model has no weights for, as some tokenizers have (for images)."""
-        if self._has_more_tokens:
-            for row in rows:
-                if row and max(row) >= self.vocabulary:
-                    token = self.tokenizer.convert_ids_to_tokens(max(row))
-                    raise ValueError(
-                        f"the text holds {token!r}, a token that {self.name} has no weights for: leave it out"
-                    )
+        for row in rows if self._has_more_tokens else ():
+            if row and max(row) >= self.vocabulary:
+                token = self.tokenizer.convert_ids_to_tokens(max(row))
+                raise ValueError(f"the text holds {token!r}, a token that {self.name} has no weights for: leave it out")
 
     @cached_property
     def _has_more_tokens(self) -> bool:

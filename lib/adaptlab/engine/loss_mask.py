@@ -43,6 +43,11 @@ class TrainingExample:
         if self.loss_mask[0]:
             raise ValueError("the first token has nothing before it to be predicted from")
 
+    @classmethod
+    def behind(cls, prompt: Sequence[int], tokens: Sequence[int]) -> "TrainingExample":
+        """Tokens that have a loss, all of them, behind a prompt without one."""
+        return cls((*prompt, *tokens), (False,) * len(prompt) + (True,) * len(tokens))
+
     def __len__(self) -> int:
         return len(self.ids)
 

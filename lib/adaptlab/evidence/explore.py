@@ -8,6 +8,7 @@ import ipywidgets
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
+from adaptlab.evidence.figures import put_title
 from adaptlab.evidence.record import with_alt_text
 
 MAX_PANELS = 6
@@ -68,9 +69,7 @@ def _grid(draw: Callable[..., Any], lists: dict[str, list], alt: str) -> Any:
 
 def _panel(draw: Callable[..., Any], ax: Axes, choice: dict[str, Any]) -> None:
     draw(ax=ax, **choice)
-    note = ax.get_title(loc="right")  # a panel is too narrow for both in one line
-    ax.set_title("", loc="right")
-    ax.set_title(f"{_state(choice)}\n{note}".strip(), fontsize=9)
+    put_title(ax, _state(choice))
 
 
 def _default_alt(lists: dict[str, list]) -> str:

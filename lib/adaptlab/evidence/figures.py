@@ -160,7 +160,7 @@ def panels(
     figure, axes = plt.subplots(1, len(values), figsize=size, layout="constrained", sharey=sharey, squeeze=False)
     for value, ax in zip(values, axes[0], strict=True):
         draw(frame[frame[by] == value], ax)
-        _name(ax, str(value))
+        put_title(ax, str(value))
         ax.set(**labels)
     for ax in axes[0][:-1]:
         if ax.get_legend():
@@ -170,8 +170,8 @@ def panels(
     return figure
 
 
-def _name(ax: Axes, title: str) -> None:
-    """A title, above the note on n that a figure has: a panel is too narrow for both in one line."""
+def put_title(ax: Axes, title: str) -> None:
+    """Set a title, above the note on n that a figure has: a panel is too narrow for both in one line."""
     note = ax.get_title(loc="right")
     ax.set_title("", loc="right")
     ax.set_title(f"{title}\n{note}".strip(), fontsize=9)

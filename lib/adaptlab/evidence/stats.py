@@ -14,12 +14,8 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 Bounds = tuple[float, float]
-SHARES = (
-    "correct",
-    "accuracy",
-    "share right",
-    "gold_prob",
-)  # columns that lie between 0 and 1, means of several answers too
+# Columns that lie between 0 and 1, means of several answers too.
+SHARES = ("correct", "accuracy", "share right", "gold_prob")
 LEVEL = 0.95
 POWER = 0.8
 RESAMPLES = 9_999

@@ -58,18 +58,13 @@ def judged(
 ) -> list[Lesson]:
     """Completions, as token ids, as lessons: the teacher reads a context in front of each prompt, the student the
     prompt alone."""
-    pairs = list(zip(contexts, prompts, tokens, strict=True))
+    example, pairs = TrainingExample.behind, list(zip(contexts, prompts, tokens, strict=True))
     with torch.inference_mode():
-        logits, owner = trained_logits(teacher.model, [_example(teacher, c + p, ids) for c, p, ids in pairs])
+        logits, owner = trained_logits(teacher.model, [example(teacher.encode(c + p), ids) for c, p, ids in pairs])
         logprobs = logits.float().log_softmax(-1)
     sizes = [len(tokens[i]) for i in dict.fromkeys(owner)]
     rows = dict(zip(dict.fromkeys(owner), logprobs.split(sizes), strict=True))
-    return [Lesson(_example(teacher, p, ids), rows[i].clone(), own) for i, (_, p, ids) in enumerate(pairs)]
-
-
-def _example(lm: LM, prompt: str, tokens: Sequence[int]) -> TrainingExample:
-    ids = lm.encode(prompt)
-    return TrainingExample((*ids, *tokens), (False,) * len(ids) + (True,) * len(tokens))
+    return [Lesson(example(teacher.encode(p), ids), rows[i].clone(), own) for i, (_, p, ids) in enumerate(pairs)]
 
 
 @dataclass(frozen=True)

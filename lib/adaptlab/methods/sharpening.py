@@ -46,8 +46,7 @@ class Pool:
 
     def example(self, prompt: int, sample: int) -> TrainingExample:
         """A completion behind its prompt, to train on: the very tokens that were sampled, the end among them."""
-        ids, tokens = self.prompts[prompt], self.samples[prompt][sample].tokens
-        return TrainingExample((*ids, *tokens), (False,) * len(ids) + (True,) * len(tokens))
+        return TrainingExample.behind(self.prompts[prompt], self.samples[prompt][sample].tokens)
 
 
 def sample(lm: LM, prompts: Sequence[str], n: int, *, decoding: Decoding = SAMPLE, seed: int = 0) -> Pool:

@@ -68,9 +68,7 @@ def grade(made: Attempts, n_others: int = 0) -> Frame:
 
 OTHERS = ("forward", "reversal", "classification, 8 shots")
 INSTRUCTION = "instruction, 3 shots"
-_KNOWN: dict[
-    tuple[str, int], dict[str, float]
-] = {}  # abilities by the digest of a model, which tells it from all others
+_KNOWN: dict[tuple[str, int], dict[str, float]] = {}  # abilities by the digest of a model and the number of items
 
 
 def others(lm: LM, n: int) -> dict[str, float]:

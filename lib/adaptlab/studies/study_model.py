@@ -36,7 +36,8 @@ def published(name: str) -> pd.DataFrame:
     """The published abilities of an embedded model: share right, 95 % interval, n and chance."""
     rows = json.loads((paths.MODELS / name / ABILITIES).read_text())
     for row in rows:
-        row["share"], (row["low"], row["high"]) = row["right"] / row["n"], _interval(row["right"], row["n"])
+        found = proportion_interval(row["right"], row["n"])
+        row |= {"share": found.estimate, "low": found.low, "high": found.high}
     return pd.DataFrame(rows).assign(model=name)
 
 
@@ -215,8 +216,3 @@ def _finish(axes: Axes) -> None:
     axes.set_axisbelow(True)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     sns.despine(ax=axes)
-
-
-def _interval(right: int, n: int) -> tuple[float, float]:
-    interval = proportion_interval(right, n)
-    return interval.low, interval.high
