@@ -13,6 +13,7 @@ from adaptlab.studymodel import corpus_shots, corpus_worlds
 from adaptlab.studymodel.corpus_shots import DIALOGUE, add_answered
 from adaptlab.studymodel.document import Document
 from adaptlab.tasks import instructions, knowledge, notes, reasoning
+from adaptlab.tasks.fact_reading import CUES
 from adaptlab.tasks.knowledge import Fact
 from adaptlab.tasks.prompt_formats import FORMATS, PromptFormat
 from adaptlab.tasks.wording import fill, listed
@@ -26,7 +27,7 @@ LINE = PromptFormat("{instruction}\n", "{query}:", " ", "\n", ("\n",))
 
 FRAMES = knowledge.FRAMES[:5]
 OPENINGS = ("Facts:", "Known:", "A story:", "Here:")
-SO, AGAIN, SAME = "So, ", "Again, ", "In other words, "
+SO, AGAIN, SAME = CUES
 
 
 def facts(rng: random.Random, budget: int, concludes: bool = True) -> Document:

@@ -12,6 +12,8 @@ from adaptlab.tasks.knowledge import CALLED, NAMED, Fact
 from adaptlab.tasks.wording import expression
 
 CUES = ("So, ", "Again, ", "In other words, ")
+# What stands before a fact in its frame, the longest first.
+_BEFORE = sorted((frame.partition("{fact}")[0] for frame in knowledge.FRAMES), key=len, reverse=True)
 NOUN, NAME, DESCRIPTION = r"[a-z]+", r"[a-z]+ [a-z]+", r"the [a-z]+ of [a-z]+"
 _PLACES = {NAMED: (NAME, DESCRIPTION), CALLED: (DESCRIPTION, NAME)}
 
@@ -34,13 +36,6 @@ def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
     return tuple(patterns)
 
 
-@cache
-def _frames() -> tuple[tuple[str, str], ...]:
-    """What stands before and behind a fact in the frames of the worlds."""
-    frames = [tuple(frame.split("{fact}")) for frame in knowledge.FRAMES]
-    return tuple(sorted(frames, key=lambda frame: -len(frame[0])))
-
-
 def sentences(text: str) -> Iterator[str]:
     """The sentences of a text, without their stops; a question stays with its answer, and what a document says first
     about "the relationships between" its nouns is no sentence."""
@@ -55,10 +50,7 @@ def read_fact(sentence: str) -> Fact | None:
     said = sentence.strip().rstrip(".?")
     for cue in CUES:
         said = said.removeprefix(cue)
-    for before, _ in _frames():
-        if before and said.startswith(before):
-            said = said.removeprefix(before)
-            break
+    said = said.removeprefix(next((before for before in _BEFORE if said.startswith(before)), ""))
     if said.startswith(("All ", "Some ", "No ")):
         said = said[0].lower() + said[1:]
     for pattern, form in _patterns():
