@@ -106,7 +106,7 @@ def test_forward_asks_for_what_a_document_says(kind):
     world = MAKERS[kind](4, **SMALL[kind])
     asked = [item for item in world.items if item.split == "forward"]
     assert asked and all(item.gold.fact in world.stated for item in asked)
-    assert all(item.stem == item.gold.fact.form.format(item.gold.fact.a, "").rstrip() for item in asked)
+    assert all(item.stem == item.gold.fact.form.format(a=item.gold.fact.a, b="").rstrip() for item in asked)
 
 
 def test_a_pool_of_the_right_answer_alone_is_refused():
