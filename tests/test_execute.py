@@ -128,7 +128,8 @@ def test_partials_of_dead_attempts_are_swept_and_those_of_neighbours_are_not(kit
     write("01_tiny", "1")
     out = kit / "o"
     out.mkdir()
-    for name in (".x.0123abcd.partial.ipynb", ".x.run.json.0123abcd.partial", ".x.y.0123abcd.partial.ipynb"):
+    rows = ("..x.0123abcd.partial.csv.4567cdef.partial", ".x.0123abcd.partial.csv", ".x.frame.csv.0123abcd.partial")
+    for name in (".x.0123abcd.partial.ipynb", ".x.run.json.0123abcd.partial", *rows, ".x.y.0123abcd.partial.ipynb"):
         (out / name).write_text("{")
     run("01", out=out / "x.ipynb")
     assert visible(out) == [".x.y.0123abcd.partial.ipynb", "x.ipynb", "x.run.json"]
