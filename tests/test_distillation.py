@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from adaptlab.engine.adapters import Full
+from adaptlab.engine.loss_mask import TrainingExample
 from adaptlab.engine.models import load
 from adaptlab.engine.training import TrainingConfig
-from adaptlab.methods import distillation
 from adaptlab.methods.distillation import Lesson, SelfDistillation, divergence, judged
 from adaptlab.methods.tuning import FinetuneConfig, tune
 
@@ -77,5 +77,5 @@ def test_what_cannot_be_is_refused(lm, bad):
 
 
 def test_lessons_are_told_apart_by_their_texts(lm):
-    one, other = (Lesson(distillation._example(lm, PROMPT, ids), torch.zeros(1)) for ids in ((5,), (6,)))
+    one, other = (Lesson(TrainingExample.behind(lm.encode(PROMPT), ids), torch.zeros(1)) for ids in ((5,), (6,)))
     assert one != other and "teacher" not in repr(one)
