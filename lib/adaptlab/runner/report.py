@@ -14,7 +14,7 @@ import nbformat
 from adaptlab import paths
 from adaptlab.evidence import published
 from adaptlab.evidence.ledger import load_ledger
-from adaptlab.files import read_json, whole_folder, write_text
+from adaptlab.files import whole_folder, write_text
 from adaptlab.runner import execute, notebooks, own_files, pages, parameters, provenance, results
 from adaptlab.runner.kernel import Watch
 from adaptlab.runner.provenance import RunRecord
