@@ -11,7 +11,7 @@ from adaptlab.engine.generation import Completion, Decoding, Generated, generate
 from adaptlab.engine.kv_sharing import EMPTY
 from adaptlab.engine.scoring import Cost, Request, score
 from adaptlab.methods import ablations, answering, urial
-from adaptlab.methods.answering import Chooser, Generator, fitting, in_context, shown
+from adaptlab.methods.answering import Chooser, Generator, PMIChooser, fitting, in_context, shown
 from adaptlab.methods.prompting import WorldPrompt, reordered
 from adaptlab.methods.selection import SELECTIONS, select
 from adaptlab.tasks.prompt_formats import FORMATS
@@ -59,6 +59,18 @@ def test_choices_are_those_of_one_request_at_a_time():
     for item, options in zip(ITEMS, answered.options, strict=True):
         alone = score(chooser.lm, [chooser.request(item)], plan="plain").options[0]
         assert [o.logprob for o in options.values()] == pytest.approx([o.logprob for o in alone], abs=1e-4)
+
+
+def test_what_a_prompt_adds_is_weighed_against_the_bare_option(llama):
+    ask = WorldPrompt(WORLD.documents[:2], lead="So,")
+    plain, weighed = Chooser(llama, ask), PMIChooser(llama, ask, bare="So,")
+    for item, row in zip(ITEMS, weighed.answer(ITEMS).options, strict=True):
+        (full,) = score(llama, [plain.request(item)], plan="plain").options
+        (bare,) = score(llama, [Request("So,", plain.request(item).options)], plan="plain").options
+        gains = [one.logprob - other.logprob for one, other in zip(full, bare, strict=True)]
+        assert [one.logprob for one in row.values()] == pytest.approx(gains, abs=1e-4)
+    (nothing,) = PMIChooser(llama, lambda item: ("So,", {"a": " a", "b": " b"}), bare="So,").answer(ITEMS[:1]).options
+    assert [one.logprob for one in nothing.values()] == pytest.approx([0, 0], abs=1e-4)
 
 
 def test_a_chooser_offers_every_class_by_its_name(llama):

@@ -76,6 +76,30 @@ class Chooser:
         return max(len(self.lm.encode(request.context + option)) for option in request.options)
 
 
+@dataclass(frozen=True)
+class PMIChooser(Chooser):
+    """As `Chooser`, by what an item's prompt adds to each option: log p(option | prompt) - log p(option | ``bare``).
+
+    Domain-conditional PMI (Holtzman et al. 2021, arXiv 2104.08315): an option that is probable behind anything gains
+    nothing by that. ``bare`` is what an option can stand behind where nothing is asked.
+    """
+
+    bare: str = ""
+
+    def answer(self, items: Sequence["Labelled | Item"], prefix_cache: PrefixCache = EMPTY) -> OptionScores:
+        """As `Chooser.answer`; the bare options are scored and paid for as well."""
+        found = super().answer(items, prefix_cache)
+        bare = score(self.lm, [Request(self.bare, tuple(self.ask(item)[1].values())) for item in items])
+        less = [
+            {
+                label: replace(one, logprob=one.logprob - alone.logprob)
+                for (label, one), alone in zip(row.items(), least, strict=True)
+            }
+            for row, least in zip(found.options, bare.options, strict=True)
+        ]
+        return OptionScores(less, found.cost + bare.cost, found.prefix_cache)
+
+
 def in_context(
     lm: LM,
     data: LabelledSet,
