@@ -9,8 +9,10 @@ from adaptlab.engine.scoring import Cost
 from adaptlab.methods import augmentation
 from adaptlab.methods.augmentation import INFERRED, STATED, UNREADABLE, WRONG, Ask, Inference, Inferences, Texts
 from adaptlab.tasks.fact_reading import read_fact
+from adaptlab.tasks.knowledge import Fact
 from adaptlab.tasks.words import study
 from adaptlab.tasks.worlds import four_sentences, reversals, syllogisms
+from adaptlab.tasks.worlds_structure import structure
 
 WORLD = reversals(0, facts=6, articles=1, words=study("test"))
 TEXTS = [document.text for document in WORLD.documents]
@@ -32,10 +34,11 @@ def test_every_document_has_its_turn_behind_others(n, size, times, seed):
 def test_what_a_group_may_be_asked():
     assert augmentation.free(TEXTS) == [""]
     first = WORLD.documents[-1].facts[0]
-    assert augmentation.nouns(TEXTS) == [first.b, first.a]
-    two = [fact for document in WORLD.documents[:2] for fact in document.facts]
-    pairs = augmentation.noun_pairs(TEXTS[:2])
-    assert len(pairs) == 6 and f"The relationships between {two[0].a} and {two[1].b} are:" in pairs
+    assert augmentation.nouns(TEXTS) == [first.b, first.a] and augmentation.last_nouns(TEXTS) == [first.b]
+    pairs = augmentation.noun_pairs([*TEXTS, "All dak are vog. No vog are mip."])
+    assert pairs == [f"The relationships between {one} are:" for one in ("dak and vog", "dak and mip", "vog and mip")]
+    told = ["all zop are vog. those that can mip include all the zop."]
+    assert augmentation.nouns(told) == ["among the vog", "all zop", "among those that can mip"]
     assert Ask("Think. ").prompt(["One.", "Two."], "bakda") == "Think. One. Two. So, bakda"
     assert Ask().prompt(["One."]) == "One. So,"
 
@@ -55,8 +58,21 @@ def made(*kept: tuple[str, int, float]) -> Inferences:
     return Inferences(tuple(Inference(text, (0,), times, p) for text, times, p in kept), len(kept), Cost(decoded=1))
 
 
+def test_what_the_document_says_is_not_inferred_in_whatever_frame(lm):
+    text = syllogisms(0, examples=1, words=study("test")).documents[0].text
+    found = augmentation.infer(lm, [text], [(0,)], openings=augmentation.noun_pairs, samples=8, temperature=1.0)
+    (sorts,) = [set(augmentation.judged(found.texts, syllogisms(0, examples=1, words=study("test")))["sort"])]
+    assert found.kept and STATED not in sorts
+
+
+def test_a_sentence_can_be_asked_for_its_last_word():
+    said = augmentation.as_question("bakda is smaller than vogmi.")
+    assert said == "Question: bakda is smaller than what? Answer: vogmi."
+
+
 def test_filters_and_sums_keep_the_order():
     one = made(("a is b.", 1, -0.1), ("b is c.", 3, -0.9), ("c is d.", 2, -0.2))
+    assert one.written == ["a is b.", "b is c.", "b is c.", "b is c.", "c is d.", "c is d."]
     assert one.written_again().texts == ["b is c.", "c is d."]
     assert one.most_probable(2 / 3).texts == ["a is b.", "c is d."]
     both = one + made(("C is d.", 1, -0.3), ("e is f.", 1, -0.3))
@@ -84,6 +100,19 @@ def test_wrong_augmenters_are_wrong_in_one_thing(seed, world_seed):
         assert (one.a, one.b) == (right.a, right.b) and one.form != right.form
         assert (other.a, other.form) == (right.a, right.form) and other.b != right.b
     assert not {*relation, *partner} & (world.stated | world.inferred)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10**6))
+def test_a_wrong_partner_is_of_the_same_sort(seed):
+    world = structure(seed, 10, 1, 8, properties=3, repeat=False)
+    wanted = [item.gold.fact for item in world.items if item.split in ("reversal", "syllogism")]
+    for right, text in zip(wanted, augmentation.wrong_partner(wanted, world, seed), strict=True):
+        partners = {fact.b for fact in wanted if fact.form == right.form}
+        possible = {b for b in partners if Fact(right.form, right.a, b) not in world.stated | world.inferred} - {
+            right.a
+        }
+        assert read_fact(text).b in possible or not possible
 
 
 @given(st.integers(0, 200))

@@ -1,6 +1,7 @@
-"""Notebooks 05 and 05c: what is read and asked, and the use after which training has paid."""
+"""Notebooks 05, 05b and 05c: what is read and asked, and the use after which training has paid."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,12 @@ from matplotlib import pyplot as plt
 import adaptlab as al
 from adaptlab.engine.scoring import Cost
 from adaptlab.engine.training import Trained
-from adaptlab.methods.augmentation import Inferences
+from adaptlab.methods.augmentation import Inference, Inferences
 from adaptlab.methods.prompting import RetrievedPrompt, WorldPrompt
 from adaptlab.methods.tuning import Tuned
 from adaptlab.studies import augmentation as study
+from adaptlab.tasks.fact_reading import read_facts
+from adaptlab.tasks.records import FieldError
 from adaptlab.tasks.words import study as study_words
 from adaptlab.tasks.worlds import reversals
 
@@ -49,6 +52,60 @@ def test_a_word_search_finds_the_document_that_tells_of_the_noun():
         assert item.gold.fact.reversed in found.facts
         assert prompt(item)[0] == f"{found.text} So, {item.stem}"
     assert len(WorldPrompt(study.one_each(WORLD)).read(item)) == 6
+
+
+@pytest.mark.parametrize("kind", dict.fromkeys(kind for kind, _ in study.QUESTIONS.values()))
+def test_other_worlds_ask_as_much_of_each_sort(kind):
+    splits = [split for of, split in study.QUESTIONS.values() if of == kind]
+    for seed in range(3):
+        world = study.other_world(kind, seed, 10, 8, study_words("test"))
+        assert Counter(item.split for item in world.items) == dict.fromkeys(splits, 8)
+        assert set(study.to_infer(world)) == {i.gold.fact for i in world.items} - world.stated <= world.inferred
+    with pytest.raises(FieldError, match=f"found 99 about {kind}"):
+        study.other_world(kind, 0, 10, 99, study_words("test"))
+
+
+def test_controls_have_the_words_of_the_questions():
+    world = study.other_world("syllogisms", 0, 10, 8, study_words("test"))
+    made = study.controls(world, study.to_infer(world), 0)
+    asked = {frozenset((item.gold.fact.a, item.gold.fact.b)): item for item in world.items}
+    for text in made["+ oracle"]():
+        (fact,) = read_facts(text)
+        item = asked[frozenset((fact.a, fact.b))]
+        assert text.endswith(f" {item.gold.text}.") and text.startswith("The relationships between ")
+    assert not {*made["+ wrong relation"]()} & {*made["+ oracle"]()}
+
+
+def test_more_tokens_go_on_from_where_fewer_end():
+    lm = al.load("study", device="cpu")
+    texts = ["bakda is bigger than vogmi.", "vogmi is smaller than bakda.", "bakda vogmi."]
+    few, many = (study.as_many(lm, texts, tokens, 0) for tokens in (30, 300))
+    assert many[: len(few)] == few and {*many} == {*texts}
+    spent = [sum(len(lm.encode(text)) for text in found) for found in (few, many)]
+    longest = max(len(lm.encode(text)) for text in texts)
+    assert 30 <= spent[0] < 30 + longest and 300 <= spent[1] < 300 + longest
+    assert study.as_many(lm, [], 30, 0) == []
+
+
+def test_growth_by_doublings_is_a_line_over_the_logarithm():
+    slope, explained = study.log_linear(pd.Series({1: 0.2, 2: 0.3, 4: 0.4, 8: 0.5}))
+    assert slope == pytest.approx(0.1) and explained == pytest.approx(1)
+    slope, explained = study.log_linear(pd.Series({1: 0.2, 2: 0.9, 4: 0.9, 8: 0.2}))
+    assert slope == pytest.approx(0) and explained == pytest.approx(0)
+    assert math.isnan(study.log_linear(pd.Series({1: 0.5, 2: 0.5}))[1])
+
+
+def test_filters_are_judged_by_what_they_keep():
+    world = study.other_world("descriptions", 0, 4, 4, study_words("test"))
+    right, other, *_ = [f"{fact.sentence}." for fact in study.to_infer(world)]
+    told = f"{world.documents[0].facts[0].sentence}."
+    wrong = study.controls(world, study.to_infer(world), 0)["+ wrong partner"]()[0]
+    kept = [Inference(right, (0,), 2, -0.1), Inference(wrong, (0,), 1, -0.2), Inference(told, (0,), 2, -0.9)]
+    frame = study.filtered(Inferences((*kept, Inference(other, (0,), 1, -0.8)), 4, Cost()), [world])
+    shares = frame.groupby(["kept", "of"]).right.mean()
+    assert shares["all"].to_dict() == pytest.approx({"precision": 2 / 3, "recall": 2 / 4})
+    assert shares["written twice"].to_dict() == pytest.approx({"precision": 1, "recall": 1 / 4})
+    assert shares["the more probable half"].to_dict() == pytest.approx({"precision": 1 / 2, "recall": 1 / 4})
 
 
 def tuned(tokens: int) -> Tuned:

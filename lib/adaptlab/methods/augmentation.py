@@ -7,7 +7,7 @@ world, and the two wrong augmenters are controls, and are always named so.
 """
 
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from statistics import fmean
@@ -19,7 +19,7 @@ from adaptlab.engine.lm import LM
 from adaptlab.engine.loss_mask import TrainingExample, tokenize_with_mask
 from adaptlab.engine.scoring import Cost
 from adaptlab.tasks.fact_reading import read_facts, sentences
-from adaptlab.tasks.knowledge import Fact
+from adaptlab.tasks.knowledge import FORM_INVERSES, Fact
 from adaptlab.tasks.records import check_choice, content_key
 from adaptlab.tasks.worlds import World, between
 
@@ -52,16 +52,26 @@ def free(documents: Sequence[str]) -> list[str]:
     return [""]
 
 
+def last_nouns(documents: Sequence[str]) -> list[str]:
+    """How a sentence about each noun begins that stands last in a fact of the last document."""
+    return _beginnings((FORM_INVERSES.get(fact.form, "{a}"), fact.b) for fact in read_facts(documents[-1]))
+
+
 def nouns(documents: Sequence[str]) -> list[str]:
-    """The nouns of the last document's facts, those that stand last in a sentence before the others."""
-    facts = read_facts(documents[-1])
-    return list(dict.fromkeys([fact.b for fact in facts] + [fact.a for fact in facts]))
+    """How a sentence about each noun of the last document's facts begins: those of `last_nouns` before the others."""
+    others = _beginnings((fact.form, fact.a) for fact in read_facts(documents[-1]))
+    return list(dict.fromkeys([*last_nouns(documents), *others]))
+
+
+def _beginnings(places: Iterable[tuple[str, str]]) -> list[str]:
+    """Of (form, noun in its first place), the noun with what the form puts before it, such as "all"."""
+    return list(dict.fromkeys(form.partition("{a}")[0] + noun for form, noun in places))
 
 
 def noun_pairs(documents: Sequence[str]) -> list[str]:
-    """Every two nouns of the documents: what holds between them (the relation graph of EntiGraph, Yang et al. 2024,
+    """Every two nouns of the last document: what holds between them (the relation graph of EntiGraph, Yang et al. 2024,
     arXiv 2409.07431, is made so)."""
-    known = dict.fromkeys(noun for text in documents for fact in read_facts(text) for noun in (fact.a, fact.b))
+    known = dict.fromkeys(noun for fact in read_facts(documents[-1]) for noun in (fact.a, fact.b))
     return [between(*pair) for pair in combinations(known, 2)]
 
 
@@ -88,6 +98,11 @@ class Inferences:
     @property
     def texts(self) -> list[str]:
         return [one.text for one in self.kept]
+
+    @property
+    def written(self) -> list[str]:
+        """The texts, each as often as it was written."""
+        return [one.text for one in self.kept for _ in range(one.times)]
 
     def written_again(self, times: int = 2) -> "Inferences":
         """Those that were written so many times, at least."""
@@ -146,7 +161,8 @@ def infer(
     for (group, opening), one in zip(asked, found.completions, strict=True):
         text = f"{opening}{one.text}".strip().rstrip(".")
         key = content_key(text)
-        if not one.stopped or not one.text.strip() or key in stated:
+        said = content_key(next(sentences(text), text))
+        if not one.stopped or not one.text.strip() or said in stated:
             continue
         if key in seen:
             seen[key] = replace(seen[key], times=seen[key].times + 1)
@@ -206,10 +222,12 @@ def wrong_partner(wanted: Sequence[Fact], world: World, seed: int = 0) -> list[s
 def _swapped(wanted: Sequence[Fact], world: World, seed: int, make: Swap) -> list[str]:
     rng, known, found = random.Random(f"swapped {seed}"), world.stated | world.inferred, []
     for fact in wanted:
-        others = [made for other in wanted if (made := make(fact, other)) not in known and made.a != made.b]
-        if not others:
+        made = [(other.form, make(fact, other)) for other in wanted]
+        wrong = [(form, one) for form, one in made if one not in known and one.a != one.b]
+        if not wrong:
             raise ValueError(f"nothing wrong can be made of {fact.sentence!r}: the world has too few facts")
-        found.append(f"{rng.choice(others).sentence}.")
+        alike = [one for form, one in wrong if form == fact.form]  # partners of the same sort, where there are some
+        found.append(f"{rng.choice(alike or [one for _, one in wrong]).sentence}.")
     return found
 
 
@@ -221,6 +239,12 @@ def split(document: str, cumulative: bool = False) -> list[tuple[str, str]]:
     ones (Lampinen et al. 2025, sentence splitting)."""
     parts = [f"{said}." for said in sentences(document)]
     return [(" ".join(parts[:i]) if cumulative else "", part) for i, part in enumerate(parts)]
+
+
+def as_question(text: str) -> str:
+    """A sentence as a question that asks for its last word, with its answer."""
+    head, _, last = text.rstrip(".").rpartition(" ")
+    return f"Question: {head} what? Answer: {last}."
 
 
 @dataclass(frozen=True)

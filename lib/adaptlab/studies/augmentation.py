@@ -1,9 +1,10 @@
 """For notebooks 05, 05b and 05c: the texts of each condition, and when training pays."""
 
+import math
 import random
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,12 +16,16 @@ from matplotlib.figure import Figure
 
 from adaptlab.engine.lm import LM
 from adaptlab.methods import augmentation, distillation
-from adaptlab.methods.augmentation import Inferences
+from adaptlab.methods.augmentation import INFERRED, STATED, Inferences
 from adaptlab.methods.tuning import Tuned
+from adaptlab.tasks.fact_reading import read_fact
 from adaptlab.tasks.knowledge import Fact
 from adaptlab.tasks.reading import Reading
 from adaptlab.tasks.records import FieldError, check_choice
-from adaptlab.tasks.worlds import Document, Item, World, four_sentences
+from adaptlab.tasks.words import Words
+from adaptlab.tasks.worlds import BETWEEN, Document, Item, World, descriptions, four_sentences, syllogisms
+from adaptlab.tasks.worlds import STATED as STATED_SPLITS
+from adaptlab.tasks.worlds_structure import structure
 
 Frame = pd.DataFrame
 
@@ -158,20 +163,101 @@ def questions(world: World | OwnWorld, asked: str, seed: int = 0) -> tuple[Item 
     return tuple(item for item in world.items if item.split == asked)
 
 
-def to_infer(world: World | OwnWorld, split: str) -> list[Fact]:
-    """What the questions of a split ask for; nothing that could be told of a user's documents."""
+def to_infer(world: World | OwnWorld, split: str = "") -> list[Fact]:
+    """What the questions of a split ask for, or all questions whose answers no document states; nothing that could be
+    told of a user's documents."""
     if isinstance(world, OwnWorld):
         return []
-    return list(dict.fromkeys(item.gold.fact for item in world.items if item.split == split))
+    asked = [item for item in world.items if (item.split == split if split else item.split not in STATED_SPLITS)]
+    return list(dict.fromkeys(item.gold.fact for item in asked))
 
 
 def controls(world: World, wanted: Sequence[Fact], seed: int) -> dict[str, Callable[[], list[str]]]:
-    """Sentences that no model has inferred, by the name of the condition."""
-    return {
+    """Sentences that no model has inferred, in the words in which the world asks, by the name of the condition."""
+    makers = {
         "+ oracle": lambda: augmentation.oracle(wanted),
         "+ wrong relation": lambda: augmentation.wrong_relation(wanted, world, seed),
         "+ wrong partner": lambda: augmentation.wrong_partner(wanted, world, seed),
     }
+    if world.kind != "syllogisms":
+        return makers
+    return {name: lambda make=make: [_between(text) for text in make()] for name, make in makers.items()}
+
+
+def _between(text: str) -> str:
+    """A statement about two classes as `worlds.syllogisms` asks for it."""
+    fact = read_fact(text)
+    return f"{BETWEEN.format(fact.a, fact.b)} {text.capitalize()}"
+
+
+# --- other worlds, and how much is written about them -----------------------------------------------------------------
+
+# What is asked about the worlds of notebook 05b -> (the world, the split of its items).
+QUESTIONS = {
+    "syllogism": ("syllogisms", "syllogism"),
+    "who is it": ("descriptions", "reversal"),
+    "other words": ("structure", "rephrase"),
+    "other end": ("structure", "reversal"),
+    "inherited": ("structure", "syllogism"),
+    "held out": ("structure", "holdout"),
+}
+PROPERTIES = 3  # of a category, at most
+TRIES = 50  # hierarchies that are looked at for one with enough questions
+
+
+def other_world(kind: str, seed: int, size: int, items: int, words: Words, articles: int = 1) -> World:
+    """A world of `QUESTIONS`, with ``items`` questions of each sort: ``size`` syllogisms, categories, or people who are
+    told from one end (and half as many who are told from both), each in ``articles`` documents.
+
+    Raises FieldError where a world of this size has too few questions.
+    """
+    splits = [split for of, split in QUESTIONS.values() if of == kind]
+    make = {
+        "syllogisms": lambda i: syllogisms(seed, size, words),
+        "descriptions": lambda i: descriptions(seed, size // 2, articles, words),
+        # How many questions of a sort a hierarchy has is a matter of luck.
+        "structure": lambda i: structure(TRIES * seed + i, size, 1, items, words, PROPERTIES, repeat=False),
+    }[check_choice("kind", kind, tuple(of for of, _ in QUESTIONS.values()))]
+    for i in range(TRIES if kind == "structure" else 1):
+        world = make(i)
+        asked = [item for split in splits for item in [one for one in world.items if one.split == split][:items]]
+        if len(asked) == items * len(splits):
+            return replace(world, items=tuple(asked))
+    raise FieldError("items", f"fewer questions of each sort, or a larger size than {size}", f"{items} about {kind}")
+
+
+def as_many(lm: LM, texts: Sequence[str], tokens: int, seed: int) -> list[str]:
+    """Texts in random order, again and again, until they have so many tokens; more tokens go on from where fewer end.
+    Of no texts, none."""
+    rng, found = random.Random(f"as many {seed}"), []
+    while texts and tokens > 0:
+        for text in rng.sample(texts, len(texts)):
+            if tokens > 0:
+                found.append(text)
+                tokens -= len(lm.encode(text))
+    return found
+
+
+def log_linear(shares: pd.Series) -> tuple[float, float]:
+    """(what each doubling of the index adds, the share of the variance that a line over the logarithm explains)."""
+    doublings, values = np.log2(shares.index.to_numpy(float)), shares.to_numpy(float)
+    slope, start = np.polyfit(doublings, values, 1)
+    spread = ((values - values.mean()) ** 2).sum()
+    left = ((values - slope * doublings - start) ** 2).sum()
+    return float(slope), float(1 - left / spread) if spread > 0 else math.nan
+
+
+def filtered(made: Inferences, worlds: Sequence[World]) -> Frame:
+    """What filters keep of inferences, one row for each new sentence ("precision": is it true?) and one for each
+    conclusion of the world's questions ("recall": is it among them?)."""
+    (world,) = worlds
+    filters = {"all": made, "written twice": made.written_again(), "the more probable half": made.most_probable()}
+    rows = []
+    for name, kept in filters.items():
+        found = augmentation.judged(kept.texts, world)
+        rows += [(name, "precision", r.text, r.sort == INFERRED) for r in found.itertuples() if r.sort != STATED]
+        rows += [(name, "recall", fact.sentence, fact in {*found["fact"]}) for fact in to_infer(world)]
+    return pd.DataFrame(rows, columns=["kept", "of", "item", "right"])
 
 
 def slanted(figure: Figure) -> Figure:
