@@ -31,6 +31,14 @@ def test_every_document_has_its_turn_behind_others(n, size, times, seed):
     assert all(len({*group}) == len(group) == min(size, n) for group in found)
 
 
+def test_a_document_stands_behind_those_that_share_its_words():
+    texts = ["all dak are vog.", "no mip can zop.", "all vog are tup.", "some zop are lub."]
+    found = augmentation.related(texts, 1)
+    assert found == [(2, 0), (3, 1), (0, 2), (1, 3)]
+    assert augmentation.related(texts, 0) == [(0,), (1,), (2,), (3,)]
+    assert all(len(group) == len({*group}) == 4 for group in augmentation.related(texts, 9))
+
+
 def test_what_a_group_may_be_asked():
     assert augmentation.free(TEXTS) == [""]
     first = WORLD.documents[-1].facts[0]

@@ -76,6 +76,12 @@ def test_controls_have_the_words_of_the_questions():
     assert not {*made["+ wrong relation"]()} & {*made["+ oracle"]()}
 
 
+def test_rows_are_sorted_by_what_is_asked():
+    rows = pd.DataFrame({"question": ["inherited", "other words", "held out"], "item": ["one"] * 3})
+    found = study.by_sort(rows)
+    assert list(found.sort) == ["concluded", "stated", "held out"] and found["item"].is_unique
+
+
 def test_more_tokens_go_on_from_where_fewer_end():
     lm = al.load("study", device="cpu")
     texts = ["bakda is bigger than vogmi.", "vogmi is smaller than bakda.", "bakda vogmi."]

@@ -18,6 +18,7 @@ from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.loss_mask import TrainingExample, tokenize_with_mask
 from adaptlab.engine.scoring import Cost
+from adaptlab.methods.selection import nearest_bm25
 from adaptlab.tasks.fact_reading import read_facts, sentences
 from adaptlab.tasks.knowledge import FORM_INVERSES, Fact
 from adaptlab.tasks.records import check_choice, content_key
@@ -129,6 +130,12 @@ def groups(n: int, size: int, per_document: int = 1, seed: int = 0) -> list[tupl
             others = rng.sample([j for j in range(n) if j != i], min(size, n) - 1)
             found.append((*others, i))
     return found
+
+
+def related(documents: Sequence[str], near: int) -> list[tuple[int, ...]]:
+    """As `groups`, each behind those ``near`` others that a word search (BM25) finds for it, the most alike last."""
+    near = min(near, len(documents) - 1)
+    return [(*others, i) for i, others in enumerate(nearest_bm25(documents, documents, near))]
 
 
 def infer(

@@ -201,6 +201,7 @@ QUESTIONS = {
     "inherited": ("structure", "syllogism"),
     "held out": ("structure", "holdout"),
 }
+SORTS = {"other words": "stated", "held out": "held out"}  # of these questions; all others ask for what is "concluded"
 PROPERTIES = 3  # of a category, at most
 TRIES = 50  # hierarchies that are looked at for one with enough questions
 
@@ -224,6 +225,11 @@ def other_world(kind: str, seed: int, size: int, items: int, words: Words, artic
         if len(asked) == items * len(splits):
             return replace(world, items=tuple(asked))
     raise FieldError("items", f"fewer questions of each sort, or a larger size than {size}", f"{items} about {kind}")
+
+
+def by_sort(frame: Frame) -> Frame:
+    """Rows of the questions with the column ``sort``, items named so that those of different questions differ."""
+    return frame.assign(sort=frame.question.map(SORTS).fillna("concluded"), item=frame.question + " " + frame["item"])
 
 
 def as_many(lm: LM, texts: Sequence[str], tokens: int, seed: int) -> list[str]:
