@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from adaptlab.engine.lm import LM
 from adaptlab.methods import augmentation, distillation
-from adaptlab.methods.augmentation import INFERRED, STATED, Inferences
+from adaptlab.methods.augmentation import INFERRED, STATED, UNREADABLE, WRONG, Inferences
 from adaptlab.methods.tuning import Tuned
 from adaptlab.tasks.fact_reading import read_fact
 from adaptlab.tasks.knowledge import Fact
@@ -206,13 +206,14 @@ PROPERTIES = 3  # of a category, at most
 TRIES = 50  # hierarchies that are looked at for one with enough questions
 
 
-def other_world(kind: str, seed: int, size: int, items: int, words: Words, articles: int = 1) -> World:
-    """A world of `QUESTIONS`, with ``items`` questions of each sort: ``size`` syllogisms, categories, or people who are
-    told from one end (and half as many who are told from both), each in ``articles`` documents.
+def other_world(kind: str, seed: int, size: int, words: Words, articles: int = 1) -> World:
+    """A world of `QUESTIONS`, with questions of each sort for three fourths of its ``size``: so many syllogisms,
+    categories, or people who are told from one end (and half as many who are told from both), each of these in
+    ``articles`` documents.
 
     Raises FieldError where a world of this size has too few questions.
     """
-    splits = [split for of, split in QUESTIONS.values() if of == kind]
+    splits, items = [split for of, split in QUESTIONS.values() if of == kind], 3 * size // 4
     make = {
         "syllogisms": lambda i: syllogisms(seed, size, words),
         "descriptions": lambda i: descriptions(seed, size // 2, articles, words),
@@ -224,7 +225,7 @@ def other_world(kind: str, seed: int, size: int, items: int, words: Words, artic
         asked = [item for split in splits for item in [one for one in world.items if one.split == split][:items]]
         if len(asked) == items * len(splits):
             return replace(world, items=tuple(asked))
-    raise FieldError("items", f"fewer questions of each sort, or a larger size than {size}", f"{items} about {kind}")
+    raise FieldError("size", f"a larger one, for {items} questions of each sort about {kind}", str(size))
 
 
 def by_sort(frame: Frame) -> Frame:
@@ -245,12 +246,14 @@ def as_many(lm: LM, texts: Sequence[str], tokens: int, seed: int) -> list[str]:
 
 
 def log_linear(shares: pd.Series) -> tuple[float, float]:
-    """(what each doubling of the index adds, the share of the variance that a line over the logarithm explains)."""
+    """(what each doubling of the index adds, the share of the variance that a line over the logarithm explains); of
+    equal shares, 0 and not a number."""
     doublings, values = np.log2(shares.index.to_numpy(float)), shares.to_numpy(float)
+    if np.ptp(values) == 0:
+        return 0.0, math.nan
     slope, start = np.polyfit(doublings, values, 1)
-    spread = ((values - values.mean()) ** 2).sum()
     left = ((values - slope * doublings - start) ** 2).sum()
-    return float(slope), float(1 - left / spread) if spread > 0 else math.nan
+    return float(slope), float(1 - left / ((values - values.mean()) ** 2).sum())
 
 
 def filtered(made: Inferences, worlds: Sequence[World]) -> Frame:
@@ -264,6 +267,15 @@ def filtered(made: Inferences, worlds: Sequence[World]) -> Frame:
         rows += [(name, "precision", r.text, r.sort == INFERRED) for r in found.itertuples() if r.sort != STATED]
         rows += [(name, "recall", fact.sentence, fact in {*found["fact"]}) for fact in to_infer(world)]
     return pd.DataFrame(rows, columns=["kept", "of", "item", "right"])
+
+
+def sorted_bars(made: Inferences, world: World, ax: Axes) -> Axes:
+    """How many inferences follow from the documents, are wrong, say again what is stated, or state nothing."""
+    sorts = augmentation.judged(made.texts, world)["sort"].value_counts()
+    counts = sorts.reindex([UNREADABLE, STATED, WRONG, INFERRED], fill_value=0)
+    ax.barh(counts.index, counts, color="#0173b2")
+    ax.set(xlabel="sentences")
+    return ax
 
 
 def slanted(figure: Figure) -> Figure:
