@@ -22,7 +22,7 @@ from adaptlab.tasks.fact_reading import read_fact
 from adaptlab.tasks.knowledge import Fact
 from adaptlab.tasks.reading import Reading
 from adaptlab.tasks.records import FieldError, check_choice
-from adaptlab.tasks.words import Words
+from adaptlab.tasks.words import Vocabulary
 from adaptlab.tasks.worlds import BETWEEN, Document, Item, World, descriptions, four_sentences, syllogisms
 from adaptlab.tasks.worlds import STATED as STATED_SPLITS
 from adaptlab.tasks.worlds_structure import structure
@@ -206,7 +206,7 @@ PROPERTIES = 3  # of a category, at most
 TRIES = 50  # hierarchies that are looked at for one with enough questions
 
 
-def other_world(kind: str, seed: int, size: int, words: Words, articles: int = 1) -> World:
+def other_world(kind: str, seed: int, size: int, words: Vocabulary, articles: int = 1) -> World:
     """A world of `QUESTIONS`, with questions of each sort for three fourths of its ``size``: so many syllogisms,
     categories, or people who are told from one end (and half as many who are told from both), each of these in
     ``articles`` documents.
