@@ -113,6 +113,23 @@ def test_little_is_left_out_of_the_comparison(path):
 
 
 @EACH
+def test_as_slides_each_section_and_each_figure_begins_one(path):
+    """Without slide types nbconvert puts the whole notebook on one slide."""
+    types = dict.fromkeys((None, "slide", "subslide", "skip"), 0)
+    for cell in nbformat.read(path, as_version=4).cells:
+        found = cell.metadata.get("slideshow", {}).get("slide_type")
+        types[found] += 1  # KeyError: no such type of slide is used here
+        if cell.cell_type == "markdown":
+            heading = re.search(r"^(#+) ", cell.source, re.M)
+            assert found == (None if not heading else "slide" if len(heading[1]) < 3 else "subslide"), cell.source
+        elif {"parameters", "solution"} & set(tags(cell)):
+            assert found == "skip"
+        elif any("image/png" in output.get("data", {}) for output in cell.outputs):
+            assert found == "subslide", cell.source
+    assert types["slide"] >= 8 and types["subslide"] >= 3 and types["skip"] >= 4
+
+
+@EACH
 def test_it_is_small_and_names_no_machine(path):
     assert path.stat().st_size <= 300 * 1024
     source = path.read_text()
