@@ -45,17 +45,17 @@ def length_controlled(frame: pd.DataFrame) -> Interval:
     shrunk here.
 
     With no difference in length anywhere, or ties alone, it is the win rate. Raises ValueError where length and
-    preference cannot be told apart: one difference throughout (almost), or a difference from which on A wins every time
-    and below which never (almost), or the reverse.
+    preference cannot be told apart: one side is longer in every row, so that equal length would be a guess, or there is
+    a difference from which on A wins every time and below which never (almost), or the reverse.
     """
     rows = readable(frame)
     points, longer = rows.verdict.map(POINTS).to_numpy(), (rows.words_a - rows.words_b).to_numpy(float)
     if not longer.any() or (points == 0.5).all():
         return win_rate(frame)
-    x = np.tanh(longer / (longer.std() or 1))
-    won, lost = x[points > 0], x[points < 1]
+    won, lost = longer[points > 0], longer[points < 1]
     together = not (len(won) and len(lost)) or won.min() >= lost.max() or won.max() <= lost.min()
-    rate = None if together or np.ptp(x) < 0.01 else _at_zero(points, x[:, None])
+    one_side = longer.min() > 0 or longer.max() < 0
+    rate = None if together or one_side else _at_zero(points, np.tanh(longer / longer.std())[:, None])
     if rate is None or not np.isfinite(rate.se):
         seen = f"A longer by {longer.min():g} to {longer.max():g} words, raw win rate {points.mean():.3f}"
         raise ValueError(f"length and preference cannot be told apart in {len(rows)} rows ({seen})")
