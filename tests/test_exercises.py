@@ -11,6 +11,7 @@ import torch
 import adaptlab as al
 from adaptlab import paths
 from adaptlab.evidence.claims import Verdicts, claims
+from adaptlab.evidence.judge_stats import POINTS
 from adaptlab.runner import notebooks
 from adaptlab.studies.exercises import BLANK, EXERCISES, RIGHT, WRONG
 from adaptlab.tasks import similarity
@@ -37,6 +38,7 @@ WAYS = pd.DataFrame(
     {"sentence": [0.1, 0.9, 0.6], "forward": [0.2, 0.8, 0.7]}, index=["untrained", "in context", "teacher's texts"]
 )
 TOKENS, LOGPROB = np.array([[4, 10], [20, 6]]), np.array([[-1.0, -2.0], [-9.0, -np.inf]])
+LEANED = pd.DataFrame({"order_1": ["A", "A", "B", "A", "A"], "order_2": ["B", "A", "B", "B", "tie"]})
 
 # For each exercise: what it is about, the right answer worked out by hand, and wrong ones with words of their hints.
 CASES = {
@@ -98,6 +100,11 @@ CASES = {
         {"vocabulary": 1024},
         6.93147,
         [(10.0, "bits"), (1 / 1024, "not yet its logarithm"), (-6.93147, "minus")],
+    ),
+    "A2": (
+        {"leaned": LEANED},
+        0.55,
+        [(0.8, "A stands first"), (0.3, "A stands second"), (0.2, "asks once")],
     ),
 }
 EACH = pytest.mark.parametrize("id", CASES)
@@ -175,6 +182,7 @@ CELLS = {
     },
     "06c": {},
     "A1": {"lm": type("Lm", (), {"vocabulary": 1024})},
+    "A2": {"leaned": LEANED, "POINTS": POINTS},
 }
 
 

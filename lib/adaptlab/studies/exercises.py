@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from adaptlab.evidence.claims import judge
+from adaptlab.evidence.judge_stats import POINTS
 from adaptlab.evidence.record import Record
 from adaptlab.evidence.words import HOLDS, OPPOSITE, UNRESOLVED
 from adaptlab.tasks import similarity
@@ -282,6 +283,22 @@ def _even_loss(vocabulary: int) -> Key:
     )
 
 
+def _either_order(leaned: pd.DataFrame) -> Key:
+    first, second = (leaned[order].map(POINTS).mean() for order in ("order_1", "order_2"))
+    return Key(
+        (first + second) / 2,
+        "a verdict for A counts 1, a tie 0.5; take the mean over the rows, for each order",
+        (
+            (first, "that is the order in which A stands first in every pair; a coin brings it half of the time"),
+            (second, "that is the order in which A stands second in every pair; a coin brings it half of the time"),
+            (
+                float(((leaned["order_1"] == "A") & (leaned["order_2"] == "A")).mean()),
+                "whoever asks once does not know whether the other order would agree; each verdict counts as it is",
+            ),
+        ),
+    )
+
+
 EXERCISES: dict[str, Callable[..., Key]] = {
     "00, verdicts": _verdicts,
     "00, lift": _lift,
@@ -298,4 +315,5 @@ EXERCISES: dict[str, Callable[..., Key]] = {
     "06b": _longer,
     "06c": _leave_one_out,
     "A1": _even_loss,
+    "A2": _either_order,
 }
