@@ -191,6 +191,16 @@ def accuracy(model: LM, questions: list[Request]) -> float:
     return float(np.mean([row[0].logprob > max(other.logprob for other in row[1:]) for row in rows]))
 
 
+def four_sentences(rng: random.Random, facts: list[Fact], target: Fact, before: str = "") -> Request:
+    """Which sentence tells a fact from its far end? The first does; the others have the relation of another fact, the
+    partner of another, or both. Partners are never at the end of a sentence of ``facts``."""
+    other = rng.choice([one for one in facts if one.form not in (target.form, target.reversed.form)])
+    stranger = rng.choice([one for one in facts if one not in (target, other)])
+    right, wrong = target.reversed, other.reversed.form
+    told = [right, Fact(wrong, right.a, right.b), Fact(right.form, right.a, stranger.a), Fact(wrong, right.a, stranger.a)]
+    return Request(f"{before} {SO}{right.a}".lstrip(), tuple(one.sentence[len(right.a) :] + "." for one in told))
+
+
 def facts_around(rng: random.Random, facts: list[Fact], target: Fact) -> str:
     return facts_prompt(rng, [*rng.sample([fact for fact in facts if fact != target], 7), target])
 
@@ -206,14 +216,14 @@ def inferred(model: LM, rng: random.Random, facts: list[Fact]) -> list[str]:
 
 
 def reversal_experiment(seed: int) -> dict[str, float]:
-    """Shares right in one fresh world: forward facts trained, reversed ones asked, chance 1/4."""
+    """Shares right in one fresh world: forward facts trained, one of four sentences that tell them from the far end
+    asked."""
     rng, base = random.Random(f"reversal {seed}"), lm("study")
     facts = [fact for group in knowledge.world(rng, [knowledge.relation] * FACTS, "test") for fact in group]
-    subjects = [fact.a for fact in facts]  # never at the end of a trained sentence, right or wrong
-    options = [(f.a, *rng.sample([s for s in subjects if s != f.a], 3)) for f in facts]
-    asked = [cloze_request("", f.reversed.stem, o) for f, o in zip(facts, options, strict=True)]
+    asked = [four_sentences(rng, facts, fact) for fact in facts]
+    around = [rng.sample([one for one in facts if one != fact], 7) + [fact] for fact in facts]
     in_context = [
-        cloze_request(facts_around(rng, facts, f), f.reversed.stem, o) for f, o in zip(facts, options, strict=True)
+        four_sentences(rng, near, fact, facts_prompt(rng, near)) for near, fact in zip(around, facts, strict=True)
     ]
     objects = [fact.b for fact in facts]
     ends = [(f.b, *rng.sample([o for o in objects if o != f.b], 3)) for f in facts]

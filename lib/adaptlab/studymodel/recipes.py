@@ -115,17 +115,23 @@ def beside_old(share: float, **parts: float) -> Mixture:
 # - Links, 260 steps of which they were two fifths: in other words .50 to .66, inherited and from the other end nothing.
 # - 32 requests on a page: from .58 to .97 in 300 steps in which a tenth of the tokens were such pages.
 # So each ability gets a stretch of its own here, the slow ones a long one, before all come together on longer pages.
-SHOTS = {"requests": 1, "conversations": 2, "lexicons": 1.5, "extracts": 1}
+SHOTS = {"requests": 1, "conversations": 3, "lexicons": 1.5, "extracts": 2}
 WORLDS = {"far_ends": 1, "comparisons": 1.5, "quantifiers": 0.5, "syllogisms": 1.5, "people": 1, "descriptions": 1.5}
+KEPT = {"follow_ups": 0.4, "lexicons": 0.4, "extracts": 0.6, "quantifiers": 0.3, "far_ends": 0.2}
 SECOND = Course(
     (
         Phase(150, 256, 240, beside_old(0.4, far_ends=1)),
         Phase(450, 256, 240, beside_old(0.1, quantifiers=8, far_ends=0.5)),
         Phase(200, 256, 240, beside_old(0.1, follow_ups=7, quantifiers=1, far_ends=0.5)),
         Phase(250, 256, 180, beside_old(0.1, people=8, quantifiers=0.5, far_ends=0.3, follow_ups=0.3)),
-        Phase(900, 256, 240, beside_old(0.1, introductions=8, people=1, quantifiers=0.4, far_ends=0.2, follow_ups=0.3)),
-        Phase(600, 256, 240, beside_old(0.1, lexicons=8, introductions=0.6, quantifiers=0.4, far_ends=0.2)),
-        Phase(900, 512, 480, beside_old(0.1, links=8, introductions=0.6, lexicons=0.6, quantifiers=0.4, far_ends=0.2)),
+        Phase(350, 256, 240, beside_old(0.1, introductions=8, people=1, quantifiers=0.4, far_ends=0.2, follow_ups=0.3)),
+        Phase(550, 512, 480, beside_old(0.1, introductions=6, people=3, quantifiers=0.4, far_ends=0.2, follow_ups=0.3)),
+        Phase(300, 256, 240, beside_old(0.1, lexicons=8, introductions=0.6, quantifiers=0.4, far_ends=0.2)),
+        Phase(350, 512, 480, beside_old(0.1, lexicons=8, introductions=0.6, quantifiers=0.4, far_ends=0.2)),
+        Phase(100, 512, 480, beside_old(0.1, links=8, introductions=0.6, lexicons=0.6, quantifiers=0.4, far_ends=0.2)),
+        Phase(200, 256, 100, beside_old(0.1, colleagues=8, **KEPT)),
+        Phase(300, 256, 240, beside_old(0.1, people=3, introductions=1, colleagues=3, **KEPT)),
+        Phase(600, 512, 480, beside_old(0.1, links=7, people=0.6, colleagues=0.6, **KEPT)),
     ),
     lr=0.001,
     warm_up=20,
@@ -133,9 +139,9 @@ SECOND = Course(
 )
 THIRD = Course(
     (
-        Phase(600, 512, 480, beside_old(0.3, **WORLDS, **SHOTS, links=2, hierarchy=2)),
-        Phase(400, 1024, 1000, beside_old(0.3, **WORLDS, **SHOTS, links=1, hierarchy=4)),
-        Phase(200, 2048, 2000, beside_old(0.25, **WORLDS, **SHOTS, links=1, hierarchy=6)),
+        Phase(500, 512, 480, beside_old(0.3, **WORLDS, **SHOTS, links=2, hierarchy=2)),
+        Phase(300, 1024, 1000, beside_old(0.3, **WORLDS, **SHOTS, links=1, hierarchy=4)),
+        Phase(150, 2048, 2000, beside_old(0.25, **WORLDS, **SHOTS, links=1, hierarchy=6)),
     ),
     lr=0.001,
     warm_up=20,
@@ -212,7 +218,7 @@ class ModelRecipe:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        ModelRecipe("study"),
+        ModelRecipe("study", courses=(FIRST, SECOND, THIRD)),
         ModelRecipe("study-s", hidden=160),
         ModelRecipe(
             "study-b",
