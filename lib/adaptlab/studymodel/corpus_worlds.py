@@ -108,6 +108,12 @@ def introductions(rng: random.Random, budget: int, concludes: bool = True) -> Do
     return _introduced(Document("introductions"), rng, budget, concludes)
 
 
+def portraits(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """As `introductions`, the other way round: people who are told by their name first, then what each of the described
+    ones is called."""
+    return _introduced(Document("portraits"), rng, budget, concludes, asked_for=knowledge.CALLED)
+
+
 def colleagues(rng: random.Random, budget: int, concludes: bool = True) -> Document:
     """As `people` or as `introductions`, where all have one role: nothing but what they are of tells them apart."""
     role = [rng.choice(worlds.ROLES)]
@@ -121,11 +127,19 @@ def descriptions(rng: random.Random, budget: int, concludes: bool = True) -> Doc
     return _described(Document("descriptions"), rng, budget, concludes, whole=True)
 
 
-def _introduced(doc: Document, rng: random.Random, budget: int, concludes: bool, roles: Sequence[str] = ()) -> Document:
+def _introduced(
+    doc: Document,
+    rng: random.Random,
+    budget: int,
+    concludes: bool,
+    roles: Sequence[str] = (),
+    asked_for: str = knowledge.NAMED,
+) -> Document:
     n = max(2, min(12, budget // 42))
     world = worlds.descriptions(rng.getrandbits(32), n, 1, _words(rng), roles or _roles(rng))
-    asked = [one for one in world.items if one.split == "reversal" and one.gold.fact.form == knowledge.NAMED]
-    facts = {Fact(knowledge.CALLED, one.gold.fact.b, one.gold.fact.a) for one in asked}
+    asked = [one for one in world.items if one.split == "reversal" and one.gold.fact.form == asked_for]
+    told = knowledge.FORM_INVERSES[asked_for]
+    facts = {Fact(told, one.gold.fact.b, one.gold.fact.a) for one in asked}
     joint = _tell(doc, rng, [one.text for one in world.documents if one.facts[0] in facts])
     if not concludes:
         asked = [one for one in world.items if one.split == "forward" and one.gold.fact in facts]
@@ -183,6 +197,7 @@ KINDS = (
     syllogisms,
     people,
     introductions,
+    portraits,
     colleagues,
     descriptions,
     links,

@@ -116,7 +116,7 @@ def beside_old(share: float, **parts: float) -> Mixture:
 # - 32 requests on a page: from .58 to .97 in 300 steps in which a tenth of the tokens were such pages.
 # So each ability gets a stretch of its own here, the slow ones a long one, before all come together on longer pages.
 SHOTS = {"requests": 1, "conversations": 3, "lexicons": 1.5, "extracts": 2}
-WORLDS = {"far_ends": 1, "comparisons": 1.5, "quantifiers": 0.5, "syllogisms": 1.5, "people": 1, "descriptions": 1.5}
+WORLDS = {"far_ends": 1, "comparisons": 1.5, "quantifiers": 0.5, "syllogisms": 1.5, "portraits": 1, "descriptions": 1.5}
 KEPT = {"follow_ups": 0.4, "lexicons": 0.4, "extracts": 0.6, "quantifiers": 0.3, "far_ends": 0.2}
 SECOND = Course(
     (
@@ -131,7 +131,9 @@ SECOND = Course(
         Phase(100, 512, 480, beside_old(0.1, links=8, introductions=0.6, lexicons=0.6, quantifiers=0.4, far_ends=0.2)),
         Phase(200, 256, 100, beside_old(0.1, colleagues=8, **KEPT)),
         Phase(300, 256, 240, beside_old(0.1, people=3, introductions=1, colleagues=3, **KEPT)),
-        Phase(600, 512, 480, beside_old(0.1, links=7, people=0.6, colleagues=0.6, **KEPT)),
+        Phase(100, 512, 480, beside_old(0.1, links=7, people=0.6, colleagues=0.6, **KEPT)),
+        Phase(250, 512, 480, beside_old(0.1, portraits=7, introductions=1, **KEPT)),
+        Phase(450, 512, 480, beside_old(0.1, links=7, portraits=1, introductions=0.5, **KEPT)),
     ),
     lr=0.001,
     warm_up=20,
