@@ -197,7 +197,8 @@ def four_sentences(rng: random.Random, facts: list[Fact], target: Fact, before: 
     other = rng.choice([one for one in facts if one.form not in (target.form, target.reversed.form)])
     stranger = rng.choice([one for one in facts if one not in (target, other)])
     right, wrong = target.reversed, other.reversed.form
-    told = [right, Fact(wrong, right.a, right.b), Fact(right.form, right.a, stranger.a), Fact(wrong, right.a, stranger.a)]
+    told = [right, Fact(wrong, right.a, right.b)]
+    told += [Fact(form, right.a, stranger.a) for form in (right.form, wrong)]
     return Request(f"{before} {SO}{right.a}".lstrip(), tuple(one.sentence[len(right.a) :] + "." for one in told))
 
 
@@ -221,7 +222,7 @@ def reversal_experiment(seed: int) -> dict[str, float]:
     rng, base = random.Random(f"reversal {seed}"), lm("study")
     facts = [fact for group in knowledge.world(rng, [knowledge.relation] * FACTS, "test") for fact in group]
     asked = [four_sentences(rng, facts, fact) for fact in facts]
-    around = [rng.sample([one for one in facts if one != fact], 7) + [fact] for fact in facts]
+    around = [[*rng.sample([one for one in facts if one != fact], 7), fact] for fact in facts]
     in_context = [
         four_sentences(rng, near, fact, facts_prompt(rng, near)) for near, fact in zip(around, facts, strict=True)
     ]
