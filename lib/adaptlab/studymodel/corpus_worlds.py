@@ -176,6 +176,23 @@ def links(rng: random.Random, budget: int, concludes: bool = True) -> Document:
     return _inherited(Document("links"), rng, world, concludes, 2 * size, whole=False)
 
 
+def members(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """Categories with one property each, then who has a property or belongs to a category: the last noun of such a
+    sentence alone has full weight."""
+    return _of_one_property(Document("members"), rng, budget, "reversal" if concludes else "rephrase")
+
+
+def heirs(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """As `members`, then what is inherited. With one property each, few endings of such a sentence are right."""
+    return _of_one_property(Document("heirs"), rng, budget, "syllogism" if concludes else "rephrase")
+
+
+def _of_one_property(doc: Document, rng: random.Random, budget: int, split: str) -> Document:
+    size = max(8, min(24, budget // 45))
+    world = structure(rng.getrandbits(32), size, 1, 24, _words(rng), 1, repeat=False)
+    return _page(doc, rng, world, (split,), (), 2 * size, whole=False)
+
+
 def hierarchy(rng: random.Random, budget: int, concludes: bool = True) -> Document:
     """Categories that inherit, then what was told in other words, from the other end, and what is inherited."""
     size = max(6, min(24, budget // 75))
@@ -201,6 +218,8 @@ KINDS = (
     colleagues,
     descriptions,
     links,
+    members,
+    heirs,
     hierarchy,
 )
 

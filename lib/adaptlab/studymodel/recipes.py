@@ -133,7 +133,12 @@ SECOND = Course(
         Phase(300, 256, 240, beside_old(0.1, people=3, introductions=1, colleagues=3, **KEPT)),
         Phase(100, 512, 480, beside_old(0.1, links=7, people=0.6, colleagues=0.6, **KEPT)),
         Phase(250, 512, 480, beside_old(0.1, portraits=7, introductions=1, **KEPT)),
-        Phase(450, 512, 480, beside_old(0.1, links=7, portraits=1, introductions=0.5, **KEPT)),
+        Phase(350, 512, 480, beside_old(0.1, links=7, portraits=1, introductions=0.5, **KEPT)),
+        Phase(150, 512, 240, beside_old(0.1, members=8, links=0.5, portraits=0.6, introductions=0.3, **KEPT)),
+        Phase(
+            200, 512, 240, beside_old(0.1, heirs=8, members=0.8, links=0.5, portraits=0.6, introductions=0.3, **KEPT)
+        ),
+        Phase(200, 512, 480, beside_old(0.1, heirs=4, members=3, links=2, portraits=0.6, introductions=0.3, **KEPT)),
     ),
     lr=0.001,
     warm_up=20,
@@ -141,9 +146,9 @@ SECOND = Course(
 )
 THIRD = Course(
     (
-        Phase(500, 512, 480, beside_old(0.3, **WORLDS, **SHOTS, links=2, hierarchy=2)),
-        Phase(300, 1024, 1000, beside_old(0.3, **WORLDS, **SHOTS, links=1, hierarchy=4)),
-        Phase(150, 2048, 2000, beside_old(0.25, **WORLDS, **SHOTS, links=1, hierarchy=6)),
+        Phase(500, 512, 480, beside_old(0.3, **WORLDS, **SHOTS, links=1, members=1, heirs=1.5, hierarchy=2)),
+        Phase(300, 1024, 1000, beside_old(0.3, **WORLDS, **SHOTS, links=1, members=1, heirs=1, hierarchy=3)),
+        Phase(150, 2048, 2000, beside_old(0.25, **WORLDS, **SHOTS, links=1, members=0.5, heirs=0.5, hierarchy=5)),
     ),
     lr=0.001,
     warm_up=20,
