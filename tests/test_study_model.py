@@ -31,7 +31,7 @@ from adaptlab.tasks import instructions, knowledge
 from adaptlab.tasks.knowledge import Fact
 
 EACH = pytest.mark.parametrize("name", embedded())
-SIZES = {"study": 6e6, "study-b": 6e6, "study-s": 1.5e6, "study-it": 6e6}  # parameters, at most
+SIZES = {"study": 6e6, "study-2": 6e6, "study-b": 6e6, "study-s": 1.5e6, "study-it": 6e6}  # parameters, at most
 
 
 @cache
@@ -124,6 +124,38 @@ def test_study_can_do_what_the_studies_need():
         shots = [row("study", f"{task}, {k} shots") for k in (3, 8, 32)]
         assert shots[0]["high"] < shots[1]["low"] and shots[1]["high"] < shots[2]["low"]
     assert row("study", "sums, most probable of 16")["low"] > row("study", "sums, greedy")["high"]
+
+
+# What the second course teaches, and what it must not spoil; the lower end of the interval, as above.
+SECOND_COURSE = {
+    "forward, 16 facts": 0.93,
+    "reversal, 16 facts": 0.93,
+    "right sentence, 8 facts": 0.93,
+    "right sentence, 16 facts": 0.85,
+    "syllogisms, conclusion": 0.90,
+    "descriptions, name to description": 0.90,
+    "descriptions, description to name": 0.90,
+    "instruction, 3 shots": 0.90,
+    "digest, 32 shots": 0.80,
+    "arithmetic, greedy": 0.90,
+}
+
+
+def test_study_2_reads_the_worlds_of_its_second_course():
+    before = published("study").set_index("name")
+    for ability, bar in SECOND_COURSE.items():
+        assert row("study-2", ability)["low"] >= bar and row("study-2", ability)["n"] >= 500, ability
+    assert not {*SECOND_COURSE} - {"instruction, 3 shots", "arithmetic, greedy"} & {*before.index}
+
+
+def test_study_2_knows_nothing_without_the_documents():
+    """Each interval holds what guessing reaches; with so many, at the level that Bonferroni leaves to one of them."""
+    without = published("study-2")
+    without = without[without.name.str.endswith("without the documents")]
+    assert len(without) >= 8
+    for one in without.itertuples():
+        low, high = proportion_confint(one.right, one.n, alpha=0.05 / len(without), method="wilson")
+        assert low <= one.chance <= high, one.name
 
 
 @pytest.mark.parametrize("ability", ["forward", "reversal", "unknown", "noisy classification, 3 shots"])
