@@ -23,7 +23,7 @@ from adaptlab.tasks.knowledge import Fact
 from adaptlab.tasks.reading import Reading
 from adaptlab.tasks.records import FieldError, check_choice
 from adaptlab.tasks.words import Vocabulary
-from adaptlab.tasks.worlds import BETWEEN, Document, Item, World, descriptions, four_sentences, syllogisms
+from adaptlab.tasks.worlds import Document, Item, World, between, descriptions, four_sentences, syllogisms
 from adaptlab.tasks.worlds import STATED as STATED_SPLITS
 from adaptlab.tasks.worlds_structure import structure
 
@@ -187,7 +187,7 @@ def controls(world: World, wanted: Sequence[Fact], seed: int) -> dict[str, Calla
 def _between(text: str) -> str:
     """A statement about two classes as `worlds.syllogisms` asks for it."""
     fact = read_fact(text)
-    return f"{BETWEEN.format(fact.a, fact.b)} {text.capitalize()}"
+    return f"{between(fact.a, fact.b)} {text.capitalize()}"
 
 
 # --- other worlds, and how much is written about them -----------------------------------------------------------------
