@@ -23,8 +23,8 @@ from adaptlab.tasks.knowledge import Fact
 from adaptlab.tasks.reading import Reading
 from adaptlab.tasks.records import FieldError, check_choice
 from adaptlab.tasks.words import Vocabulary
-from adaptlab.tasks.worlds import Document, Item, World, between, descriptions, four_sentences, syllogisms
 from adaptlab.tasks.worlds import STATED as STATED_SPLITS
+from adaptlab.tasks.worlds import Document, Item, World, between, descriptions, four_sentences, syllogisms
 from adaptlab.tasks.worlds_structure import structure
 
 Frame = pd.DataFrame

@@ -1,6 +1,7 @@
 """For notebook 07: ways to adapt a model that meet the same items, what each of them costs, and which one to take."""
 
 import random
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -44,7 +45,7 @@ Ask = Chooser | Callable[[Instruction], str]  # a model that chooses; or what ma
 # --- the examples at hand ---------------------------------------------------------------------------------------------
 
 PROBLEMS = (*reasoning.FAMILIES, *ENGLISH)
-SETS = {"notes": "clean", "messages": "messages"}  # to sort: the pools of notebook 03 with right labels
+SORTED = {"study": "clean", "english": "messages"}  # by vocabulary: pools of notebook 03 whose labels are right
 
 
 def problem_set(name: str, pool: int, test: int, seed: int) -> OpenSet:
@@ -77,14 +78,13 @@ def task(
     items: int,
     *,
     words: str = "study",
-    labelled: str = "notes",
     problems: str = "sums",
     given: Data | None = None,
 ) -> Parts:
     """Examples at hand (candidates to show, and others to judge a choice of them on) and new items, other ones for each
     seed: *requests*, *sorting* or *problems*; or a user's data (``given``), divided anew for each seed."""
     if not given and family == "sorting":
-        return searches.task(SETS[check_choice("labelled", labelled, tuple(SETS))], seed, candidates, race, 0, items)
+        return searches.task(SORTED[check_choice("words", words, tuple(SORTED))], seed, candidates, race, 0, items)
     if not given and check_choice("family", family, ("requests", "problems")) == "requests":
         given = load_open("requests", words, candidates + race, items, seed, apart=True)
     given = given or problem_set(problems, candidates + race, items, seed)
@@ -307,33 +307,47 @@ def by_family(frame: Frame, draw: Callable[[Frame, Axes], object], **labels: obj
 
 
 def front(rows: Frame, ax: Axes) -> None:
-    """Share right over tokens of a use, one named mark for each way of a family: full where no other way is as good in
-    share, in tokens a use and in tokens before the first use."""
+    """Share right over tokens of a use, one mark a way of a family: full where no other way is as good in share, in
+    tokens a use and in tokens before the first use. Marks in the same place have one label."""
     table = compared(rows)
-    beaten = dominated(table) != ""
-    _marks(table, "per_use", ax, filled=~beaten)
+    beaten, most = dominated(table) != "", table.per_use.max()
+    places: dict[tuple[int, int], list[str]] = {}
+    for way, one in table.iterrows():
+        ax.plot(one.per_use, one.share, "o", color="tab:blue", markerfacecolor="none" if beaten[way] else "tab:blue")
+        places.setdefault((round(25 * one.per_use / most), round(25 * one.share)), []).append(way)
+    for ways in places.values():
+        spot = table.loc[ways[0], ["per_use", "share"]]
+        right = spot.per_use > most / 2
+        ax.annotate(
+            "\n".join(ways),
+            spot,
+            (-8 if right else 8, 0),
+            textcoords="offset points",
+            va="center",
+            ha="right" if right else "left",
+            fontsize=8,
+        )
+    ax.set(xlim=(0, 1.1 * most), ylim=(-0.05, 1.1))
 
 
-def decide(frame: Frame, ax: Axes, family: str, uses: int, examples: int = 10**9, longest: int = 10**9) -> None:
-    """Share right over all tokens for so many uses: marks are full where a way cannot be told apart from the best; the
-    advised one has a ring."""
-    ax.set(xlabel="tokens for all uses (log scale)", ylabel="share right")
+ROWS = 8  # for the ways of a family
+
+
+def decide(frame: Frame, ax: Axes, family: str, uses: int, examples: float = np.inf, longest: float = np.inf) -> None:
+    """What `advise` finds, one row a way, the cheapest on top: full marks cannot be told apart from the best; the
+    advised one has a ring. Limits that no way keeps are said."""
+    ax.set(
+        xlabel="share right, with tokens for all uses (k: thousand)", xlim=(0, 1.05), ylim=(ROWS - 0.3, -0.9), yticks=[]
+    )
     try:
-        table = advise(frame[frame.family == family], uses, examples, longest)
-    except ValueError:
-        ax.text(0.5, 0.5, "no way fits", ha="center", transform=ax.transAxes)
+        table = advise(frame[frame.family == family], uses, examples, longest).sort_values("total")
+    except ValueError as error:
+        ax.text(0.5, ROWS / 2, textwrap.fill(str(error), 40), ha="center", fontsize=8)
         return
-    _marks(table, "total", ax, filled=table.close)
-    one = table[table.advised].iloc[0]
-    ax.plot(one.total, one.share, "o", markersize=16, fillstyle="none", color="tab:orange", markeredgewidth=2)
-
-
-def _marks(table: Frame, x: str, ax: Axes, filled: pd.Series) -> None:
-    for (way, one), full in zip(table.sort_values(x).iterrows(), filled[table.sort_values(x).index], strict=True):
+    for y, (way, one) in enumerate(table.iterrows()):
+        face = "tab:blue" if one.close else "none"
         bars = [[one.share - one.low], [one.high - one.share]]
-        face = "tab:blue" if full else "none"
-        ax.errorbar(one[x], one.share, yerr=np.abs(bars), fmt="o", color="tab:blue", markerfacecolor=face, alpha=0.8)
-        ax.annotate(way, (one[x], one.share), (5, 4), textcoords="offset points", fontsize=8)
-    ax.set(xscale="log", ylim=(0, 1.1))
-    ax.margins(x=0.3)
-    ax.minorticks_off()
+        ax.errorbar(one.share, y, xerr=np.abs(bars), fmt="o", color="tab:blue", markerfacecolor=face)
+        ax.text(0.01, y - 0.2, f"{way}: {one.total / 1000:,.0f}k", fontsize=7, va="bottom")
+        if one.advised:
+            ax.plot(one.share, y, "o", markersize=14, fillstyle="none", color="tab:orange", markeredgewidth=2)
