@@ -142,10 +142,10 @@ def labelled_examples(lm: LM, parts: Parts, seed: int, label_mapping: str | None
     return searches.training_examples(lm, replace(parts, data=at_hand(parts), race=()), show)
 
 
-def decoding(lm: LM, data: OpenSet, temperature: float = 1.0) -> Decoding:
+def decoding(lm: LM, data: OpenSet) -> Decoding:
     """How answers are written: up to the end that the format has, or twice as long as the longest one at hand."""
     longest = 2 * max(len(lm.encode(one.output)) for one in data.pool)
-    return Decoding(temperature=temperature, max_new_tokens=longest, stop=FORMATS[data.prompt_format].stop)
+    return Decoding(temperature=1.0, max_new_tokens=longest, stop=FORMATS[data.prompt_format].stop)
 
 
 # --- a way, and what it gives and takes -------------------------------------------------------------------------------
@@ -262,11 +262,10 @@ def advice(family: str, table: Frame) -> str:
             f"; {best} came out at {table.share[best]:.2f} for {table.total[best]:,.0f} tokens, but the two cannot be"
             f" told apart here (difference {one.behind:.2f} [{one.behind_low:.2f}, {one.behind_high:.2f}])"
         )
-    close, behind = [way for way in table.index[table.close] if way not in (one.name, best)], table[~table.close]
-    text += f"; neither can {', '.join(close)}" if close and one.name != best else ""
-    text += f"; not told apart from it: {', '.join(close)}" if close and one.name == best else ""
-    gaps = ", ".join(f"{way} by {gap:.2f}" for way, gap in behind.behind.items())
-    return f"{text}; behind the best: {gaps or 'none for certain'}"
+    close = [way for way in table.index[table.close] if way not in (one.name, best)]
+    text += f"; not told apart from the best either: {', '.join(close)}" if close else ""
+    behind = ", ".join(f"{way} by {gap:.2f}" for way, gap in table.behind[~table.close].items())
+    return f"{text}; behind the best: {behind or 'none for certain'}"
 
 
 def chosen(frame: Frame) -> Frame:
@@ -308,14 +307,19 @@ def by_family(frame: Frame, draw: Callable[[Frame, Axes], object], **labels: obj
 
 def front(rows: Frame, ax: Axes) -> None:
     """Share right over tokens of a use, one mark a way of a family: full where no other way is as good in share, in
-    tokens a use and in tokens before the first use. Marks in the same place have one label."""
+    tokens a use and in tokens before the first use. Near marks share a label."""
     table = compared(rows)
     beaten, most = dominated(table) != "", table.per_use.max()
-    places: dict[tuple[int, int], list[str]] = {}
+    places: list[list[str]] = []
     for way, one in table.iterrows():
         ax.plot(one.per_use, one.share, "o", color="tab:blue", markerfacecolor="none" if beaten[way] else "tab:blue")
-        places.setdefault((round(25 * one.per_use / most), round(25 * one.share)), []).append(way)
-    for ways in places.values():
+        apart = (table[["per_use", "share"]] - [one.per_use, one.share]).abs() / [most, 1]
+        near = (apart < [0.08, 0.05]).all(axis=1)
+        group = next((known for known in places if near[known[0]]), None)
+        if group is None:
+            places.append(group := [])
+        group.append(way)
+    for ways in places:
         spot = table.loc[ways[0], ["per_use", "share"]]
         right = spot.per_use > most / 2
         ax.annotate(
