@@ -59,7 +59,7 @@ def test_limits_leave_ways_out_and_the_best_is_that_of_what_is_left():
 def test_advice_in_words_names_the_best_one_that_it_does_not_take():
     text = study.advice("f", study.advise(FRAME, 10_000))
     assert text.startswith("**f**: trained (0.83 right") and "shown came out at 0.92" in text
-    assert "cannot be told apart here" in text and "behind the best: bare by 0.75" in text
+    assert "cannot be told apart here" in text and text.endswith("; worse: bare (-0.75)")
     clear = study.advice("f", study.advise(pd.concat([rows("a", 1.0), rows("b", 0.0)]), 1))
     assert clear.startswith("**f**: a (1.00 right") and "told apart" not in clear
 

@@ -209,9 +209,13 @@ def distilled_work(tuned: Tuned, contexts: Sequence[int], batch: int) -> float:
 # --- which one to take ------------------------------------------------------------------------------------------------
 
 
+NEAR = 0.1  # in shares right: who came out farther behind the best is not taken for as good
+
+
 def compared(rows: Frame) -> Frame:
     """The ways of one family, one row each: ``share`` right with its interval; ``behind`` the best one, paired within
-    items and seeds, with its interval; ``close``: whether it cannot be told apart from the best; mean costs.
+    items and seeds, with its interval; ``apart``: whether it can be told apart from the best; ``close``: it cannot, and
+    came out at most `NEAR` behind; mean costs. Few items tell little apart, so ways far behind may not be ``apart``.
 
     The best is the one that came out best on these very items, so it looks a little better than it is.
     """
@@ -223,7 +227,8 @@ def compared(rows: Frame) -> Frame:
     table["behind"] = [gaps[way].estimate for way in table.index]
     table["behind_low"] = [gaps[way].low for way in table.index]
     table["behind_high"] = [gaps[way].high for way in table.index]
-    table["close"] = table.behind_low <= 0
+    table["apart"] = table.behind_low > 0
+    table["close"] = ~table.apart & (table.behind <= NEAR)
     return table.join(rows.groupby("way", sort=False)[costs].mean())
 
 
@@ -240,7 +245,7 @@ def dominated(table: Frame) -> pd.Series:
 
 def advise(rows: Frame, uses: float, examples: float = np.inf, longest: float = np.inf) -> Frame:
     """The ways of one family that need no more labelled examples, and no more tokens a use, as `compared`, with the
-    ``total`` of tokens for so many uses; ``advised``: the cheapest of those that cannot be told apart from the best.
+    ``total`` of tokens for so many uses; ``advised``: the cheapest of those that are close to the best.
 
     Raises ValueError where no way is left.
     """
@@ -262,10 +267,11 @@ def advice(family: str, table: Frame) -> str:
             f"; {best} came out at {table.share[best]:.2f} for {table.total[best]:,.0f} tokens, but the two cannot be"
             f" told apart here (difference {one.behind:.2f} [{one.behind_low:.2f}, {one.behind_high:.2f}])"
         )
-    close = [way for way in table.index[table.close] if way not in (one.name, best)]
-    text += f"; not told apart from the best either: {', '.join(close)}" if close else ""
-    behind = ", ".join(f"{way} by {gap:.2f}" for way, gap in table.behind[~table.close].items())
-    return f"{text}; behind the best: {behind or 'none for certain'}"
+    groups = {"close to the best as well": table.close, "more items would tell": ~(table.close | table.apart)}
+    for said, those in (groups | {"worse": table.apart}).items():
+        rest = [f"{way} ({gap:+.2f})" for way, gap in (0 - table.behind[those]).items() if way not in (one.name, best)]
+        text += f"; {said}: {', '.join(rest)}" if rest else ""
+    return text
 
 
 def chosen(frame: Frame) -> Frame:
@@ -338,8 +344,8 @@ ROWS = 8  # for the ways of a family
 
 
 def decide(frame: Frame, ax: Axes, family: str, uses: int, examples: float = np.inf, longest: float = np.inf) -> None:
-    """What `advise` finds, one row a way, the cheapest on top: full marks cannot be told apart from the best; the
-    advised one has a ring. Limits that no way keeps are said."""
+    """What `advise` finds, one row a way, the cheapest on top: full marks are close to the best; the advised one has
+    a ring. Limits that no way keeps are said."""
     ax.set(
         xlabel="share right, with tokens for all uses (k: thousand)", xlim=(0, 1.05), ylim=(ROWS - 0.3, -0.9), yticks=[]
     )
