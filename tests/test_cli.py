@@ -177,6 +177,44 @@ def test_doctor_says_ok_where_all_is_there(kit):
         assert word in result.output
 
 
+def test_doctor_says_for_a_workshop_what_a_machine_lacks(kit, monkeypatch):
+    def nothing():
+        raise doctor.webbrowser.Error
+
+    write("01_tiny", "1")
+    monkeypatch.setattr(doctor.webbrowser, "get", nothing)
+    monkeypatch.setattr(doctor, "free_memory", lambda: 2**31)
+    monkeypatch.setattr(doctor.folders, "embedded", lambda: ["study"])
+    monkeypatch.setattr(doctor, "RESULTS", 2**60)
+    plain, workshop = call("doctor"), call("doctor", "--workshop")
+    assert plain.exit_code == 0 and workshop.exit_code == 1 and "browser" not in plain.output
+    lines = workshop.output.splitlines()[len(plain.output.splitlines()) :]
+    wanted = ["ok .*jupyterlab 4.* -> the same on", "missing model study-b: .* -> install", "missing model study-it"]
+    wanted += ["missing model study-s", "note .*no report to fall back on +-> adaptlab report"]
+    wanted += ["note .*two notebooks .* 2.0 GiB are free +-> close", "note .*no browser.* -> install one"]
+    wanted += ["note .* free where results go +-> free some"]
+    assert len(lines) == len(wanted) and all(map(re.match, wanted, lines)), lines
+
+
+def test_doctor_finds_a_machine_ready_for_a_workshop(kit, monkeypatch):
+    write("01_tiny", "1")
+    (paths.BUILD / "report").mkdir(parents=True)
+    (paths.BUILD / "report" / "index.html").touch()
+    monkeypatch.setattr(doctor.webbrowser, "get", object)
+    monkeypatch.setattr(doctor, "free_memory", lambda: 2**34)
+    monkeypatch.setattr(doctor.folders, "embedded", lambda: list(doctor.NAMED))
+    lines = call("doctor", "--workshop").output.splitlines()[-6:]
+    assert all(line.startswith("ok ") for line in lines), lines
+    assert "models study, study-b, study-it, study-s: ready" in lines[1] and "a browser: the default one" in lines[4]
+
+
+def test_a_workshop_reckons_with_the_memory_and_the_models_that_notebooks_name():
+    sources = "".join(path.read_text() for path in (Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+    said = re.findall(r"([\d.]+) GB of memory", sources)
+    assert max(map(float, said)) * 1024**3 == doctor.KERNEL
+    assert {*re.findall(r'"(study\S*?)\\"  #', sources)} == {*doctor.NAMED}
+
+
 def test_doctor_fails_and_says_what_to_do_where_something_is_missing(kit, monkeypatch):
     monkeypatch.setattr(doctor.metadata, "requires", lambda name: ["numpy>=999", "no-such-thing>=1", "x; extra == 'y'"])
     result = call("doctor")

@@ -184,9 +184,9 @@ def test_threads_soon_sleep_unless_the_user_says_how_they_wait(said, expected):
 
 PUBLIC = """
 Chooser Decoding FinetuneConfig Full Generator LABEL_MAPPINGS Lora NOT_TESTED NaiveBayes Request TrainingConfig
-Verdicts WordForWord align_items build_examples claim claims cost curve describe evaluate evaluate_turns explore
-fitting generate grid in_context load load_open load_records load_seed load_task once panels points predictions
-provenance read save score seed_strip select shares shown summary token_shift told tune with_alt_text
+Verdicts WordForWord align_items build_examples check_exercise claim claims cost curve describe evaluate evaluate_turns
+explore fitting generate grid in_context load load_open load_records load_seed load_task once panels points
+predictions provenance read save score seed_strip select settle shares shown summary token_shift told tune with_alt_text
 """
 
 

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 EACH = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+READERS = {"bets", "exercise", "solution"}  # tags of cells that are the reader's, beside the notebook's own line
 
 
 def cells(path: Path, kind: str) -> list:
@@ -29,6 +30,10 @@ def cells(path: Path, kind: str) -> list:
 
 def tags(cell) -> list[str]:
     return cell.metadata.get("tags", [])
+
+
+def own(path: Path) -> list:
+    return [c for c in cells(path, "code") if not READERS & set(tags(c))]
 
 
 def test_there_are_notebooks():
@@ -55,14 +60,15 @@ def test_it_was_executed_in_order_without_errors(path):
 
 @EACH
 def test_it_reads_like_the_others(path):
-    code, text = cells(path, "code"), cells(path, "markdown")
+    code, text = own(path), cells(path, "markdown")
     first = nbformat.read(path, as_version=4).cells[0]
     assert re.match(r"# .+\?\n", first.source), "the title is a question"
     lengths = [len([line for line in c.source.split("\n") if line.strip()]) for c in code]
     assert 15 <= len(code) <= 40 and len(text) >= len(code)
     assert statistics.median(lengths) <= 6 and max(lengths) <= 20 and min(lengths) > 0
     assert 1200 <= sum(len(c.source.split()) for c in text) <= 2500
-    defined = [n for c in code for n in ast.walk(ast.parse(c.source)) if isinstance(n, ast.FunctionDef)]
+    assert all(c.source.count("\n") < 20 for c in cells(path, "code"))
+    defined = [n for c in cells(path, "code") for n in ast.walk(ast.parse(c.source)) if isinstance(n, ast.FunctionDef)]
     assert len(defined) <= 5, "what is not the experiment itself belongs in the library"
     for heading in ("You will learn", "Exercises", "We have seen", "Limits", "Provenance"):
         assert any(heading in c.source for c in text), heading
@@ -74,9 +80,9 @@ def test_the_experiment_and_its_idea_are_on_the_page(path):
     source = "\n".join(c.source for c in cells(path, "code"))
     tree = ast.parse(source)
     grids = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "al.grid"]
-    own = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
+    defined = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
     made = {ast.unparse(call.args[0]) for call in grids}
-    assert grids and made & own, "no grid over a function that the notebook defines"
+    assert grids and made & defined, "no grid over a function that the notebook defines"
     assert re.search(r"^### By hand|By hand", "\n".join(c.source for c in cells(path, "markdown")), re.M)
     assert "assert " in source, "what was written by hand is compared with the library"
 
@@ -98,12 +104,29 @@ def test_the_library_has_no_loop_over_experiments_but_grid():
 
 @EACH
 def test_little_is_left_out_of_the_comparison(path):
-    code = cells(path, "code")
+    code = own(path)
     skipped = [c for c in code if {"nbval-ignore-output", "nbval-skip"} & set(tags(c))]
     assert len(skipped) <= 0.2 * len(code)
-    for cell in code:
+    for cell in cells(path, "code"):
         assert "NBVAL" not in cell.source, "use tags: a marker with text behind it is ignored in silence"
         assert not cell.source.rstrip().endswith(";")
+
+
+@EACH
+def test_as_slides_each_section_and_each_figure_begins_one(path):
+    """Without slide types nbconvert puts the whole notebook on one slide."""
+    types = dict.fromkeys((None, "slide", "subslide", "skip"), 0)
+    for cell in nbformat.read(path, as_version=4).cells:
+        found = cell.metadata.get("slideshow", {}).get("slide_type")
+        types[found] += 1  # KeyError: no such type of slide is used here
+        if cell.cell_type == "markdown":
+            heading = re.search(r"^(#+) ", cell.source, re.M)
+            assert found == (None if not heading else "slide" if len(heading[1]) < 3 else "subslide"), cell.source
+        elif {"parameters", "solution"} & set(tags(cell)):
+            assert found == "skip"
+        elif any("image/png" in output.get("data", {}) for output in cell.outputs):
+            assert found == "subslide", cell.source
+    assert types["slide"] >= 8 and types["subslide"] >= 3 and types["skip"] >= 4
 
 
 @EACH

@@ -26,6 +26,13 @@ between
 <!-- end of results -->
 the end
 """
+PLANS = """| minutes | what | computes |
+| ---: | --- | ---: |
+| 15 | Talk | 0 |
+| 45 | [02](02_icl_scaling.ipynb): bets first | 9 |
+| 45 | [03](03_demo_search.ipynb) | 9 |
+| 45 | [02](02_icl_scaling.ipynb) and [03](03_demo_search.ipynb) | 9 |
+"""
 CLEAN = {"commit": "0123456789e0" + 28 * "f", "dirty": False}
 
 
@@ -34,6 +41,7 @@ def kit(tmp_path, monkeypatch):
     use(tmp_path, monkeypatch.setattr)
     monkeypatch.setattr(paths, "IN_CHECKOUT", True)
     (tmp_path / "README.md").write_text(README)
+    (paths.NOTEBOOKS / "README.md").write_text(PLANS)
     return tmp_path
 
 
@@ -140,6 +148,9 @@ def test_a_folder_of_executed_notebooks_is_published_as_well_unless_one_was_chan
     (found,) = published.load()
     assert found.rows["ICL-SHOTS"]["n_items"] == 200 and found.digest == ""
     assert "| What does 02_icl_scaling ask? | 1 | 7 |" in (kit / "README.md").read_text()
+    plans = (paths.NOTEBOOKS / "README.md").read_text()
+    assert "bets first | 1 |\n| 45 | [03](03_demo_search.ipynb) | – |\n" in plans
+    assert "| 15 | Talk | 0 |\n" in plans and plans.endswith("and [03](03_demo_search.ipynb) | 9 |\n")
     assert str(kit) not in next(published.folder().iterdir()).read_text()
     record.path.write_text(record.path.read_text() + "\n")
     with pytest.raises(NotPublishable, match="was changed since it ran; run 02_icl_scaling again"):

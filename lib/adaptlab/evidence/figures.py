@@ -36,6 +36,9 @@ TITLES = {  # of axes and legends, for the columns of the kit
     "asked": "asked for",
     "how": "what was trained",
     "task_clusters": "task clusters trained on",
+    "win_rate": "win rate of A",
+    "covered": "share of intervals that hold the truth",
+    "verdict": "pairs",
 }
 _MARKERS = "osD^vPX*<>"
 _DASHES = ((0, (5, 3)), (0, (1, 2)), (0, (6, 2, 1, 2)), (0, (2, 1)))

@@ -1,13 +1,12 @@
-"""A language model as judge of two answers, behind any OpenAI-compatible chat endpoint: what it is asked, how, and how
-its reply is read. `judge_stats` compares two models with it.
+"""A language model as judge of two answers, behind any OpenAI-compatible chat endpoint: what it is asked, how its reply
+is read, and the frame of its verdicts. `judge_stats` tells what they are worth.
 
 The questions are those of MT-Bench (Zheng et al. 2023, arXiv 2306.05685): two answers side by side, or two
-conversations whose last answers count, with a reference answer or without. The wording is our own.
+conversations whose last answers count, with a reference answer or without. The wording is our own. Every pair is judged
+twice, the second time with the answers swapped, and a win counts only where both orders agree: their conservative rule.
 
 An answer can talk to the judge. What it cannot do is end its own quotation, since the mark that ends it is a hash
-that occurs in no text shown, or be read as a verdict: `parse` sees what the judge wrote and nothing else. A judge that
-lets itself be talked round is still talked round, and signs that its server takes for the end of a turn, such as
-``<|im_end|>``, are the server's to escape. `judge_stats.agreement` tells what its verdicts are worth.
+that occurs in no text shown, or be read as a verdict: `parse` sees what the judge wrote and nothing else.
 """
 
 import hashlib
@@ -15,24 +14,23 @@ import itertools
 import json
 import os
 import re
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import KW_ONLY, dataclass
-from functools import cache
-from math import inf
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
-import httpx
+import pandas as pd
 
 from adaptlab.files import read_json, write_text
-from adaptlab.tasks.records import FieldError, check_text, quote
+from adaptlab.tasks.records import Conversation, FieldError, check_text, check_unique, quote
 
+KEY = "OPENAI_API_KEY"  # the environment variable with the key; a server on this machine needs none
+VERDICTS = ("A", "tie", "B", "unreadable")
 CUT = "[the reply was cut off here, at the limit of tokens]"
-LONGEST_WAIT = 60.0  # seconds before another try, whatever a server asks for
-_SECRET = 12  # signs from which a key is taken for one: "EMPTY" and its like stand in ordinary text too
-_certificates = cache(httpx.create_ssl_context)  # 70 ms to read, at every question otherwise
+_HERE = ("localhost", "127.0.0.1", "::1")
 _LAST_LINE = re.compile(r"Verdict: (1|2|tie)")
 _PROMPT = """\
 Two assistants, 1 and 2, were asked the same. Decide which of them gave the better answer to the {what}.
@@ -53,146 +51,101 @@ Verdict: tie"""
 
 
 class JudgeError(RuntimeError):
-    """The endpoint gave no usable reply. The message names address and status, and never the key."""
+    """The endpoint gave no usable reply. The message names the address, and never the key."""
 
 
-class _Passing(Exception):
-    """A fault that may pass: what it is, and how many seconds the server asks to be left alone, or None."""
+class Judging(Protocol):
+    """Whatever replies to the questions of `write_prompt`."""
+
+    def ask(self, prompt: str) -> str: ...
 
 
 @dataclass(frozen=True)
 class Judge:
     """The judge `model` at `url`: the address up to, and without, ``/chat/completions``.
 
-    ``key_name``: the environment variable with the key, read when a question is asked and kept nowhere; if it holds
-    none, or the name is blank, none is sent. ``timeout``: seconds without a sign from the server. After a timeout, a
-    broken connection and the statuses 429 and 5xx a question is asked again, ``retries`` times at most: after ``wait``
-    seconds, then twice that and so on, or when ``Retry-After`` says, but no later than after `LONGEST_WAIT` seconds.
-    Proxies that the environment names are used, except to reach this very machine.
-
-    Errors: `FieldError` for a field that cannot be, among them an address that holds a password.
+    ``replies``: a folder that keeps what the judge has said, so that a run that was killed asks, and pays, nothing
+    twice; blank for none. After timeouts, broken connections and the statuses 429 and 5xx the client asks again,
+    ``retries`` times at most. Raises FieldError for a blank model, and for an address that is none or holds a password.
     """
 
     url: str
     model: str
-    _: KW_ONLY
-    key_name: str = "OPENAI_API_KEY"
-    temperature: float = 0.0
-    seed: int = 0
+    replies: str = ""
     max_tokens: int = 512
-    timeout: float = 120.0
+    timeout: float = 120.0  # seconds
     retries: int = 4
-    wait: float = 1.0
 
     def __post_init__(self):
-        _check_url(self.url)
         check_text("model", self.model)
-        if not isinstance(self.key_name, str) or not re.fullmatch(r"([A-Za-z_][A-Za-z0-9_]*)?", self.key_name):
-            raise FieldError("key_name", "the name of an environment variable", "something else, kept from view")
-        for field in ("temperature", "seed", "max_tokens", "timeout", "retries", "wait"):
-            value, kind, least = getattr(self, field), self.__annotations__[field], int(field == "max_tokens")
-            if isinstance(value, bool) or not isinstance(value, int | kind) or not least <= value < inf:
-                number = "a whole number" if kind is int else "a number"
-                raise FieldError(field, f"{number} from {least}", quote(value))
+        secret = set("@?#") & set(check_text("url", self.url))  # what passwords and keys come with
+        if secret or urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
+            found = "one with these, kept from view" if secret else quote(self.url)
+            raise FieldError("url", "an address such as 'https://host/v1', without @, ? and #", found)
 
-    @property
-    def address(self) -> str:
-        return self.url.rstrip("/") + "/chat/completions"
+    @classmethod
+    def at(cls, place: str, **more: Any) -> "Judge":
+        """From one text, the address and the model: ``http://127.0.0.1:8000/v1 my-model``."""
+        url, _, model = place.strip().partition(" ")
+        return cls(url, model.strip(), **more)
 
-    def request(self, prompt: str) -> dict[str, Any]:
-        """The body that is sent. With the address it decides the reply, and so is what a reply is kept under."""
-        return {
+    def ask(self, prompt: str) -> str:
+        """The judge's reply; one that ran into ``max_tokens`` ends in the line `CUT`. Raises `JudgeError`."""
+        asked = {
             "model": self.model,
             "messages": [{"role": "user", "content": prompt}],
-            "temperature": float(self.temperature),
-            "seed": self.seed,
+            "temperature": 0,
+            "seed": 0,
             "max_tokens": self.max_tokens,
         }
-
-    def ask(self, prompt: str, store: Path | None = None) -> str:
-        """The judge's reply; from ``store``, a folder with one JSON file a question, if it was given before.
-
-        A reply that ran into ``max_tokens`` ends in the line `CUT`. A file that is not whole or holds another question
-        counts as none. Errors: `JudgeError`.
-        """
-        if store is None:
-            return self._patiently(prompt)
-        asked = {"address": self.address, **self.request(prompt)}
-        file = Path(store) / f"{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()}.json"
-        reply = _kept(file, asked)
+        if not self.replies:
+            return self._reply(asked)
+        known = {"url": self.url} | asked
+        file = Path(self.replies) / f"{hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()}.json"
+        reply = _kept(file, known)
         if reply is None:
-            reply = self._patiently(prompt)
+            reply = self._reply(asked)
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_text(file, json.dumps({"asked": asked, "reply": reply}, indent=1))
+            write_text(file, json.dumps({"asked": known, "reply": reply}, indent=1))
         return reply
 
-    def _patiently(self, prompt: str) -> str:
-        for tries in itertools.count():
-            try:
-                return self._once(prompt)
-            except _Passing as fault:
-                said, pause = fault.args
-            if tries == self.retries:
-                raise JudgeError(f"{said} (asked {tries + 1} times)")
-            time.sleep(min(self.wait * 2**tries if pause is None else pause, LONGEST_WAIT))
+    def _reply(self, asked: dict[str, Any]) -> str:
+        import openai  # takes seconds, which only those who ask a judge need to wait
 
-    def _once(self, prompt: str) -> str:
-        near = httpx.URL(self.url).host in ("localhost", "127.0.0.1", "::1")
-        given = {"json": self.request(prompt), "headers": self._headers(), "timeout": self.timeout}
         try:
-            return self._read(httpx.post(self.address, **given, trust_env=not near, verify=_certificates()))
-        except httpx.TimeoutException:
-            raise _Passing(f"{self.address}: no reply within {self.timeout:g} s", None) from None
-        except httpx.ConnectError as error:
-            raise JudgeError(f"{self.address}: no connection: {error}") from None
-        except httpx.RequestError as error:
-            raise _Passing(f"{self.address}: the connection broke: {type(error).__name__}", None) from None
+            choice = self._client.chat.completions.create(**asked).choices[0]
+            text = "" + (choice.message.content or "")  # a TypeError for what is no text
+        except openai.APIStatusError as error:
+            raise JudgeError(f"{self.url}: status {error.status_code}: {self._refusal(error)}") from None
+        except openai.APIConnectionError as error:
+            raise JudgeError(f"{self.url}: {error} Is a server running there?") from None
+        except (openai.OpenAIError, ValueError, AttributeError, TypeError, LookupError, RecursionError):
+            raise JudgeError(f"{self.url}: no text at choices[0].message.content; is it a chat endpoint?") from None
+        text += f"\n{CUT}" if choice.finish_reason == "length" else ""
+        return self._hidden(text).encode(errors="replace").decode()  # JSON can spell half a sign
 
-    def _read(self, response: httpx.Response) -> str:
-        status, said = response.status_code, f"{self.address}: status {response.status_code}"
-        if status in (401, 403):  # what servers say to this may quote parts of the key
-            fault = "a key that was refused" if self._key() else "no key"
-            raise JudgeError(f"{said}: the environment variable {self.key_name!r} holds {fault}")
-        body = quote(self._hidden(response.text), 200)
-        if status == 429 or status >= 500:
-            pause = response.headers.get("retry-after", "")
-            raise _Passing(f"{said}: {body}", float(pause) if pause.isdigit() else None)
-        if status != 200:
-            raise JudgeError(f"{said}: {body}")
-        try:
-            reply = response.json()
-        except (ValueError, RecursionError):
-            raise JudgeError(f"{said}, but no JSON: {body}") from None
-        match reply:
-            case {"choices": [{"message": {"content": str() | None as text}} as choice, *_]}:
-                text = (text or "") + (f"\n{CUT}" if choice.get("finish_reason") == "length" else "")
-                return self._hidden(text).encode(errors="replace").decode()  # JSON can spell half a sign
-        raise JudgeError(f"{said}, but no text at choices[0].message.content: {body}")
+    @cached_property
+    def _client(self) -> Any:
+        import openai
 
-    def _key(self) -> str:
-        return os.environ.get(self.key_name, "").strip()
+        # A proxy that the environment names does not reach this very machine.
+        direct = openai.DefaultHttpxClient(trust_env=False) if urlsplit(self.url).hostname in _HERE else None
+        given = {"base_url": self.url, "timeout": self.timeout, "max_retries": self.retries, "http_client": direct}
+        return openai.OpenAI(api_key=os.environ.get(KEY) or "none", **given)
 
-    def _headers(self) -> dict[str, str]:
-        if not re.fullmatch(r"[!-~]*", key := self._key()):
-            raise JudgeError(f"{self.address}: what {self.key_name} holds has signs that no key has")
-        return {"Authorization": f"Bearer {key}"} if key else {}
+    def _refusal(self, error: Any) -> str:
+        if error.status_code in (401, 403):  # what servers say to this may quote parts of the key
+            held = "a key that was refused" if os.environ.get(KEY) else "no key"
+            return f"the environment variable {KEY} holds {held}"
+        return quote(self._hidden(error.response.text), 200)
 
     def _hidden(self, text: str) -> str:
-        return text.replace(key, "[key]") if len(key := self._key()) >= _SECRET else text
-
-
-def _check_url(url: object) -> None:
-    secret = set("@?#") & set(check_text("url", url))  # what passwords and keys come with
-    try:
-        parts = httpx.URL(url)
-    except httpx.InvalidURL:
-        parts = httpx.URL("")
-    if secret or parts.scheme not in ("http", "https") or not parts.host:
-        found = "one with these, kept from view" if secret else quote(url)
-        raise FieldError("url", "an address such as 'https://host/v1', without @, ? and #", found)
+        key = os.environ.get(KEY, "")
+        return text.replace(key, "[key]") if len(key) >= 12 else text  # "EMPTY" and its like are words as well
 
 
 def _kept(file: Path, asked: dict[str, Any]) -> str | None:
+    """The reply in a file; None where it is not whole, or the reply to another question."""
     with suppress(FileNotFoundError, ValueError):
         match read_json(file.read_bytes()):
             case {"asked": question, "reply": str() as reply} if question == asked:
@@ -232,8 +185,49 @@ def parse(reply: str) -> str:
 
 
 def combined(order_1: str, order_2: str) -> str:
-    """What the verdicts of both orders come to: themselves if they agree, else a tie (Zheng et al., section 3.4, the
-    conservative rule); unreadable if either is."""
+    """What the verdicts of both orders come to: themselves if they agree, else a tie; unreadable if either is."""
     if "unreadable" in (order_1, order_2):
         return "unreadable"
     return order_1 if order_1 == order_2 else "tie"
+
+
+Answers = Mapping[str, Sequence[str]]  # item id -> one answer a turn
+
+
+def compare(judge: Judging, items: Sequence[Conversation], a: Answers, b: Answers) -> pd.DataFrame:
+    """Let the judge compare the answers ``a`` and ``b``, blank ones allowed, to the user turns of each item: a row an
+    item and turn. Turn n shows the conversation up to it and judges answer n, as MT-Bench does.
+
+    Columns: ``item``, ``turn``; ``order_1``, the verdict with A shown first, ``order_2``, with B first, ``verdict``,
+    what they come to, each one of `VERDICTS`; ``words_a``, ``words_b``, the lengths of the judged answers; ``reply_1``,
+    ``reply_2``, what the judge wrote. Raises FieldError before anything is asked; `JudgeError`.
+    """
+    check_unique("items", (item.id for item in items))
+    for item in items:
+        for side, answers in (("a", a), ("b", b)):
+            given = answers.get(item.id)
+            if not isinstance(given, list | tuple) or len(given) != len(item.messages):
+                raise FieldError(f"{side}[{item.id!r}]", f"{len(item.messages)} answers, one a turn", quote(given))
+    return pd.DataFrame(
+        _judged(judge, item, turn, a[item.id][:turn], b[item.id][:turn])
+        for item in items
+        for turn in range(1, len(item.messages) + 1)
+    )
+
+
+def _judged(judge: Judging, item: Conversation, turn: int, a: Sequence[str], b: Sequence[str]) -> dict[str, Any]:
+    turns, references = [message.content for message in item.messages[:turn]], item.references[:turn]
+    replies = [judge.ask(write_prompt(turns, *sides, references)) for sides in ((a, b), (b, a))]
+    names = ({"1": "A", "2": "B"}, {"1": "B", "2": "A"})
+    orders = [name.get(said, said) for name, said in zip(names, map(parse, replies), strict=True)]
+    return {
+        "item": item.id,
+        "turn": turn,
+        "order_1": orders[0],
+        "order_2": orders[1],
+        "verdict": combined(*orders),
+        "words_a": len(a[-1].split()),
+        "words_b": len(b[-1].split()),
+        "reply_1": replies[0],
+        "reply_2": replies[1],
+    }

@@ -28,7 +28,7 @@ class Interval:
 
     ``estimate``, ``low``, ``high`` and ``se`` are in the unit of the data. ``df`` are the degrees
     of freedom of ``se``. ``method`` says how it was made: ``"bca"``, ``"crossed"``, ``"clustered"``, ``"constant"``,
-    ``"wilson"``; for figures of a judge ``"asymptotic"``, ``"sandwich"`` or ``"undefined"``. ``n_clusters``: of items
+    ``"wilson"``; for win rates before a judge ``"sandwich"``. ``n_clusters``: of items
     that belong together; 0 where each stands alone.
     """
 

@@ -124,6 +124,15 @@ def publish(place: Annotated[Path, typer.Argument(help="A report's folder, or bu
 
 
 @app.command()
+def student(folder: Annotated[Path, typer.Argument(help="A new folder; beside `notebooks`, all links work.")]) -> None:
+    """Write the notebooks for students: without solutions and outputs, the exercises left to fill."""
+    with _clear_errors():
+        from adaptlab.runner import student as copies
+
+        typer.echo(f"{_near(folder)}: {len(copies.write(folder))} notebooks")
+
+
+@app.command()
 def check(
     file: Annotated[str, typer.Argument(help="A file, a folder, or ORGANISATION/NAME on the Hub.")],
     as_: Annotated[str, typer.Option("--as", help="labelled, instructions, chat, documents or preferences.")] = "",
@@ -255,14 +264,16 @@ def pretrain(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    workshop: Annotated[bool, typer.Option("--workshop", help="Also what a class needs, the day before.")] = False,
+) -> None:
     """Look at this machine: what is ready, what is missing, what to do."""
     with _clear_errors():
         from adaptlab.runner import doctor as diagnosis
 
         colours = {"ok": typer.colors.GREEN, "note": typer.colors.YELLOW, "missing": typer.colors.RED}
         states = set()
-        for finding in diagnosis.examine():
+        for finding in diagnosis.examine(workshop):
             states.add(finding.state)
             advice = f"  -> {finding.advice}" if finding.advice else ""
             typer.echo(f"{typer.style(f'{finding.state:8}', fg=colours[finding.state])}{finding.what}{advice}")

@@ -138,7 +138,7 @@ def measure() -> Machine:
     operations = _best(lambda: square @ square, 2 * 768**3)
     row = np.ones(2**24, np.float32)
     bandwidth = _best(row.sum, row.nbytes)
-    return Machine(total_memory(), _free_memory(), operations, bandwidth)
+    return Machine(total_memory(), free_memory(), operations, bandwidth)
 
 
 def _best(work, amount: float) -> float:
@@ -156,7 +156,8 @@ def total_memory() -> int:
     return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_limits()])
 
 
-def _free_memory() -> int:
+def free_memory() -> int:
+    """Bytes of memory that nothing uses now, where the system tells; else all."""
     told = Path("/proc/meminfo")
     found = re.search(r"^MemAvailable:\s+(\d+) kB", told.read_text(), re.MULTILINE) if told.exists() else None
     return min(int(found[1]) * 1024, total_memory()) if found else total_memory()

@@ -1,4 +1,4 @@
-"""Publishing: the verdicts and headline numbers of a finished report, as ``data/results/`` and as README's tables."""
+"""Publishing: the verdicts and headline numbers of a finished report, as ``data/results/`` and in README's tables."""
 
 import re
 from pathlib import Path
@@ -40,6 +40,8 @@ def publish(place: Path) -> list[str]:
         files.write_text(path, as_text(whole))
         told.append(f"{path.name}: {len(new.rows)} claims published, {len(whole.rows)} in all")
     files.write_text(front, in_step(front.read_text(encoding="utf-8")))
+    plans = paths.NOTEBOOKS / "README.md"
+    files.write_text(plans, in_class(plans.read_text(encoding="utf-8")))
     return told
 
 
@@ -123,10 +125,20 @@ def in_step(text: str) -> str:
     return text
 
 
+def in_class(text: str) -> str:
+    """The plans for teaching; a row about one notebook ends in the minutes that the profile quick takes today."""
+    quick, row = _minutes(), re.compile(r"^(\|[^()\n]*\]\((\w+)\.ipynb\)[^()\n]*\|) [\d–]+ \|$", re.MULTILINE)
+    return row.sub(lambda found: f"{found[1]} {quick.get(found[2], '–')} |", text)
+
+
+def _minutes() -> dict[str, int]:
+    """How long notebooks take in the profile quick, by stem, for those of which it is published."""
+    quick = (one.notebooks for one in published.load() if one.profile == published.QUICK)
+    return {stem: run["minutes"] for runs in quick for stem, run in runs.items()}
+
+
 def _notebooks() -> list[str]:
-    results = published.load()
-    quick = {stem: run["minutes"] for one in results if one.profile == published.QUICK
-             for stem, run in one.notebooks.items()}  # fmt: skip
+    quick = _minutes()
     lines = ["| | question | minutes on 2 cores | claims and controls |", "| --- | --- | ---: | ---: |"]
     for path in notebooks.available():
         number, asked = path.stem.split("_")[0], notebooks.question(notebooks.read(path))
