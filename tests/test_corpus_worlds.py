@@ -13,6 +13,7 @@ from adaptlab.studymodel.corpus_worlds import HELD_OUT_PAIR, LEAD
 from adaptlab.tasks import instructions, knowledge
 from adaptlab.tasks.instructions import LIST_TASKS
 from adaptlab.tasks.sets import FOLLOW_UPS
+from adaptlab.tasks.worlds import ROLES
 from reasoner import deduce, read, sentences
 
 seeds = st.integers(0, 10**6)
@@ -71,6 +72,29 @@ def test_the_answers_may_be_all_that_has_weight(seed, budget, write):
 
 
 FORMS = {form.format(a="X", b="Y").split(" ", 1)[1].removesuffix(" Y"): form for form in knowledge.RELATIONS}
+
+
+@given(seeds, budgets)
+def test_colleagues_are_told_apart_by_what_they_are_of_alone(seed, budget):
+    """One role on a page, so that it tells nobody from anybody."""
+    text = corpus_worlds.colleagues(random.Random(seed), budget).text
+    assert len({role for role in ROLES if re.search(rf"\bthe {role} of\b", text)}) == 1
+
+
+@given(seeds, budgets)
+def test_portraits_ask_for_names_and_introductions_for_descriptions(seed, budget):
+    for write, stem in ((corpus_worlds.portraits, " is called"), (corpus_worlds.introductions, " is the")):
+        told, concluded = told_and_concluded(write(random.Random(seed), budget).text)
+        assert len(told) == len(concluded) and all(stem in one for one in concluded)
+
+
+@settings(max_examples=20)
+@given(seeds, st.integers(48, 500))
+def test_heirs_ask_for_what_is_told_of_others_and_members_for_what_is_told_of_them(seed, budget):
+    for write, inherited in ((corpus_worlds.heirs, True), (corpus_worlds.members, False)):
+        told, concluded = told_and_concluded(write(random.Random(seed), budget).text)
+        stated = {read(one) for one in told}  # the reader turns what is told from the other end
+        assert all((read(one) not in stated) == inherited for one in concluded)
 
 
 @given(seeds, budgets)

@@ -157,7 +157,7 @@ def forest(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         rows = frame[frame.model == model]
         places = rows.name.map(names.index) + 0.75 * ((i + 0.5) / len(models) - 0.5)
         axes.hlines(places, rows.low, rows.high, color=colour, linewidth=2)
-        axes.plot(rows.share, places, "osD^"[i], color=colour, markersize=5, label=model)
+        axes.plot(rows.share, places, "osD^v"[i], color=colour, markersize=5, label=model)
     known = frame.dropna(subset="chance")
     axes.plot(known.chance, known.name.map(names.index), "|", color="0.3", markersize=14, label="chance")
     axes.set_yticks(range(len(names)), names)

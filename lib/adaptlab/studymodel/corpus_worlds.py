@@ -105,10 +105,41 @@ def introductions(rng: random.Random, budget: int, concludes: bool = True) -> Do
     """People who are told by their description first, then who each of the named ones is: the words of the description
     alone have full weight. It is the hardest of the directions: behind a name that ends a sentence stands the
     description of somebody else."""
-    doc, n = Document("introductions"), max(2, min(8, budget // 42))
-    world = worlds.descriptions(rng.getrandbits(32), n, 1, _words(rng), _roles(rng))
-    asked = [one for one in world.items if one.split == "reversal" and one.gold.fact.form == knowledge.NAMED]
-    facts = {Fact(knowledge.CALLED, one.gold.fact.b, one.gold.fact.a) for one in asked}
+    return _introduced(Document("introductions"), rng, budget, concludes)
+
+
+def portraits(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """As `introductions`, the other way round: people who are told by their name first, then what each of the described
+    ones is called."""
+    return _introduced(Document("portraits"), rng, budget, concludes, asked_for=knowledge.CALLED)
+
+
+def colleagues(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """As `people` or as `introductions`, where all have one role: nothing but what they are of tells them apart."""
+    role = [rng.choice(worlds.ROLES)]
+    if rng.random() < 0.5:
+        return _introduced(Document("colleagues"), rng, budget, concludes, role)
+    return _described(Document("colleagues"), rng, budget, concludes, whole=False, roles=role, each=3)
+
+
+def descriptions(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """People with a name and a description, told in one direction, then asked in both."""
+    return _described(Document("descriptions"), rng, budget, concludes, whole=True)
+
+
+def _introduced(
+    doc: Document,
+    rng: random.Random,
+    budget: int,
+    concludes: bool,
+    roles: Sequence[str] = (),
+    asked_for: str = knowledge.NAMED,
+) -> Document:
+    n = max(2, min(12, budget // 42))
+    world = worlds.descriptions(rng.getrandbits(32), n, 1, _words(rng), roles or _roles(rng))
+    asked = [one for one in world.items if one.split == "reversal" and one.gold.fact.form == asked_for]
+    told = knowledge.FORM_INVERSES[asked_for]
+    facts = {Fact(told, one.gold.fact.b, one.gold.fact.a) for one in asked}
     joint = _tell(doc, rng, [one.text for one in world.documents if one.facts[0] in facts])
     if not concludes:
         asked = [one for one in world.items if one.split == "forward" and one.gold.fact in facts]
@@ -117,15 +148,20 @@ def introductions(rng: random.Random, budget: int, concludes: bool = True) -> Do
     return doc
 
 
-def descriptions(rng: random.Random, budget: int, concludes: bool = True) -> Document:
-    """People with a name and a description, told in one direction, then asked in both."""
-    return _described(Document("descriptions"), rng, budget, concludes, whole=True)
-
-
-def _described(doc: Document, rng: random.Random, budget: int, concludes: bool, whole: bool) -> Document:
-    world = worlds.descriptions(rng.getrandbits(32), max(1, min(4, budget // 110)), 1, _words(rng), _roles(rng))
+def _described(
+    doc: Document,
+    rng: random.Random,
+    budget: int,
+    concludes: bool,
+    whole: bool,
+    roles: Sequence[str] = (),
+    each: float = 1.5,
+) -> Document:
+    """``each``: conclusions for each of the people."""
+    groups = max(1, min(4, budget // 110))
+    world = worlds.descriptions(rng.getrandbits(32), groups, 1, _words(rng), roles or _roles(rng))
     reversed_ = ("reversal", "reversal") if concludes else ()
-    return _page(doc, rng, world, reversed_, conclusions=3 * len(world.documents) // 2, whole=whole)
+    return _page(doc, rng, world, reversed_, conclusions=int(each * len(world.documents)), whole=whole)
 
 
 def _roles(rng: random.Random) -> list[str]:
@@ -138,6 +174,23 @@ def links(rng: random.Random, budget: int, concludes: bool = True) -> Document:
     size = max(6, min(24, budget // 75))
     world = structure(rng.getrandbits(32), size, 1, 24, _words(rng), rng.choice((2, 3)), repeat=False)
     return _inherited(Document("links"), rng, world, concludes, 2 * size, whole=False)
+
+
+def members(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """Categories with one property each, then who has a property or belongs to a category: the last noun of such a
+    sentence alone has full weight."""
+    return _of_one_property(Document("members"), rng, budget, "reversal" if concludes else "rephrase")
+
+
+def heirs(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """As `members`, then what is inherited. With one property each, few endings of such a sentence are right."""
+    return _of_one_property(Document("heirs"), rng, budget, "syllogism" if concludes else "rephrase")
+
+
+def _of_one_property(doc: Document, rng: random.Random, budget: int, split: str) -> Document:
+    size = max(8, min(24, budget // 45))
+    world = structure(rng.getrandbits(32), size, 1, 24, _words(rng), 1, repeat=False)
+    return _page(doc, rng, world, (split,), (), 2 * size, whole=False)
 
 
 def hierarchy(rng: random.Random, budget: int, concludes: bool = True) -> Document:
@@ -154,7 +207,21 @@ def _inherited(
     return _page(doc, rng, world, splits, ("rephrase",), conclusions, whole)
 
 
-KINDS = (far_ends, comparisons, quantifiers, syllogisms, people, introductions, descriptions, links, hierarchy)
+KINDS = (
+    far_ends,
+    comparisons,
+    quantifiers,
+    syllogisms,
+    people,
+    introductions,
+    portraits,
+    colleagues,
+    descriptions,
+    links,
+    members,
+    heirs,
+    hierarchy,
+)
 
 
 def _tell(doc: Document, rng: random.Random, texts: Sequence[str]) -> str:
