@@ -13,6 +13,7 @@ from adaptlab import paths
 from adaptlab.evidence.claims import Verdicts, claims
 from adaptlab.evidence.judge_stats import POINTS
 from adaptlab.runner import notebooks
+from adaptlab.studies import which_way
 from adaptlab.studies.exercises import BLANK, EXERCISES, RIGHT, WRONG
 from adaptlab.tasks import similarity
 
@@ -39,6 +40,10 @@ WAYS = pd.DataFrame(
 )
 TOKENS, LOGPROB = np.array([[4, 10], [20, 6]]), np.array([[-1.0, -2.0], [-9.0, -np.inf]])
 LEANED = pd.DataFrame({"order_1": ["A", "A", "B", "A", "A"], "order_2": ["B", "A", "B", "B", "tie"]})
+PRICES = pd.DataFrame(
+    {"share": [0.5, 0.9, 0.9, 0.95, 0.95, 0.4], "once": [0, 0, 500, 0, 900, 0], "per_use": [10, 100, 10, 120, 110, 20]},
+    index=["as it is", "random shown", "trained", "nearest shown", "trained + nearest shown", "best of n"],
+)
 
 # For each exercise: what it is about, the right answer worked out by hand, and wrong ones with words of their hints.
 CASES = {
@@ -96,6 +101,7 @@ CASES = {
             ([2.75, 0.25, -1.0, -1.0], "3 others"),
         ],
     ),
+    "07": ({"table": PRICES}, 4, [(1, "a present"), (2, "are left"), (5, "costs less")]),
     "A1": (
         {"vocabulary": 1024},
         6.93147,
@@ -181,6 +187,7 @@ CELLS = {
         "seeds": [0],
     },
     "06c": {},
+    "07": {"tables": {"requests": PRICES}, "families": ["requests"], "study": which_way},
     "A1": {"lm": type("Lm", (), {"vocabulary": 1024})},
     "A2": {"leaned": LEANED, "POINTS": POINTS},
 }

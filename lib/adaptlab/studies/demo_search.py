@@ -59,7 +59,7 @@ def task(
         once = {content_key(one.query): one for one in reversed(given.pool)}
         given = replace(given, pool=tuple(reversed(once.values())))
         share = min(1.0, len(given.pool) / (candidates + race + confirm))
-        race, confirm, candidates = (max(2, int(share * n)) for n in (race, confirm, candidates))
+        race, confirm, candidates = (n and max(2, int(share * n)) for n in (race, confirm, candidates))
         test = random.Random(f"test {seed}").sample(given.test, min(items, len(given.test)))
         return demo_search.parts(replace(given, test=tuple(test)), race, confirm, candidates, seed)
     check_choice("pool", pool, POOLS)

@@ -18,6 +18,7 @@ from adaptlab.evidence.claims import judge
 from adaptlab.evidence.judge_stats import POINTS
 from adaptlab.evidence.record import Record
 from adaptlab.evidence.words import HOLDS, OPPOSITE, UNRESOLVED
+from adaptlab.studies.which_way import dominated
 from adaptlab.tasks import similarity
 
 RIGHT, WRONG, BLANK = "right", "not yet", "no answer yet"
@@ -271,6 +272,22 @@ def _leave_one_out(rewards: Sequence[float]) -> Key:
     )
 
 
+def _as_a_present(table: pd.DataFrame) -> Key:
+    def count(rows: pd.DataFrame) -> int:
+        return int((dominated(rows) != "").sum())
+
+    free = count(table.assign(once=0))
+    return Key(
+        free,
+        "`study.dominated` gives a text for each way, which is empty where no other way dominates it",
+        (
+            (count(table), "that counts what is spent once as well, which is 0 for a present"),
+            (len(table) - free, "so many ways are left; how many are dominated?"),
+            (len(table) - 1, "a way that is right less often is not dominated if a use of it costs less"),
+        ),
+    )
+
+
 def _even_loss(vocabulary: int) -> Key:
     return Key(
         math.log(vocabulary),
@@ -314,6 +331,7 @@ EXERCISES: dict[str, Callable[..., Key]] = {
     "06": _any_of,
     "06b": _longer,
     "06c": _leave_one_out,
+    "07": _as_a_present,
     "A1": _even_loss,
     "A2": _either_order,
 }
