@@ -184,6 +184,9 @@ def test_panels_share_one_axis_and_one_legend():
     assert [ax.get_title().split("\n")[0] for ax in figure.axes] == ["0", "1", "2"]
     assert [ax.get_ylabel() for ax in figure.axes] == ["right", "", ""]
     assert [ax.get_legend() is not None for ax in figure.axes] == [False, False, True]
+    figure = panels(data, lambda rows, ax: points(rows, x="shots", ax=ax), by="seed", columns=2, ylabel="right")
+    assert [ax.get_ylabel() for ax in figure.axes] == ["right", "", "right", ""]
+    assert [ax.axison for ax in figure.axes] == [True, True, True, False], "three panels leave the last place empty"
 
 
 def test_means_of_several_answers_are_shares_too():

@@ -13,8 +13,9 @@ from adaptlab.evidence.evaluate import once
 from adaptlab.methods.sharpening import Pool
 from adaptlab.studies import self_training
 from adaptlab.studies import sharpening as study
-from adaptlab.studies.self_training import INSTRUCTION, OTHERS
 from adaptlab.studies.sharpening import Asked, Attempts
+from adaptlab.studymodel.abilities import OTHERS
+from adaptlab.tasks import english_problems
 from adaptlab.tasks.reasoning import FAMILIES, Problem, solution
 from conftest import tiny_lm
 
@@ -39,7 +40,7 @@ def attempts() -> Attempts:
     return Attempts(tiny_lm("llama"), asked, Pool([[5, 6], [5, 7]], rows, Cost()), greedy)
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, *study.ENGLISH])
+@pytest.mark.parametrize("family", [*FAMILIES, *english_problems.FAMILIES])
 def test_problems_are_seeded_and_of_their_split_and_answers_are_balanced(family):
     one, again, other = (study.problems(family, "test", 12, seed) for seed in (0, 0, 1))
     assert one == again != other
@@ -49,7 +50,8 @@ def test_problems_are_seeded_and_of_their_split_and_answers_are_balanced(family)
     assert answers == {"yes": 6, "no": 6} or not {"yes", "no"} & answers.keys()
     for a in one:
         assert a.prompt.rstrip().endswith("Answer:") and a.problem.question in a.prompt
-        assert ("Answer: " in a.prompt) == (family in study.ENGLISH), "English problems stand behind worked ones"
+        worked = "Answer: " in a.prompt
+        assert worked == (family not in FAMILIES), "English problems stand behind worked ones"
 
 
 def test_what_is_computed_once_is_so_however_it_is_called():
@@ -133,7 +135,7 @@ def test_a_model_that_was_not_trained_has_not_moved():
 def test_forgetting_is_what_the_base_could_and_follows_kl():
     rows = []
     for trained, kl, kept in (("nothing", 0.0, 1.0), ("a", 0.1, 0.9), ("b", 0.5, 0.6), ("c", 2.0, 0.2)):
-        known = {name: kept for name in OTHERS} | {INSTRUCTION: 0.5}
+        known = dict.fromkeys(OTHERS, kept) | {"instruction, 3 shots": 0.5}
         rows += [{"seed": s, "family": "sums", "trained": trained, "accuracy": 0.5, "kl": kl, **known} for s in (0, 1)]
     lost = self_training.forgetting(pd.DataFrame(rows))
     assert set(lost.trained) == {"a", "b", "c"}
@@ -141,7 +143,7 @@ def test_forgetting_is_what_the_base_could_and_follows_kl():
     assert lost[lost.trained == "c"].forgotten.tolist() == pytest.approx([0.6, 0.6])
     found = self_training.kl_and_forgetting(lost, "m").set_index(["of", "item"]).correlation
     assert found["KL and forgetting", "forward"].tolist() == pytest.approx([1, 1])
-    assert found["KL and forgetting", INSTRUCTION].tolist() == [0, 0], "an ability that nobody lost"
+    assert found["KL and forgetting", "instruction, 3 shots"].tolist() == [0, 0], "an ability that nobody lost"
 
 
 def test_savings_count_what_is_decoded():

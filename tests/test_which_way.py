@@ -12,6 +12,7 @@ import adaptlab as al
 from adaptlab.engine.generation import Completion, Decoding
 from adaptlab.methods.sharpening import Pool
 from adaptlab.studies import which_way as study
+from adaptlab.tasks import sets
 from adaptlab.tasks.records import FieldError, content_key
 from adaptlab.tasks.splits import OpenSet
 from conftest import tiny_lm
@@ -89,18 +90,18 @@ def test_one_way_for_all_loses_where_families_differ():
     assert study.chosen(alone[alone.seed == 0]).empty, "with one seed there is nothing to choose by"
 
 
-@pytest.mark.parametrize("name", study.PROBLEMS)
+@pytest.mark.parametrize("name", sets.PROBLEMS)
 def test_problems_differ_and_their_own_solutions_are_right(name):
-    made = study.problem_set(name, 12, 8, seed=0)
+    made = sets.load_problems(name, 12, 8, seed=0)
     assert len({content_key(one.query) for one in (*made.pool, *made.test)}) == 20
-    assert all("\n" not in one.output and study._right(one, one.output) for one in made.test)
-    assert not study._right(made.test[0], "So 1234.")
-    assert made != study.problem_set(name, 12, 8, seed=1)
+    assert all("\n" not in one.output and sets.solved(one, one.output) for one in made.test)
+    assert not sets.solved(made.test[0], "So 1234.")
+    assert made != sets.load_problems(name, 12, 8, seed=1)
 
 
 def test_an_unknown_family_of_problems_is_refused_by_name():
     with pytest.raises(FieldError, match="problems"):
-        study.problem_set("riddles", 2, 2, 0)
+        sets.load_problems("riddles", 2, 2, 0)
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +161,7 @@ def test_a_teacher_reads_and_writes_at_a_price():
 
 
 def test_a_users_data_is_divided_anew_for_each_seed():
-    made = study.problem_set("sums", 20, 10, 0)
+    made = sets.load_problems("sums", 20, 10, 0)
     given = OpenSet("mine", made.pool, made.test)
     one, other = (study.task("yours", seed, 6, 4, 5, given=given) for seed in (0, 1))
     assert len(study.at_hand(one).pool) == 10 and len(one.data.test) == 5 and one != other
@@ -173,6 +174,6 @@ def test_the_explorer_says_where_no_way_fits():
     _, ax = plt.subplots()
     study.decide(FRAME, ax, "f", 10, examples=0, longest=5)
     assert "no way needs at most 0" in ax.texts[0].get_text()
-    figure = study.by_family(FRAME, study.front, ylabel="share right")
+    figure = al.panels(FRAME, study.front, by="family", columns=2, ylabel="share right")
     assert len(figure.axes[0].texts) == 3
     plt.close("all")

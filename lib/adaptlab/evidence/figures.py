@@ -4,6 +4,7 @@ Every function draws on one Axes and returns it; none shows or styles globally. 
 figure.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -154,22 +155,33 @@ def shares(
 
 
 def panels(
-    frame: pd.DataFrame, draw: Callable[[pd.DataFrame, Axes], object], *, by: str, sharey: bool = True, **labels: object
+    frame: pd.DataFrame,
+    draw: Callable[[pd.DataFrame, Axes], object],
+    *,
+    by: str,
+    columns: int | None = None,
+    sharey: bool = True,
+    **labels: object,
 ) -> Figure:
-    """A panel for each value of the column ``by``, in a row, with one vertical axis unless ``sharey`` is False:
-    ``draw(rows, ax)``; labels as `Axes.set`."""
+    """A panel for each value of the column ``by``, all in a row or so many ``columns`` of wider ones, with one vertical
+    axis unless ``sharey`` is False: ``draw(rows, ax)``; labels as `Axes.set`."""
     values = list(frame[by].drop_duplicates())
-    size = (4.8 * len(values), 4.2)
-    figure, axes = plt.subplots(1, len(values), figsize=size, layout="constrained", sharey=sharey, squeeze=False)
-    for value, ax in zip(values, axes[0], strict=True):
+    across = min(columns or len(values), len(values))
+    down = math.ceil(len(values) / across)
+    size = ((6.2 if columns else 4.8) * across, 4.2 * down)
+    figure, axes = plt.subplots(down, across, figsize=size, layout="constrained", sharey=sharey, squeeze=False)
+    used = axes.flat[: len(values)]
+    for value, ax in zip(values, used, strict=True):
         draw(frame[frame[by] == value], ax)
         put_title(ax, str(value))
         ax.set(**labels)
-    for ax in axes[0][:-1]:
+    for ax in used[:-1]:
         if ax.get_legend():
             ax.get_legend().remove()  # the last panel has the same one
-    for ax in axes[0][1:] if sharey else ():
+    for ax in axes[:, 1:].flat if sharey else ():
         ax.set_ylabel("")
+    for ax in axes.flat[len(values) :]:
+        ax.axis("off")
     return figure
 
 

@@ -54,6 +54,9 @@ class FinetuneConfig:
 OnPolicy = Callable[[LM, int], Sequence]
 
 
+BACKWARD = 3  # times the work of reading a token, for a token that is trained: forward, and backward twice as much
+
+
 @dataclass(frozen=True)
 class Tuned:
     """A tuned copy of a model, and what its training was, on ``n`` examples (or steps, each with fresh ones)."""

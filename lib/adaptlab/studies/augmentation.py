@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from adaptlab.engine.lm import LM
 from adaptlab.methods import augmentation, distillation
 from adaptlab.methods.augmentation import INFERRED, STATED, UNREADABLE, WRONG, Inferences
-from adaptlab.methods.tuning import Tuned
+from adaptlab.methods.tuning import BACKWARD, Tuned
 from adaptlab.tasks.fact_reading import read_fact
 from adaptlab.tasks.knowledge import Fact
 from adaptlab.tasks.reading import Reading
@@ -287,8 +287,6 @@ def slanted(figure: Figure) -> Figure:
 
 
 # --- when training pays -----------------------------------------------------------------------------------------------
-
-BACKWARD = 3  # times the work of reading a token, for a token that is trained: forward, and backward twice as much
 
 
 def work_before(tuned: Sequence[Tuned], inferred: Sequence[Inferences] = ()) -> float:

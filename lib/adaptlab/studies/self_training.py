@@ -9,12 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from adaptlab.engine.lm import LM
 from adaptlab.evidence.figures import points
 from adaptlab.methods.self_training import Reward, kl, rescored
 from adaptlab.methods.sharpening import Pool, votes
 from adaptlab.studies.sharpening import Asked, Attempts, by_item, samples
-from adaptlab.studymodel import abilities
+from adaptlab.studymodel.abilities import OTHERS, others
 from adaptlab.tasks.records import check_choice
 
 Frame = pd.DataFrame
@@ -49,7 +48,7 @@ def grade(made: Attempts, n_others: int = 0) -> Frame:
 
     ``accuracy``: share of right ones among its samples; ``greedy``; ``any`` of the samples is right; ``distinct``:
     different texts among them; ``kl``: KL(base, model) on the samples of base, in nats; ``own``: log p of its samples
-    under base; and accuracy in other abilities (``n_others`` items each; see `others`).
+    under base; and accuracy in other abilities (``n_others`` items each; see `abilities.others`).
     """
     base = made.base or made
     # Both by the same kind of pass: in fewer digits than float32, the sampler's own numbers differ a little.
@@ -66,24 +65,10 @@ def grade(made: Attempts, n_others: int = 0) -> Frame:
     )
 
 
-OTHERS = ("forward", "reversal", "classification, 8 shots")
-INSTRUCTION = "instruction, 3 shots"
-_KNOWN: dict[tuple[str, int], dict[str, float]] = {}  # abilities by the digest of a model and the number of items
-
-
-def others(lm: LM, n: int) -> dict[str, float]:
-    """What else a study model can do: accuracy in reading facts, forward and reversed, in classification, and in
-    following an instruction behind three others, on ``n`` items each."""
-    if (lm.digest, n) not in _KNOWN:
-        found = {name: abilities.choices(lm, name, "test", n).share for name in OTHERS}
-        _KNOWN[lm.digest, n] = found | {INSTRUCTION: abilities.instruction(lm, 3, "test", n).share}
-    return _KNOWN[lm.digest, n]
-
-
 def forgetting(graded: Frame) -> Frame:
     """One row for each trained model and seed: its accuracy, its KL from base, and how much accuracy is lost in each
     other ability, and on average (``forgotten``)."""
-    known = [name for name in (*OTHERS, INSTRUCTION) if name in graded]
+    known = [name for name in OTHERS if name in graded]
     means = graded.groupby(["seed", "family", "trained"], sort=False)[["accuracy", "kl", *known]].mean().reset_index()
     before = means[means.trained == "nothing"].set_index(["seed", "family"])[known]
     trained = means[means.trained != "nothing"].reset_index(drop=True)
@@ -96,7 +81,7 @@ def kl_and_forgetting(lost: Frame, model: str) -> Frame:
     to compare with, nothing. An ability of which every model lost the same has no relation to KL: 0."""
     rows = []
     for seed, models in lost.groupby("seed"):
-        for ability in (name for name in (*OTHERS, INSTRUCTION) if name in lost):
+        for ability in (name for name in OTHERS if name in lost):
             constant = models[ability].nunique() < 2 or models.kl.nunique() < 2
             found = 0.0 if constant else float(spearmanr(models.kl, models[ability]).statistic)
             for of, value in (("KL and forgetting", found), ("nothing", 0.0)):

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -32,12 +32,7 @@ from adaptlab.tasks.reasoning import Problem
 from adaptlab.tasks.records import Instruction, check_choice
 
 Frame = pd.DataFrame
-# Problems of real models come with a rationale; a few of them, worked, stand in front of each.
-ENGLISH = {
-    "word-problems": partial(english_problems.word_problem, length=2),
-    "deduction": partial(english_problems.deduction, length=2),
-}
-DEMONSTRATIONS = 4
+DEMONSTRATIONS = 4  # worked problems in front of each English one
 LONGEST = {family: 80 for family in reasoning.FAMILIES}  # tokens of a solution; of English ones
 LONGEST_IN_ENGLISH = 160
 CHAINS = 8  # orders of a pool that a Metropolis chain walks through
@@ -59,7 +54,7 @@ def problems(family: str, split: str, n: int, seed: int, file: str = "") -> list
     ``file``: of GSM8K, which then gives the word problems: its first four are shown, and others are asked; of these,
     every fourth is for the split ``test``.
     """
-    check_choice("family", family, (*reasoning.FAMILIES, *ENGLISH))
+    check_choice("family", family, (*reasoning.FAMILIES, *english_problems.FAMILIES))
     rng, layout = random.Random(f"{family} {split} {seed}"), FORMATS["question"]
     if family in reasoning.FAMILIES:
         made = _balanced(lambda: reasoning.FAMILIES[family](rng, split), n)
@@ -72,10 +67,11 @@ def problems(family: str, split: str, n: int, seed: int, file: str = "") -> list
             raise ValueError(f"problems_file: {file} has {len(rest)} problems for {split}; {n} are wanted")
         records = rng.sample(rest, n)
     else:
-        shown = [ENGLISH[family](random.Random(f"shown {family} {i}")) for i in range(DEMONSTRATIONS)]
+        make = english_problems.FAMILIES[family]
+        shown = [make(random.Random(f"shown {family} {i}")) for i in range(DEMONSTRATIONS)]
         other = "probe" if split == "train" else split  # what is shown is of `train`
-        records = _balanced(lambda: ENGLISH[family](rng, split=other), n)
-    worked = [(one.query, _in_a_line(one)) for one in shown]
+        records = _balanced(lambda: make(rng, split=other), n)
+    worked = [(one.query, english_problems.worked(one)) for one in shown]
     return [Asked(Problem(family, r.query, r.output, ()), layout.prompt("", worked, r.query)) for r in records]
 
 
@@ -89,11 +85,6 @@ def _balanced(make: Callable[[], Made], n: int) -> list[Made]:
         if answer not in ("yes", "no") or answer == ("yes", "no")[len(found) % 2]:
             found.setdefault(question, one)
     return list(found.values())
-
-
-def _in_a_line(record: Instruction) -> str:
-    """The worked solution without line breaks, at which an answer ends."""
-    return " ".join(english_problems.with_rationale(record).split())
 
 
 @dataclass(frozen=True, eq=False)

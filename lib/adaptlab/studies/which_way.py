@@ -1,22 +1,18 @@
 """For notebook 07: ways to adapt a model that meet the same items, what each of them costs, and which one to take."""
 
-import random
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from adaptlab.engine.generation import Decoding
 from adaptlab.engine.lm import LM
 from adaptlab.engine.loss_mask import TrainingExample
 from adaptlab.evidence.evaluate import evaluate
-from adaptlab.evidence.figures import put_title
 from adaptlab.evidence.stats import crossed_interval, summary
 from adaptlab.methods import demo_search
 from adaptlab.methods.answering import Chooser, in_context, shown
@@ -24,18 +20,13 @@ from adaptlab.methods.demo_search import Parts
 from adaptlab.methods.selection import nearest_bm25, select
 from adaptlab.methods.sharpening import sample
 from adaptlab.methods.trials import Item, Trials
-from adaptlab.methods.tuning import Tuned
+from adaptlab.methods.tuning import BACKWARD, Tuned
 from adaptlab.studies import demo_search as searches
-from adaptlab.studies.augmentation import BACKWARD
-from adaptlab.studies.self_training import others
-from adaptlab.studies.sharpening import ENGLISH
-from adaptlab.tasks import reasoning
-from adaptlab.tasks.english_problems import with_rationale
+from adaptlab.studymodel.abilities import others
 from adaptlab.tasks.instructions import right
 from adaptlab.tasks.prompt_formats import FORMATS
-from adaptlab.tasks.reasoning import final_answer
 from adaptlab.tasks.records import Instruction, check_choice
-from adaptlab.tasks.sets import load_open
+from adaptlab.tasks.sets import PROBLEMS, load_open, load_problems, solved
 from adaptlab.tasks.splits import LabelledSet, OpenSet
 
 Frame = pd.DataFrame
@@ -44,30 +35,7 @@ Ask = Chooser | Callable[[Instruction], str]  # a model that chooses; or what ma
 
 # --- the examples at hand ---------------------------------------------------------------------------------------------
 
-PROBLEMS = (*reasoning.FAMILIES, *ENGLISH)
 SORTED = {"study": "clean", "english": "messages"}  # by vocabulary: pools of notebook 03 whose labels are right
-
-
-def problem_set(name: str, pool: int, test: int, seed: int) -> OpenSet:
-    """Different problems of a family, each with a worked solution as its answer."""
-    check_choice("problems", name, PROBLEMS)
-    parts = []
-    for split, n in (("train", pool), ("test", test)):
-        rng, found = random.Random(f"{name} {split} {seed}"), {}
-        while len(found) < n:
-            query, text = _worked(name, rng, split)
-            found.setdefault(query, Instruction(f"{split} {len(found)}", query, "", text, name))
-        parts.append(tuple(found.values()))
-    return OpenSet("problems", *parts)
-
-
-def _worked(name: str, rng: random.Random, split: str) -> tuple[str, str]:
-    """A problem, and its solution in one line: at a line break an answer ends."""
-    if name in ENGLISH:
-        record = ENGLISH[name](rng, split=split)
-        return record.query, " ".join(with_rationale(record).split())
-    problem = reasoning.FAMILIES[name](rng, split)
-    return problem.question, reasoning.worked(problem)
 
 
 def task(
@@ -87,7 +55,7 @@ def task(
         return searches.task(SORTED[check_choice("words", words, tuple(SORTED))], seed, candidates, race, 0, items)
     if not given and check_choice("family", family, ("requests", "problems")) == "requests":
         given = load_open("requests", words, candidates + race, items, seed, apart=True)
-    given = given or problem_set(problems, candidates + race, items, seed)
+    given = given or load_problems(problems, candidates + race, items, seed)
     return searches.task(family, seed, candidates, race, 0, items, given)
 
 
@@ -172,7 +140,7 @@ class Way:
 def use(way: Way, items: Sequence[Item], base: LM, n_others: int = 0) -> Frame:
     """One row for each item: whether the answer is right; tokens that one use takes, prompt and all samples; and what
     the way took before. With ``n_others``, how much accuracy ``base`` had in other abilities and the way's model has
-    lost, on so many items each (`self_training.others`)."""
+    lost, on so many items each (`abilities.others`)."""
     if isinstance(way.ask, Chooser):
         found, _ = evaluate(way.ask, items)
         correct, tokens = found.correct.astype(bool), found.per_item
@@ -180,7 +148,8 @@ def use(way: Way, items: Sequence[Item], base: LM, n_others: int = 0) -> Frame:
         one = replace(way.written, temperature=float(way.tries > 1))
         pool = sample(way.lm, [way.ask(item) for item in items], way.tries, decoding=one, seed=way.seed)
         best = [row[i] for row, i in zip(pool.samples, pool.logprob.argmax(1), strict=True)]
-        correct = [one.stopped and _right(item, one.text) for item, one in zip(items, best, strict=True)]
+        pairs = zip(items, best, strict=True)
+        correct = [one.stopped and (solved if i.category in PROBLEMS else right)(i, one.text) for i, one in pairs]
         tokens = pool.tokens.sum(1) + [len(prompt) for prompt in pool.prompts]
     names = [f"item {i + 1}" for i in range(len(items))]  # other items for each seed: they are named by their places
     rows = {"model": base.name, "item": names, "correct": correct, "per_use": tokens}
@@ -189,14 +158,6 @@ def use(way: Way, items: Sequence[Item], base: LM, n_others: int = 0) -> Frame:
         return frame
     before, now = others(base, n_others), others(way.lm, n_others)
     return frame.assign(forgotten=fmean(before[name] - now[name] for name in before))
-
-
-def _right(item: Instruction, text: str) -> bool:
-    """A solution of a problem is right if it ends in the right answer, by whatever steps."""
-    if item.category not in PROBLEMS:
-        return right(item, text)
-    number = not item.output.rstrip(".").endswith(("yes", "no"))
-    return final_answer(text, number) == final_answer(item.output, number)
 
 
 def distilled_work(tuned: Tuned, contexts: Sequence[int], batch: int) -> float:
@@ -295,48 +256,22 @@ def chosen(frame: Frame) -> Frame:
 # --- figures ----------------------------------------------------------------------------------------------------------
 
 
-def by_family(frame: Frame, draw: Callable[[Frame, Axes], object], **labels: object) -> Figure:
-    """A panel for each family, two in a row: ``draw(rows, ax)``; labels as `Axes.set`."""
-    families = list(frame.family.unique())
-    columns = min(2, len(families))
-    rows = -(-len(families) // columns)
-    size = (6.2 * columns, 4.4 * rows)
-    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
-    for family, ax in zip(families, axes.flat, strict=False):
-        draw(frame[frame.family == family], ax)
-        put_title(ax, family)
-        ax.set(**labels)
-    for ax in axes.flat[len(families) :]:
-        ax.axis("off")
-    return figure
-
-
 def front(rows: Frame, ax: Axes) -> None:
     """Share right over tokens of a use, one mark a way of a family: full where no other way is as good in share, in
-    tokens a use and in tokens before the first use. Near marks share a label."""
+    tokens a use and in tokens before the first use. Near marks share a label, on the side where there is room."""
     table = compared(rows)
     beaten, most = dominated(table) != "", table.per_use.max()
-    places: list[list[str]] = []
     for way, one in table.iterrows():
         ax.plot(one.per_use, one.share, "o", color="tab:blue", markerfacecolor="none" if beaten[way] else "tab:blue")
-        apart = (table[["per_use", "share"]] - [one.per_use, one.share]).abs() / [most, 1]
-        near = (apart < [0.08, 0.05]).all(axis=1)
-        group = next((known for known in places if near[known[0]]), None)
-        if group is None:
-            places.append(group := [])
-        group.append(way)
-    for ways in places:
-        spot = table.loc[ways[0], ["per_use", "share"]]
-        right = spot.per_use > most / 2
-        ax.annotate(
-            "\n".join(ways),
-            spot,
-            (-8 if right else 8, 0),
-            textcoords="offset points",
-            va="center",
-            ha="right" if right else "left",
-            fontsize=8,
-        )
+    left = table.sort_values("share", ascending=False)
+    while len(left):
+        apart = (left[["per_use", "share"]] - left[["per_use", "share"]].iloc[0]).abs() / [most, 1]
+        near = (apart < [0.2, 0.1]).all(axis=1)
+        place, left = left[near], left[~near]
+        right = place.per_use.iloc[0] > most / 2
+        spot = (place.per_use.min() if right else place.per_use.max(), place.share.mean())
+        look = {"va": "center", "ha": "right" if right else "left", "fontsize": 9}
+        ax.annotate("\n".join(place.index), spot, (-8 if right else 8, 0), textcoords="offset points", **look)
     ax.set(xlim=(0, 1.1 * most), ylim=(-0.05, 1.1))
 
 
@@ -346,18 +281,17 @@ ROWS = 8  # for the ways of a family
 def decide(frame: Frame, ax: Axes, family: str, uses: int, examples: float = np.inf, longest: float = np.inf) -> None:
     """What `advise` finds, one row a way, the cheapest on top: full marks are close to the best; the advised one has
     a ring. Limits that no way keeps are said."""
-    ax.set(
-        xlabel="share right, with tokens for all uses (k: thousand)", xlim=(0, 1.05), ylim=(ROWS - 0.3, -0.9), yticks=[]
-    )
+    ax.set(xlabel="share right; behind each name: tokens for all uses (k: thousand)")
+    ax.set(xlim=(0, 1.05), ylim=(ROWS - 0.5, -1), yticks=[])
     try:
         table = advise(frame[frame.family == family], uses, examples, longest).sort_values("total")
     except ValueError as error:
-        ax.text(0.5, ROWS / 2, textwrap.fill(str(error), 40), ha="center", fontsize=8)
+        ax.text(0.5, ROWS / 2, textwrap.fill(str(error), 40), ha="center", fontsize=9)
         return
     for y, (way, one) in enumerate(table.iterrows()):
         face = "tab:blue" if one.close else "none"
         bars = [[one.share - one.low], [one.high - one.share]]
         ax.errorbar(one.share, y, xerr=np.abs(bars), fmt="o", color="tab:blue", markerfacecolor=face)
-        ax.text(0.01, y - 0.2, f"{way}: {one.total / 1000:,.0f}k", fontsize=7, va="bottom")
+        ax.text(0.01, y - 0.15, f"{way}: {one.total / 1000:,.0f}k", fontsize=9, va="bottom")
         if one.advised:
             ax.plot(one.share, y, "o", markersize=14, fillstyle="none", color="tab:orange", markeredgewidth=2)

@@ -190,6 +190,19 @@ def _other_task(request: instructions.ListRequest, rng: random.Random, split: st
     return other
 
 
+OTHERS = ("forward", "reversal", "classification, 8 shots", "instruction, 3 shots")
+_KNOWN: dict[tuple[str, int], dict[str, float]] = {}  # what `others` found, by the digest of a model and ``n``
+
+
+def others(lm: LM, n: int) -> dict[str, float]:
+    """What a study model that was trained for something else can still do: its accuracy in each of `OTHERS`, on ``n``
+    items each."""
+    if (lm.digest, n) not in _KNOWN:
+        measured = [choices(lm, name, "test", n) for name in OTHERS if name in CHOICES]
+        _KNOWN[lm.digest, n] = {one.name: one.share for one in (*measured, instruction(lm, 3, "test", n))}
+    return _KNOWN[lm.digest, n]
+
+
 @dataclass(frozen=True)
 class Attempts:
     """A problem, a greedy solution and some sampled ones."""

@@ -6,6 +6,7 @@ each step. Splits hold different questions, told apart by their hash.
 
 import random
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 from adaptlab.tasks.records import FieldError, Instruction, check_choice, content_key
@@ -46,6 +47,18 @@ def with_rationale(record: Instruction) -> str:
 def without_rationale(record: Instruction) -> str:
     """The answer alone, as a sentence."""
     return f"The answer is {record.output}."
+
+
+def worked(record: Instruction) -> str:
+    """The solution with its rationale in one line: at a line break an answer ends."""
+    return " ".join(with_rationale(record).split())
+
+
+# By the name of a family, as in `reasoning.FAMILIES`; each has two steps.
+FAMILIES: dict[str, Callable[..., Instruction]] = {
+    "word-problems": partial(word_problem, length=2),
+    "deduction": partial(deduction, length=2),
+}
 
 
 def _of_split(

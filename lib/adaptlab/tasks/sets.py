@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from adaptlab import paths
-from adaptlab.tasks import notes, templates
+from adaptlab.tasks import english_problems, notes, reasoning, templates
 from adaptlab.tasks.instructions import LIST_TASKS, WORDINGS
 from adaptlab.tasks.notes import load_notes
 from adaptlab.tasks.reading import Reading, read
@@ -182,6 +182,36 @@ def load_open(name: str, words: str = "study", pool: int = 200, test: int = 200,
     check_choice("task", name, tuple(OPEN_TASKS))
     check_choice("words", words, tuple(VOCABULARIES))
     return OPEN_TASKS[name](words, pool, test, seed, **more)
+
+
+PROBLEMS = (*reasoning.FAMILIES, *english_problems.FAMILIES)
+
+
+def load_problems(family: str, pool: int, test: int, seed: int) -> OpenSet:
+    """Different problems of one of `PROBLEMS`, each with a worked solution in one line as its answer."""
+    check_choice("problems", family, PROBLEMS)
+    parts = []
+    for split, n in (("train", pool), ("test", test)):
+        rng, found = random.Random(f"{family} {split} {seed}"), {}
+        while len(found) < n:
+            question, solution = _problem(family, rng, split)
+            found.setdefault(question, Instruction(f"{split} {len(found)}", question, "", solution, family))
+        parts.append(tuple(found.values()))
+    return OpenSet("problems", *parts)
+
+
+def _problem(family: str, rng: random.Random, split: str) -> tuple[str, str]:
+    if family in reasoning.FAMILIES:
+        problem = reasoning.FAMILIES[family](rng, split)
+        return problem.question, reasoning.worked(problem)
+    record = english_problems.FAMILIES[family](rng, split=split)
+    return record.query, english_problems.worked(record)
+
+
+def solved(item: Instruction, text: str) -> bool:
+    """Whether a solution of one of these problems ends in the right answer, by whatever steps."""
+    number = not item.output.rstrip(".").endswith(("yes", "no"))
+    return reasoning.final_answer(text, number) == reasoning.final_answer(item.output, number)
 
 
 # Tasks whose answer is a list, so that there is something to go on with.
