@@ -246,6 +246,17 @@ def _rounding(values: np.ndarray) -> float:
     return 1e-12 * max(1.0, float(np.abs(values).max()))
 
 
+def dominated(table: pd.DataFrame) -> pd.Series:
+    """Of each way (a row with ``share`` right and the prices ``once`` and ``per_use``), another that is as good in all
+    three, and better in one of them; empty where there is none."""
+    costs = np.column_stack([-table.share, table.once, table.per_use])
+    found = []
+    for mine in costs:
+        better = (costs <= mine + 1e-9).all(1) & (costs < mine - 1e-9).any(1)
+        found.append(table.index[better][0] if better.any() else "")
+    return pd.Series(found, table.index)
+
+
 def _clip(low: float, high: float, bounds: Bounds | None) -> Bounds:
     floor, ceiling = bounds or (-np.inf, np.inf)
     return max(float(low), floor), min(float(high), ceiling)

@@ -13,7 +13,7 @@ from adaptlab.engine.generation import Decoding
 from adaptlab.engine.lm import LM
 from adaptlab.engine.loss_mask import TrainingExample
 from adaptlab.evidence.evaluate import evaluate
-from adaptlab.evidence.stats import crossed_interval, summary
+from adaptlab.evidence.stats import crossed_interval, dominated, summary
 from adaptlab.methods import demo_search
 from adaptlab.methods.answering import Chooser, in_context, shown
 from adaptlab.methods.demo_search import Parts
@@ -191,17 +191,6 @@ def compared(rows: Frame) -> Frame:
     table["apart"] = table.behind_low > 0
     table["close"] = ~table.apart & (table.behind <= NEAR)
     return table.join(rows.groupby("way", sort=False)[costs].mean())
-
-
-def dominated(table: Frame) -> pd.Series:
-    """Of each way in a table of `compared`, another that is as good in share right, cost once and cost per use, and
-    better in one of them; empty where there is none."""
-    costs = np.column_stack([-table.share, table.once, table.per_use])
-    found = []
-    for mine in costs:
-        better = (costs <= mine + 1e-9).all(1) & (costs < mine - 1e-9).any(1)
-        found.append(table.index[better][0] if better.any() else "")
-    return pd.Series(found, table.index)
 
 
 def advise(rows: Frame, uses: float, examples: float = np.inf, longest: float = np.inf) -> Frame:
