@@ -86,6 +86,7 @@ def test_where_no_side_had_room_it_is_said_in_words(tmp_path, none, most, predic
     entry = MINE | {"predicted": predicted} | ({"margin": 0.05} if predicted == "same" else {})
     got = verdict(load_ledger(ledger(tmp_path / "mine.yaml", entry))["MINE"], frame(none, most))
     assert said in got.headroom and bool(said) == bool(got.headroom) == (got.outcome == "no headroom")
+    assert f"MINE  {got.outcome}  (items=" in repr(got)
     line = own_claims.line((got.claim, "toy", got))
     assert said in line and said in got._repr_mimebundle_()["text/html"]
 

@@ -107,9 +107,9 @@ class Verdicts:
         return [_row(verdict) for verdict in self.verdicts]
 
     def __repr__(self) -> str:
-        ids, verdicts = max(len(v.claim.id) for v in self), max(len(v.verdict) for v in self)
+        ids, outcomes = max(len(v.claim.id) for v in self), max(len(v.outcome) for v in self)
         return "\n".join(
-            f"{v.claim.id:<{ids}}  {v.verdict:<{verdicts}}  (items={v.interval.n_items}, seeds={v.interval.n_seeds})"
+            f"{v.claim.id:<{ids}}  {v.outcome:<{outcomes}}  (items={v.interval.n_items}, seeds={v.interval.n_seeds})"
             for v in self
         )
 
