@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from adaptlab.evidence.claims import Verdicts, claim, claims, judge
-from adaptlab.evidence.ledger import LedgerError, load_ledger
+from adaptlab.evidence.ledger import LedgerError, load_ledger, predictions
 from adaptlab.evidence.record import RECORD_MIME, Record, html_table
 
 ENTRY = {
@@ -288,3 +288,9 @@ def test_a_file_that_is_no_ledger_is_refused(tmp_path, text):
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(LedgerError, match=r"^claims\.yaml"):
         load_ledger(path)
+
+
+def test_predictions_are_told_by_the_ids_of_claims():
+    table = predictions(["START-READ", "START-BACKWARD"])
+    assert list(table.index) == ["START-READ", "START-BACKWARD"] and list(table) == ["predicted", "sentence"]
+    assert table.predicted["START-READ"] == load_ledger()["START-READ"].predicted

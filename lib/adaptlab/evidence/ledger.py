@@ -83,10 +83,10 @@ def load_ledger(path: Path | None = None) -> dict[str, Claim]:
 
 
 def predictions(ids: Sequence[str]) -> pd.DataFrame:
-    """What the ledger predicted of these claims before any result, to bet on: columns claim, predicted, sentence."""
+    """What the ledger predicted of these claims before any result, to bet on: columns predicted and sentence, by id."""
     ledger = load_ledger()
-    rows = [(id, ledger[id].predicted, ledger[id].sentence) for id in ids]
-    return pd.DataFrame(rows, columns=["claim", "predicted", "sentence"])
+    rows = [(ledger[id].predicted, ledger[id].sentence) for id in ids]
+    return pd.DataFrame(rows, columns=["predicted", "sentence"], index=pd.Index(ids, name="claim"))
 
 
 @lru_cache(maxsize=4)  # a notebook asks for it at every claim, and YAML takes a tenth of a second
