@@ -297,44 +297,42 @@ def _figure(rows: list[dict[str, Any]], sizes: dict[str, int]) -> str:
     if len({sizes[row["model"]] for row in drawn}) < 2:
         return ""
     from matplotlib import pyplot as plt
-    from matplotlib.ticker import NullLocator
 
     from adaptlab.evidence.record import with_alt_text
 
     wide = min(3, len(claims))
-    figure, axes = plt.subplots(
-        math.ceil(len(claims) / wide),
-        wide,
-        figsize=(3.6 * wide + 1, 3.4 * math.ceil(len(claims) / wide)),
-        squeeze=False,
-    )
+    high = math.ceil(len(claims) / wide)
+    size = (3.6 * wide + 1, 3.4 * high)
+    figure, axes = plt.subplots(high, wide, figsize=size, squeeze=False, layout="constrained")
     settings = list(dict.fromkeys(row["setting"] for row in drawn))
     for ax, id in zip(axes.flat, claims, strict=False):
-        of_claim = [row for row in drawn if row["id"] == id]
-        points = of_claim[0]["points"]
-        scale = 100 if points else 1
-        ax.axhline(0, color="#7a7a7a", linewidth=0.8)
-        for place, setting in enumerate(settings):
-            line = sorted((row for row in of_claim if row["setting"] == setting), key=lambda row: sizes[row["model"]])
-            if line:
-                # Settings of one model stand beside each other: their intervals would hide each other.
-                x = [sizes[row["model"]] * 1.04 ** (place - (len(settings) - 1) / 2) for row in line]
-                y = [scale * row["effect"] for row in line]
-                bars = [
-                    [scale * (r["effect"] - r["low"]) for r in line],
-                    [scale * (r["high"] - r["effect"]) for r in line],
-                ]
-                ax.errorbar(x, y, bars, marker="o", markersize=4, linewidth=1, capsize=2, label=setting or None)
-        ax.set(xscale="log", title=id, xlabel="parameters of the model")
-        met = sorted({sizes[row["model"]]: row["model"] for row in of_claim}.items())
-        ax.set_xticks([size for size, _ in met], [f"{model}\n{_short(size)}" for size, model in met])
-        ax.xaxis.set_minor_locator(NullLocator())
-        ax.margins(x=0.15)
-        ax.set_ylabel("effect, percentage points" if points else f"effect, {of_claim[0]['metric'].replace('_', ' ')}")
-    for ax in list(axes.flat)[len(claims) :]:
+        _panel(ax, [row for row in drawn if row["id"] == id], settings, sizes)
+    for ax in axes.flat[len(claims) :]:
         ax.remove()
     if len(settings) > 1:
         figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
-    figure.set_layout_engine("constrained")
     alt = f"Effect with its 95 % interval against the number of parameters, one panel each for {', '.join(claims)}"
     return base64.b64encode(with_alt_text(figure, alt).png).decode("ascii")
+
+
+def _panel(ax: Any, rows: list[dict[str, Any]], settings: list[str], sizes: dict[str, int]) -> None:
+    """The effect of one claim, a line for each setting. Settings of one model stand beside each other: their intervals
+    would hide each other."""
+    points = rows[0]["points"]
+    scale = 100 if points else 1
+    ax.axhline(0, color="#7a7a7a", linewidth=0.8)
+    for place, setting in enumerate(settings):
+        line = sorted((row for row in rows if row["setting"] == setting), key=lambda row: sizes[row["model"]])
+        if line:
+            x = [sizes[row["model"]] * 1.04 ** (place - (len(settings) - 1) / 2) for row in line]
+            y = [scale * row["effect"] for row in line]
+            below = [scale * (row["effect"] - row["low"]) for row in line]
+            above = [scale * (row["high"] - row["effect"]) for row in line]
+            look = {"marker": "o", "markersize": 4, "linewidth": 1, "capsize": 2}
+            ax.errorbar(x, y, [below, above], label=setting or None, **look)
+    met = sorted({sizes[row["model"]]: row["model"] for row in rows}.items())
+    ax.set(xscale="log", title=rows[0]["id"], xlabel="parameters of the model")
+    ax.set_xticks([size for size, _ in met], [f"{model}\n{_short(size)}" for size, model in met])
+    ax.minorticks_off()
+    ax.margins(x=0.15)
+    ax.set_ylabel("effect, percentage points" if points else f"effect, {rows[0]['metric'].replace('_', ' ')}")
