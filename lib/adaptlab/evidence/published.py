@@ -13,7 +13,7 @@ from adaptlab.evidence import words
 from adaptlab.evidence.ledger import Claim, load_ledger
 from adaptlab.files import YamlError, read_yaml
 
-FIRST = ("study", "real", "paper")  # in which order profiles are told
+ORDER = ("study", "real", "paper")  # in which profiles are told
 QUICK = "quick"  # its runs tell how long notebooks take; what they find is for the reader to run
 _NUMBERS = ("effect", "low", "high")
 
@@ -24,9 +24,11 @@ class ResultsError(ValueError):
 
 @dataclass(frozen=True)
 class Results:
-    """One file. ``digest``: of the model's weights, empty where the run did not tell. ``notebooks``: by stem, the
-    commit and version of the kit that ran it, and how many minutes it took. ``rows``: by the id of the claim, as
-    `words` reads them."""
+    """What one file holds.
+
+    ``digest``: of the model's weights, empty where the run did not tell. ``notebooks``: by stem, the commit and version
+    of the kit that ran it, and how many minutes it took. ``rows``: by the id of the claim, as `words` reads them.
+    """
 
     profile: str
     model: str
@@ -35,9 +37,9 @@ class Results:
     rows: dict[str, dict[str, Any]]
 
     def as_yaml(self) -> dict[str, Any]:
-        """The content of the file; digits that a reader needs, right/wrong marks in percentage points."""
+        """The content of the file: three digits, and effects on right answers in percentage points."""
         facts = {"profile": self.profile, "model": self.model, "digest": self.digest, "notebooks": self.notebooks}
-        return facts | {"claims": {id: _written(row) for id, row in self.rows.items()}}
+        return facts | {"claims": {id: _to_file(row) for id, row in self.rows.items()}}
 
 
 def folder() -> Path:
@@ -48,7 +50,7 @@ def folder() -> Path:
 def load() -> list[Results]:
     """All published results, those of the study model first. Raises `ResultsError`."""
     found = [read(path) for path in sorted(folder().glob("*.yaml"))]
-    return sorted(found, key=lambda one: (FIRST.index(one.profile) if one.profile in FIRST else len(FIRST), one.model))
+    return sorted(found, key=lambda one: (ORDER.index(one.profile) if one.profile in ORDER else len(ORDER), one.model))
 
 
 def read(path: Path) -> Results:
@@ -57,7 +59,8 @@ def read(path: Path) -> Results:
 
 
 def sentences(claim: Claim) -> list[str]:
-    """What the published runs gave for a claim of the kit's ledger, one sentence a profile and model."""
+    """What the published runs gave for a claim of the kit's ledger, a sentence for each profile and model; nothing for
+    a claim of the user's, though it may have the same id."""
     if load_ledger().get(claim.id) != claim:
         return []
     found = (one for one in load() if one.profile != QUICK and claim.id in one.rows)
@@ -69,7 +72,7 @@ def _read(file: str, content: bytes) -> Results:
     ledger = load_ledger()
     try:
         facts = dict(read_yaml(content))
-        rows = {id: _row(ledger[id], one) for id, one in facts.pop("claims").items()}
+        rows = {id: _from_file(ledger[id], one) for id, one in facts.pop("claims").items()}
         runs = {stem: dict(run) for stem, run in facts.pop("notebooks").items()}
         return Results(**facts, notebooks=runs, rows=rows)
     except (YamlError, LookupError, TypeError, ValueError, AttributeError) as error:
@@ -79,7 +82,7 @@ def _read(file: str, content: bytes) -> Results:
         ) from error
 
 
-def _written(row: dict[str, Any]) -> dict[str, Any]:
+def _to_file(row: dict[str, Any]) -> dict[str, Any]:
     numbers = {name: _rounded(row[name], row["points"]) for name in _NUMBERS}
     counts = {"items": row["n_items"], "seeds": row["n_seeds"]}
     return {"verdict": row["verdict"], **numbers, "unit": "points" if row["points"] else row["metric"], **counts}
@@ -89,7 +92,7 @@ def _rounded(number: float | None, points: bool) -> float | None:
     return None if number is None else round(100 * number, 1) if points else float(f"{number:.3g}")
 
 
-def _row(claim: Claim, one: dict[str, Any]) -> dict[str, Any]:
+def _from_file(claim: Claim, one: dict[str, Any]) -> dict[str, Any]:
     points = one["unit"] == "points"
     numbers = {name: one[name] / 100 if points and one[name] is not None else one[name] for name in _NUMBERS}
     if one["verdict"] not in words.SYMBOLS or not (points or one["unit"] == claim.metric):

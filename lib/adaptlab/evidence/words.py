@@ -1,5 +1,9 @@
-"""A tested claim in words. A row holds what `claims.Verdicts.rows` and `published` give: the claim's metric and
-prediction, the verdict, effect and interval (None where nothing could be said), items and seeds."""
+"""A tested claim in words.
+
+Each function takes a row as `claims.Verdicts.rows` and `published` give it: verdict, effect and interval (None where
+nothing could be said), the metric and whether it counts right answers (``points``), items and seeds. `prediction` and
+`detectable` need what only the former tell.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -36,7 +40,7 @@ def quantity(row: Row, name: str, sign: str = "+") -> str:
 
 
 def unit(row: Row) -> str:
-    """What stands behind an effect."""
+    """The unit of an effect and of its interval."""
     return "points" if row["points"] else _UNITS.get(row["metric"], f"in {measure(row)}")
 
 

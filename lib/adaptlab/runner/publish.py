@@ -13,7 +13,10 @@ from adaptlab.evidence.published import Results
 from adaptlab.runner import notebooks, provenance, report
 from adaptlab.runner.kernel import HUB_ID
 
-HEAD = "# Written by `adaptlab publish` from a finished report. Effects on right answers are in percentage points.\n"
+HEAD = """\
+# Written by `adaptlab publish` from a finished report. Of each claim, by its id in data/claims.yaml: the verdict, the
+# effect and its 95 % interval in a unit (points: percentage points of right answers), the numbers of items and seeds.
+"""
 _NAME = re.compile(r"\w[\w.-]*")
 
 
@@ -31,7 +34,7 @@ def publish(place: Path) -> list[str]:
         raise NotPublishable("results are published in a checkout of the kit; this is an installed package")
     results = _results(_facts(place), place)
     front = paths.NOTEBOOKS.parent / "README.md"
-    in_step(front.read_text(encoding="utf-8"))  # what is wrong with it shows before anything is written
+    with_tables(front.read_text(encoding="utf-8"))  # what is wrong with it shows before anything is written
     published.folder().mkdir(exist_ok=True)
     told = []
     for new in results:
@@ -39,14 +42,14 @@ def publish(place: Path) -> list[str]:
         whole = _joined(published.read(path), new) if path.is_file() else new
         files.write_text(path, as_text(whole))
         told.append(f"{path.name}: {len(new.rows)} claims published, {len(whole.rows)} in all")
-    files.write_text(front, in_step(front.read_text(encoding="utf-8")))
+    files.write_text(front, with_tables(front.read_text(encoding="utf-8")))
     plans = paths.NOTEBOOKS / "README.md"
-    files.write_text(plans, in_class(plans.read_text(encoding="utf-8")))
+    files.write_text(plans, with_minutes(plans.read_text(encoding="utf-8")))
     return told
 
 
 def as_text(results: Results) -> str:
-    """The content of a file of results: a line a claim."""
+    """The content of a file of results, a claim in each line."""
     return HEAD + yaml.safe_dump(results.as_yaml(), sort_keys=False, default_flow_style=None, width=200)
 
 
@@ -75,29 +78,28 @@ def _facts(place: Path) -> dict[str, Any]:
 
 def _results(facts: dict[str, Any], place: Path) -> list[Results]:
     """The results for each model. Only what can be run again from a commit is published."""
-    ledger = load_ledger()
-    found = []
+    ledger, found = load_ledger(), []
     for entry in facts["notebooks"]:
         if not entry["git"] or entry["git"]["dirty"]:
             problem = "with uncommitted changes" if entry["git"] else "outside a checkout"
             raise NotPublishable(f"{place}: {entry['name']} ran {problem}; commit, and run it again")
-    for model, told in facts["claims"].items():
+    for model, tested in facts["claims"].items():
         if not (_NAME.fullmatch(model) or HUB_ID.fullmatch(model)):
             raise NotPublishable(f"{place}: {model!r} is a folder; only models that others can load are published")
         digests = {entry["model_digest"] for entry in facts["notebooks"] if entry["model"] == model}
         if len(digests) > 1:
             raise NotPublishable(f"{place}: the weights of {model} changed between notebooks; run them all again")
-        by_id = {row["id"]: row for row in told}
+        by_id = {row["id"]: row for row in tested}
         rows = {id: by_id[id] for id in ledger if id in by_id}
         stems = {row["notebook"] for row in rows.values()}
-        about = {entry["name"]: _of_run(entry) for entry in facts["notebooks"] if entry["name"] in stems}
-        found.append(Results(facts["profile"], model, "".join(digests), about, rows))
+        runs = {entry["name"]: _run(entry) for entry in facts["notebooks"] if entry["name"] in stems}
+        found.append(Results(facts["profile"], model, "".join(digests), runs, rows))
     if not found:
         raise NotPublishable(f"{place} tests no claim")
     return found
 
 
-def _of_run(entry: dict[str, Any]) -> dict[str, Any]:
+def _run(entry: dict[str, Any]) -> dict[str, Any]:
     minutes = max(1, round(entry["seconds"] / 60))
     return {"commit": entry["git"]["commit"][:12], "kit": entry["versions"]["adaptlab"], "minutes": minutes}
 
@@ -111,12 +113,12 @@ def _joined(old: Results, new: Results) -> Results:
     return Results(new.profile, new.model, new.digest, dict(sorted((kept | new.notebooks).items())), ordered)
 
 
-def in_step(text: str) -> str:
+def with_tables(text: str) -> str:
     """README with the tables that notebooks, ledger and published results give today, each between its marks.
 
     Raises `NotPublishable` where a mark is missing.
     """
-    for name, lines in (("notebooks", _notebooks()), ("results", _headlines())):
+    for name, lines in (("notebooks", _notebook_table()), ("results", _claim_table())):
         start, end = f"<!-- {name}: written by `adaptlab publish` -->\n", f"<!-- end of {name} -->"
         before, found, rest = text.partition(start)
         if not found or end not in rest:
@@ -125,8 +127,9 @@ def in_step(text: str) -> str:
     return text
 
 
-def in_class(text: str) -> str:
-    """The plans for teaching; a row about one notebook ends in the minutes that the profile quick takes today."""
+def with_minutes(text: str) -> str:
+    """The plans for teaching, with the minutes that the profile quick takes today at the end of each row that is about
+    one notebook."""
     quick, row = _minutes(), re.compile(r"^(\|[^()\n]*\]\((\w+)\.ipynb\)[^()\n]*\|) [\d–]+ \|$", re.MULTILINE)
     return row.sub(lambda found: f"{found[1]} {quick.get(found[2], '–')} |", text)
 
@@ -137,7 +140,7 @@ def _minutes() -> dict[str, int]:
     return {stem: run["minutes"] for runs in quick for stem, run in runs.items()}
 
 
-def _notebooks() -> list[str]:
+def _notebook_table() -> list[str]:
     quick = _minutes()
     lines = ["| | question | minutes on 2 cores | claims and controls |", "| --- | --- | ---: | ---: |"]
     for path in notebooks.available():
@@ -147,27 +150,32 @@ def _notebooks() -> list[str]:
     return lines
 
 
-def _headlines() -> list[str]:
+def _claim_table() -> list[str]:
+    """The claims that answer the questions of notebooks, a column for each profile and model; then all in numbers."""
     results = [one for one in published.load() if one.profile != published.QUICK]
     ledger = load_ledger()
-    controls = sum(claim.control for claim in ledger.values())
     answers = sorted((claim for claim in ledger.values() if claim.figure), key=lambda claim: claim.notebook)
-    told = [claim.id for claim in answers if any(claim.id in one.rows for one in results)]
-    shown = [one for one in results if any(id in one.rows for id in told)]
+    tested = [claim for claim in answers if any(claim.id in one.rows for one in results)]
+    columns = [one for one in results if any(claim.id in one.rows for claim in tested)]
     lines = []
-    if shown:
-        lines += [f"| {' | '.join(['claim', *(f'{one.model}, profile {one.profile}' for one in shown)])} |"]
-        lines += ["| --- |" + " --- |" * len(shown)]
-    for id in told:
-        cells = [_cell(one.rows[id]) if id in one.rows else "–" for one in shown]
-        lines.append(f"| {' | '.join([f'{ledger[id].notebook}: {ledger[id].sentence}', *cells])} |")
+    if columns:
+        lines.append(_line("claim", *(f"{one.model}, profile {one.profile}" for one in columns)))
+        lines.append(_line(*["---"] * (1 + len(columns))))
+    for claim in tested:
+        lines.append(_line(f"{claim.notebook}: {claim.sentence}", *(_cell(one, claim.id) for one in columns)))
     legend = ", ".join(f"{symbol} {verdict}" for verdict, symbol in words.SYMBOLS.items())
+    controls = sum(claim.control for claim in ledger.values())
     lines += ["", f"{legend}; – not run. The notebooks test {len(ledger) - controls} claims and {controls} controls."]
     return [*lines, *(tally(one) for one in results)]
 
 
-def _cell(row: dict[str, Any]) -> str:
-    return f"{words.SYMBOLS[row['verdict']]} {words.interval(row)}"
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(results: Results, id: str) -> str:
+    row = results.rows.get(id)
+    return f"{words.SYMBOLS[row['verdict']]} {words.interval(row)}" if row else "–"
 
 
 def tally(results: Results) -> str:
