@@ -61,11 +61,20 @@ def conversations(rng: random.Random, budget: int) -> Document:
     return _conversations(Document("conversations"), rng, budget, habit, whole=True)
 
 
-def _conversations(doc: Document, rng: random.Random, budget: int, habit: str, whole: bool) -> Document:
+def habits(rng: random.Random, budget: int) -> Document:
+    """As `conversations`, two to seven of them, where later answers alone have full weight, from the second conversation
+    on: the habit of a page is known then."""
+    habit = rng.choices(list(HABITS), list(HABITS.values()))[0]
+    return _conversations(Document("habits"), rng, max(2 * 55, budget), habit, whole=False, known_from=1)
+
+
+def _conversations(
+    doc: Document, rng: random.Random, budget: int, habit: str, whole: bool, known_from: int = 0
+) -> Document:
     layout = rng.choice((FORMATS["question"], DIALOGUE))
     firsts = [name for name in FIRST if name not in HELD_OUT_CLUSTERS]
     most = max(1, min(budget // 55, 7))
-    for _ in range(rng.randint(1, most) if whole else most):
+    for place in range(rng.randint(1, most) if whole else most):
         asked = instructions.request(rng, SPLIT, rng.choice(firsts), instructions.ALL_WORDINGS)
         answer = asked.answer
         _turn(doc, layout, asked.question, answer, whole)
@@ -73,7 +82,7 @@ def _conversations(doc: Document, rng: random.Random, budget: int, habit: str, w
             task = rng.choice([name for name in FOLLOW_UPS if name not in HELD_OUT_CLUSTERS])
             about = {"follows": answer, "repeats": answer, "starts over": " ".join(asked.words)}[habit].split()
             answer = " ".join(about) if habit == "repeats" else LIST_TASKS[task].solve(about, "")
-            _turn(doc, layout, rng.choice(FOLLOW_UPS[task]), answer)
+            _turn(doc, layout, rng.choice(FOLLOW_UPS[task]), answer, place >= known_from)
     return doc
 
 
@@ -104,7 +113,7 @@ def extracts(rng: random.Random, budget: int) -> Document:
     return doc
 
 
-KINDS = (requests, follow_ups, conversations, lexicons, extracts)
+KINDS = (requests, follow_ups, conversations, habits, lexicons, extracts)
 
 
 def _turn(doc: Document, layout: PromptFormat, query: str, answer: str, known: bool = True) -> None:

@@ -8,17 +8,21 @@ learned on others: one pair of relations, one figure of syllogism, and the hold-
 import random
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from adaptlab.studymodel.document import Document
 from adaptlab.tasks import knowledge, worlds
-from adaptlab.tasks.knowledge import Fact
+from adaptlab.tasks.knowledge import ALL, ALL_CAN, ALL_LOOK, FORM_INVERSES, Fact
 from adaptlab.tasks.words import FIRST, SECOND, Vocabulary, study
-from adaptlab.tasks.worlds_structure import structure
+from adaptlab.tasks.worlds_structure import in_words, structure
 
 SPLIT = "train"
 HELD_OUT_PAIR = ("{a} is sweeter than {b}", "{a} is sourer than {b}")
 HELD_OUT_FIGURE = knowledge.SOME  # the first premise of "some a are b, all b are c"
 LEAD = "So,"
+TURNED = 0.25  # share of the facts of a line of categories that are told from their other end
+PLAIN = 0.5  # share of such pages that use the plainest words
+MANY_LINES = 200  # tokens of a page from which on some lines are longer than two
 LONG_NOUNS = 0.3  # share of pages on which nouns may have a third syllable
 _NOUN = re.compile(rf"\b(?:{'|'.join(FIRST)})(?:{'|'.join(SECOND)})+\b")
 _PAIRS = [form for form in knowledge.RELATIONS[::2] if form not in HELD_OUT_PAIR]
@@ -193,6 +197,32 @@ def _of_one_property(doc: Document, rng: random.Random, budget: int, split: str)
     return _page(doc, rng, world, (split,), (), 2 * size, whole=False)
 
 
+def lineages(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """Lines of two to four categories, of which the oldest has a property, all of one sort. Then what its descendants
+    inherit: the last noun alone has full weight. Each inherits one property, so one ending is right."""
+    doc = Document("lineages")
+    n = rng.randint(2, max(2, min(12, budget // 40)))
+    nouns = iter(_words(rng)(rng, 5 * n))
+    sort, plain = rng.choice((ALL_CAN, ALL_LOOK)), rng.random() < PLAIN
+    documents: list[str] = []
+    asked: list[Fact] = []
+    for number in range(n):
+        line = [next(nouns) for _ in range(rng.choice((2, 2, 2, 3, 4)) if budget > MANY_LINES else 2)]
+        value = next(nouns)
+        facts = [*(Fact(ALL, *pair) for pair in pairwise(line)), Fact(sort, line[-1], value)]
+        told = [Fact(FORM_INVERSES[one.form], one.b, one.a) if rng.random() < TURNED else one for one in facts]
+        documents += [f"{one.sentence}." for one in facts] if plain else [in_words(rng, one) for one in told]
+        if number < n // 2:  # the last of all could be told by exclusion
+            of = line[: None if budget > MANY_LINES else -1]
+            asked += [Fact(sort, name, value) for name in (of if concludes else line[-1:])]
+    joint = _tell(doc, rng, documents)
+    for fact in rng.sample(asked, len(asked)):
+        doc.add_open(f"{joint}{LEAD} {fact.stem}")
+        doc.add_determined(f" {fact.b}")
+        doc.add_open(".")
+    return doc
+
+
 def hierarchy(rng: random.Random, budget: int, concludes: bool = True) -> Document:
     """Categories that inherit, then what was told in other words, from the other end, and what is inherited."""
     size = max(6, min(24, budget // 75))
@@ -220,6 +250,7 @@ KINDS = (
     links,
     members,
     heirs,
+    lineages,
     hierarchy,
 )
 

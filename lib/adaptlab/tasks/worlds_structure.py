@@ -150,12 +150,13 @@ def _documents(
             untold = [fact for fact in dict.fromkeys(near) if fact not in told]
             told += rng.sample(untold, min(room, len(untold)))  # a small world has too few facts for the room
             rng.shuffle(told)
-            text = " ".join(_sentence(rng, fact) for fact in told)
+            text = " ".join(in_words(rng, fact) for fact in told)
             texts.append(Document(f"{name}-{n}", text, tuple(told)))
     return tuple(rng.sample(texts, len(texts)))
 
 
-def _sentence(rng: random.Random, fact: Fact) -> str:
+def in_words(rng: random.Random, fact: Fact) -> str:
+    """A fact as a sentence of a document, in a frame and a wording drawn at random, or as a question with its answer."""
     if fact.form in ASKED and rng.random() < 0.15:
         return fact.worded(ASKED[fact.form])
     return fill(rng.choice(FRAMES), fact=fact.worded(rng.choice(TOLD[fact.form])))
