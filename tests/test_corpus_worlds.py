@@ -98,6 +98,20 @@ def test_heirs_ask_for_what_is_told_of_others_and_members_for_what_is_told_of_th
 
 
 @given(seeds, budgets)
+def test_a_line_of_categories_leaves_one_ending_and_too_few_questions_to_exclude_the_others(seed, budget):
+    told, concluded = told_and_concluded(corpus_worlds.lineages(random.Random(seed), budget).text)
+    stated, asked = {read(one) for one in told}, [read(one) for one in concluded]
+    properties = [one for one in stated if one[0] != "isa"]
+    assert len({one[0] for one in properties}) == 1, "one sort of property on a page"
+    ends = [b for relation, _, b in asked]
+    assert 1 <= len({*ends}) <= len(properties) / 2
+    for relation, name, end in asked:
+        assert [b for r, a, b in deduce(stated) if (r, a) == (relation, name)] == [end]
+    if budget <= corpus_worlds.MANY_LINES:
+        assert not stated & {*asked}, "each is inherited"
+
+
+@given(seeds, budgets)
 def test_the_relation_from_the_far_end_is_all_that_has_weight(seed, budget):
     page = corpus_worlds.far_ends(random.Random(seed), budget)
     documents, *concluded = page.text.split(f" {LEAD} ")
@@ -168,6 +182,17 @@ def test_a_page_of_conversations_keeps_its_manner():
         seen[fits.pop() if len(fits) == 1 else "either" if fits else "starts over"] += 1
     shares = {habit: seen[habit] / (400 - seen["either"]) for habit in corpus_shots.HABITS}
     assert shares == pytest.approx(corpus_shots.HABITS, abs=0.08)
+
+
+@given(seeds, budgets)
+def test_the_habit_of_a_page_is_asked_for_where_it_is_known(seed, budget):
+    """Full weight is on answers to follow-ups alone, and on none of the first conversation."""
+    page = corpus_shots.habits(random.Random(seed), budget)
+    said = {wording for wordings in FOLLOW_UPS.values() for wording in wordings}
+    weighted = [page.text[start:end].strip() for start, end in page.determined]
+    first = [number for number, (query, _) in enumerate(turns(page.text)) if query not in said]
+    later = turns(page.text)[first[1] :]
+    assert len(first) > 1 and weighted == [answer for query, answer in later if query in said]
 
 
 @given(seeds, budgets)

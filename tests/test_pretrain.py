@@ -205,6 +205,12 @@ def test_schedule_rises_stays_and_falls():
     assert late[799] == 1.0 > late[801] and [lr_factor(step, 1000, falls=0) for step in (99, 999)] == [1.0, 1.0]
 
 
+def test_a_kind_that_is_longer_than_a_row_is_refused(words):
+    recipe = replace(TINY, courses=(Course((Phase(1, 128, 100, {"hierarchy": 1.0}),)),))
+    with pytest.raises(ValueError, match="100 documents 'hierarchy' on end are longer than a row of 128 tokens"):
+        batch(recipe, words, 0)
+
+
 def test_a_phase_changes_its_own_learning_rate(words):
     """Half of the rate for one phase: its steps alone learn less, and a rate of nothing leaves the weights alone."""
 

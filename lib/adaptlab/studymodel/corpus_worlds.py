@@ -7,7 +7,7 @@ learned on others: one pair of relations, one figure of syllogism, and the hold-
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from adaptlab.studymodel.document import Document
@@ -22,7 +22,7 @@ HELD_OUT_FIGURE = knowledge.SOME  # the first premise of "some a are b, all b ar
 LEAD = "So,"
 TURNED = 0.25  # share of the facts of a line of categories that are told from their other end
 PLAIN = 0.5  # share of such pages that use the plainest words
-MANY_LINES = 200  # tokens of a page from which on some lines are longer than two
+MANY = 200  # tokens of a page from which on some lines are longer than two
 LONG_NOUNS = 0.3  # share of pages on which nouns may have a third syllable
 _NOUN = re.compile(rf"\b(?:{'|'.join(FIRST)})(?:{'|'.join(SECOND)})+\b")
 _PAIRS = [form for form in knowledge.RELATIONS[::2] if form not in HELD_OUT_PAIR]
@@ -197,24 +197,80 @@ def _of_one_property(doc: Document, rng: random.Random, budget: int, split: str)
     return _page(doc, rng, world, (split,), (), 2 * size, whole=False)
 
 
+def families(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """Lines of two to four categories: the oldest can do something or looks some way, and another has a property of the
+    other sort. Then what each of them can do and how it looks, whether its own or inherited: the last noun alone has
+    full weight. None has more than one property of a sort, so one ending is right."""
+    n = max(2, min(10, budget // 70))
+    nouns = iter(_words(rng)(rng, 6 * n))
+    documents: list[str] = []
+    asked: list[Fact] = []
+    for _ in range(n):
+        line = _line(rng, nouns, budget)
+        oldest, other = rng.sample((ALL_CAN, ALL_LOOK), 2)
+        place = {oldest: len(line) - 1, other: rng.randrange(len(line))}
+        value = {sort: next(nouns) for sort in place}
+        for at, name in enumerate(line):
+            own = [Fact(ALL, name, line[at + 1])] if at + 1 < len(line) else []
+            own += [Fact(sort, name, value[sort]) for sort in place if place[sort] == at]
+            if own:
+                told = [_turned(rng, one) for one in rng.sample(own, len(own))]
+                documents.append(" ".join(in_words(rng, one) for one in told))
+        for sort, last in place.items():
+            asked += [Fact(sort, name, value[sort]) for name in line[0 if concludes else last : last + 1]]
+    return _ends_asked(Document("families"), rng, documents, asked)
+
+
+def lines(rng: random.Random, budget: int, concludes: bool = True) -> Document:
+    """Lines of two to four categories, of which the oldest has a property, all of one sort. Then what half of the lines
+    inherit: were it all of them, the last could be told by exclusion."""
+    return _inheriting(Document("lines"), rng, max(2, min(12, budget // 45)), budget, concludes)
+
+
 def lineages(rng: random.Random, budget: int, concludes: bool = True) -> Document:
-    """Lines of two to four categories, of which the oldest has a property, all of one sort. Then what its descendants
-    inherit: the last noun alone has full weight. Each inherits one property, so one ending is right."""
-    doc = Document("lineages")
+    """As `lines`, fewer on some pages, and half of the pages in the plainest words. On long pages the oldest categories
+    are asked for as well."""
     n = rng.randint(2, max(2, min(12, budget // 40)))
+    return _inheriting(Document("lineages"), rng, n, budget, concludes, plain=PLAIN, oldest=budget > MANY)
+
+
+def _inheriting(
+    doc: Document,
+    rng: random.Random,
+    n: int,
+    budget: int,
+    concludes: bool,
+    plain: float = 0.0,
+    oldest: bool = False,
+) -> Document:
     nouns = iter(_words(rng)(rng, 5 * n))
-    sort, plain = rng.choice((ALL_CAN, ALL_LOOK)), rng.random() < PLAIN
+    sort = rng.choice((ALL_CAN, ALL_LOOK))
+    plainly = bool(plain) and rng.random() < plain
     documents: list[str] = []
     asked: list[Fact] = []
     for number in range(n):
-        line = [next(nouns) for _ in range(rng.choice((2, 2, 2, 3, 4)) if budget > MANY_LINES else 2)]
-        value = next(nouns)
+        line, value = _line(rng, nouns, budget), next(nouns)
         facts = [*(Fact(ALL, *pair) for pair in pairwise(line)), Fact(sort, line[-1], value)]
-        told = [Fact(FORM_INVERSES[one.form], one.b, one.a) if rng.random() < TURNED else one for one in facts]
-        documents += [f"{one.sentence}." for one in facts] if plain else [in_words(rng, one) for one in told]
-        if number < n // 2:  # the last of all could be told by exclusion
-            of = line[: None if budget > MANY_LINES else -1]
+        turned = [_turned(rng, one) for one in facts]
+        documents += [f"{one.sentence}." for one in facts] if plainly else [in_words(rng, one) for one in turned]
+        if number < n // 2:
+            of = line if oldest else line[:-1]
             asked += [Fact(sort, name, value) for name in (of if concludes else line[-1:])]
+    return _ends_asked(doc, rng, documents, asked)
+
+
+def _line(rng: random.Random, nouns: Iterator[str], budget: int) -> list[str]:
+    """The names of categories, each of which belongs to the next."""
+    return [next(nouns) for _ in range(rng.choice((2, 2, 2, 3, 4)) if budget > MANY else 2)]
+
+
+def _turned(rng: random.Random, fact: Fact) -> Fact:
+    """The fact, or the same from its other end."""
+    return Fact(FORM_INVERSES[fact.form], fact.b, fact.a) if rng.random() < TURNED else fact
+
+
+def _ends_asked(doc: Document, rng: random.Random, documents: Sequence[str], asked: Sequence[Fact]) -> Document:
+    """Add documents, and facts of which the last noun alone has full weight."""
     joint = _tell(doc, rng, documents)
     for fact in rng.sample(asked, len(asked)):
         doc.add_open(f"{joint}{LEAD} {fact.stem}")
@@ -250,6 +306,8 @@ KINDS = (
     links,
     members,
     heirs,
+    families,
+    lines,
     lineages,
     hierarchy,
 )

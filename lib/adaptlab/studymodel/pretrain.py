@@ -67,21 +67,27 @@ def batch(recipe: ModelRecipe, tokenizer: PreTrainedTokenizerBase, step: int) ->
 
 
 FILL = 0.97  # share of a batch for which documents are sampled: nearly all then find a place, the long ones as well
+TRIES = 100
 
 
 def _sample_documents(
     phase: Phase, tokenizer: PreTrainedTokenizerBase, rng: random.Random, room: int, concludes: bool = True
 ) -> list[tuple[list[int], list[float]]]:
     """Encoded documents for ``room`` tokens. Each kind gets its share of the tokens on average: its last document,
-    which is longer than what is left, is kept with the probability that makes up for that."""
+    which is longer than what is left, is kept with the probability that makes up for that. Raises ValueError for a kind
+    of which `TRIES` documents on end are longer than a row."""
     encoded: list[tuple[list[int], list[float]]] = []
     for kind, share in phase.mixture.items():
-        left = share * FILL * room
+        left, too_long = share * FILL * room, 0
         while left > 0:
             one = encode(tokenizer, document(rng, kind, phase.max_length, concludes))
             length = len(one[0])
             if length > phase.row:
+                too_long += 1
+                if too_long == TRIES:
+                    raise ValueError(f"{TRIES} documents {kind!r} on end are longer than a row of {phase.row} tokens")
                 continue
+            too_long = 0
             if rng.random() > left / length:
                 break
             encoded.append(one)

@@ -169,10 +169,12 @@ THIRD = Course(
 )
 
 BESIDE = {"lexicons": 0.4, "extracts": 0.4, "quantifiers": 0.3, "far_ends": 0.2, "descriptions": 0.4}
+BESIDE_LONG = {"lexicons": 0.4, "extracts": 0.4, "quantifiers": 0.3, "far_ends": 0.2, "links": 0.6, "descriptions": 0.4}
 FOURTH = Course(
     (
-        Phase(200, 256, 110, beside_old(0.1, lineages=10, **BESIDE)),
-        Phase(250, 512, 300, beside_old(0.1, lineages=4, habits=5, **BESIDE)),
+        Phase(300, 512, 300, beside_old(0.1, families=4, habits=4, **BESIDE_LONG)),
+        Phase(400, 256, 140, beside_old(0.1, lines=8, **BESIDE)),
+        Phase(200, 256, 110, beside_old(0.1, lineages=12, **BESIDE)),
     ),
     lr=0.001,
     warm_up=20,
@@ -182,9 +184,9 @@ ALL_PAGES = {"far_ends": 0.5, "comparisons": 1, "quantifiers": 0.5, "syllogisms"
 ALL_PAGES |= {"descriptions": 1.5, "requests": 2, "habits": 3, "lexicons": 1.5, "extracts": 1}
 FIFTH = Course(
     (
-        Phase(300, 512, 480, beside_old(0.25, **ALL_PAGES, members=2, lineages=2, links=4, hierarchy=1)),
-        Phase(200, 1024, 1000, beside_old(0.3, **ALL_PAGES, members=1, lineages=1.5, links=4, hierarchy=1.5)),
-        Phase(130, 2048, 2000, beside_old(0.25, **ALL_PAGES, members=1, lineages=1, links=5, hierarchy=3)),
+        Phase(300, 512, 480, beside_old(0.25, **ALL_PAGES, members=2, lineages=2, families=1, links=4, hierarchy=1)),
+        Phase(200, 1024, 1000, beside_old(0.3, **ALL_PAGES, members=1, lineages=1.5, families=1, links=4, hierarchy=1.5)),
+        Phase(130, 2048, 2000, beside_old(0.25, **ALL_PAGES, members=1, lineages=1, families=0.5, links=5, hierarchy=3)),
     ),
     lr=0.001,
     warm_up=20,
