@@ -9,7 +9,7 @@ import adaptlab as al
 from adaptlab.engine.generation import Completion
 from adaptlab.engine.lm import LM
 from adaptlab.methods import evol_instruct
-from adaptlab.methods.evol_instruct import OPERATIONS, STEPS, Rewritten, eliminated, right_answer
+from adaptlab.methods.evol_instruct import OPERATIONS, STEPS, Rewritten, carried_out, eliminated, right_answer
 from adaptlab.studies import dataset_construction as datasets
 from adaptlab.tasks.instructions import LIST_TASKS
 from adaptlab.tasks.words import VOCABULARIES
@@ -54,18 +54,38 @@ def test_two_demands_are_met_one_after_the_other():
 
 def test_each_failure_is_told_by_the_first_step_that_it_fails():
     original = evol_instruct.simple_request(random.Random(0), VOCABULARIES["study"]("test"))
-    shown_before = (("Copy this list: dog cat", "Reverse this list: dog cat"),)
+    before = ("Copy this list: dog cat", "Reverse this list: dog cat")
     ended, endless = Completion("cat dog", True), Completion("cat dog", False)
 
     def fate(text, answer=ended):
-        return eliminated(Rewritten(original, text, shown_before), answer)
+        return eliminated(Rewritten(original, text, before), answer)
 
-    assert fate(original.question) == fate("") == "nothing new"
+    assert fate("") == "no request"
+    assert fate(original.question) == "nothing new"
     assert fate("Reverse this list: cow cat", endless) == "hard to answer"
     assert fate("Reverse this list: cow cat", Completion(" It is so.", True)) == "empty answer"
-    assert fate("Reverse this list: cow cat Output: cat") == fate("Reverse this list: dog cat") == "copied"
+    assert fate("Reverse this list: cow cat Answer: cat") == fate("Reverse this list: dog cat") == "copied"
     assert fate("Sing of cow and cat.") == "no right answer"
-    assert fate("Reverse this list: cow cat") == ""
+    assert fate("Reverse this list: cow cat") == fate("Reverse this list: cow cat", Completion(" no", True)) == ""
+
+
+def test_a_rewriting_is_what_its_operation_asks_for_and_nothing_else():
+    made = datasets.evolved("study", 3, 30)
+    for i, original in enumerate(made["original"]):
+        for asked in OPERATIONS:
+            done = {name for name in made if carried_out(asked, Rewritten(original, made[name][i].question))}
+            assert done == {asked}
+    assert not carried_out("deepen", Rewritten(original, f"{original.question}. Sing it."))
+
+
+def test_a_model_writes_on_a_page_where_every_request_is_followed_by_its_rewriting():
+    rng, words = random.Random(0), VOCABULARIES["study"]("train")
+    requests = [evol_instruct.simple_request(rng, words) for _ in range(2)]
+    made = evol_instruct.by_model(study(), random.Random(1), "deepen", requests, words)
+    assert [one.original for one in made] == requests and made[0].before == made[1].before
+    for old, new in zip(made[0].before[::2], made[0].before[1::2], strict=True):
+        assert new.startswith(old) and new != old
+    assert made == evol_instruct.by_model(study(), random.Random(1), "deepen", requests, words)
 
 
 def test_drafts_are_counted_for_each_operation_and_writer():
@@ -74,7 +94,8 @@ def test_drafts_are_counted_for_each_operation_and_writer():
     assert rows.groupby(["operation", "by"]).size().eq(3).all() and len(rows) == 6 * len(OPERATIONS)
     assert set(rows.eliminated) <= {"", *STEPS} and (rows.kept == (rows.eliminated == "")).all()
     by_rule = rows[rows.by == "rule"]
+    assert by_rule["as asked"].all()
     assert list(by_rule[by_rule.operation == "deepen"].text) == [one.question for one in made["deepen"]]
     assert not by_rule.eliminated.isin(["nothing new", "no right answer"]).any()
-    records = datasets.as_records(made["broaden"])
+    records = evol_instruct.as_records(made["broaden"])
     assert [one.id for one in records] == list(rows.item.unique()) and records[0].output == made["broaden"][0].answer

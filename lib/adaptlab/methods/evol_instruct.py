@@ -1,7 +1,7 @@
 """Evol-Instruct: requests are rewritten into harder or new ones, and the failures are eliminated.
 
 After Xu et al. 2023 (WizardLM, arXiv 2304.12244, section 3.2). Three of its six operations, each done in two ways: by a
-rule of ours, whose right answer is known, and by a model that is shown what the rule does to other requests.
+rule of ours, whose right answer is known, and by a model that is shown what the rule did to other requests.
 """
 
 import random
@@ -10,20 +10,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from adaptlab.engine.generation import Completion, Decoding
+from adaptlab.engine.generation import Completion
 from adaptlab.engine.lm import LM
-from adaptlab.methods.answering import shown
+from adaptlab.methods.generation_recipes import PAGES
 from adaptlab.tasks.instructions import LIST_TASKS, WORDINGS, ListRequest, with_list
-from adaptlab.tasks.prompt_formats import FORMATS
 from adaptlab.tasks.records import Instruction
 from adaptlab.tasks.sets import FOLLOW_UPS
 from adaptlab.tasks.templates import TASKS, solve_text
+from adaptlab.tasks.wording import expression
 from adaptlab.tasks.words import Vocabulary
 
 SIMPLE = ("copy", "double", "reverse", "swap")  # a list in, a list out: what more can be demanded of
 NAMED = ("after", "replace")  # about a word that is named
-SHOWN = 3  # pairs of a request and what became of it, or requests with their answers
-PAIRS = FORMATS["pairs"]
+SHOWN = 3  # requests with what became of them
 
 
 def simple_request(rng: random.Random, vocabulary: Vocabulary) -> ListRequest:
@@ -68,30 +67,38 @@ OPERATIONS: dict[str, Callable[[random.Random, ListRequest, Vocabulary], ListReq
 
 
 class Rewritten(NamedTuple):
-    """A request, what was made of it, and the pairs that the writer was shown."""
+    """A request, what was made of it (blank if nothing that can be read), and what else was on the writer's page."""
 
     original: ListRequest
     text: str
-    pairs: tuple[tuple[str, str], ...] = ()
+    before: tuple[str, ...] = ()
 
 
 def by_model(
     lm: LM, rng: random.Random, operation: str, requests: Sequence[ListRequest], vocabulary: Vocabulary
 ) -> list[Rewritten]:
-    """What a model makes of requests, after `SHOWN` pairs that the rule made of others; blank where it does not end."""
-    others = [simple_request(rng, vocabulary) for _ in range(SHOWN)]
-    pairs = tuple((one.question, OPERATIONS[operation](rng, one, vocabulary).question) for one in others)
-    examples = [Instruction(f"pair {i}", asked, "", made) for i, (asked, made) in enumerate(pairs)]
-    writer = shown(lm, examples, "pairs", decoding=Decoding(max_new_tokens=64, stop=PAIRS.stop))
-    completions = writer.complete([one.question for one in requests])
-    texts = [one.text.strip() if one.stopped else "" for one in completions]
-    return [Rewritten(one, text, pairs) for one, text in zip(requests, texts, strict=True)]
+    """What a model makes of requests. It continues a page of questions and answers on which each of `SHOWN` other
+    requests is followed by what the rule made of it, and last comes the one to rewrite."""
+    page: list[ListRequest] = []
+    for other in (simple_request(rng, vocabulary) for _ in range(SHOWN)):
+        page += [other, OPERATIONS[operation](rng, other, vocabulary)]
+    drafts = PAGES.write(lm, [as_records([*page, one]) for one in requests], rng.randrange(2**31))
+    texts = ["" if isinstance(draft, str) else draft.instruction for draft in drafts]
+    before = tuple(one.question for one in page)
+    return [Rewritten(one, text, before) for one, text in zip(requests, texts, strict=True)]
 
 
-# What fails, the paper's four cases in its order, in a form that needs no judge; the fifth is ours.
-STEPS = ("nothing new", "hard to answer", "empty answer", "copied", "no right answer")
-_STOP_WORDS = frozenset("a an and are as at be but by for from has in is it its no not of on or so that the to".split())
+def as_records(requests: Sequence[ListRequest]) -> list[Instruction]:
+    """Requests as records, named by their place: what was made of one request is one item."""
+    return [Instruction(f"request {i}", one.question, "", one.answer, one.task) for i, one in enumerate(requests, 1)]
+
+
+# What fails: the paper's four cases in its order, in a form that needs no judge, between two of ours.
+STEPS = ("no request", "nothing new", "hard to answer", "empty answer", "copied", "no right answer")
+# "no" and "not" are none of them: they may be answers.
+_STOP_WORDS = frozenset("a an and are as at be but by for from has in is it its of on or so that the to".split())
 _WORD = re.compile(r"[^\W_]+")
+_FRAME = ("Question:", "Answer:")  # of the page
 
 
 def eliminated(made: Rewritten, answer: Completion) -> str:
@@ -101,15 +108,29 @@ def eliminated(made: Rewritten, answer: Completion) -> str:
     it is no new word, and an answer that does not end.
     """
     new, said = _words(made.text), _words(answer.text)
-    frame = _words(PAIRS.turn.replace("{query}", "")) if made.pairs else set()
     failed = (
+        not new,
         new <= _words(made.original.question),
         not answer.stopped,
         said <= _STOP_WORDS,
-        bool(new & frame) or made.text in {text for _, text in made.pairs},
+        any(mark in made.text for mark in _FRAME) or made.text in made.before,
         right_answer(made.text) is None,
     )
     return next((name for name, fails in zip(STEPS, failed, strict=True) if fails), "")
+
+
+def carried_out(operation: str, made: Rewritten) -> bool:
+    """Whether a request was rewritten as its operation asks: no step of the paper's elimination looks at that."""
+    original, text = made.original, made.text
+    listed = " ".join(original.words)
+    if right_answer(text) is None:
+        return False
+    if operation == "deepen":
+        return text.startswith(original.question) and text != original.question
+    if operation == "broaden":
+        return listed not in text
+    templates = [template for name in NAMED for template in LIST_TASKS[name].templates]
+    return any(re.fullmatch(expression(template, x=re.escape(listed), w=r"\w+"), text) for template in templates)
 
 
 def _words(text: str) -> set[str]:

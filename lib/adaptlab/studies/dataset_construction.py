@@ -12,7 +12,15 @@ from matplotlib.figure import Figure
 from adaptlab.engine.lm import LM
 from adaptlab.evidence.stats import proportion_interval
 from adaptlab.methods.answering import shown
-from adaptlab.methods.evol_instruct import OPERATIONS, Rewritten, by_model, eliminated, simple_request
+from adaptlab.methods.evol_instruct import (
+    OPERATIONS,
+    Rewritten,
+    as_records,
+    by_model,
+    carried_out,
+    eliminated,
+    simple_request,
+)
 from adaptlab.methods.self_instruct import Made
 from adaptlab.tasks.datacard import sample_records, statistics
 from adaptlab.tasks.instructions import LIST_TASKS, ListRequest, list_answer
@@ -134,14 +142,10 @@ def evolved(vocabulary: str, seed: int, n: int) -> dict[str, list[ListRequest]]:
     return {"original": original} | made
 
 
-def as_records(requests: Sequence[ListRequest]) -> list[Instruction]:
-    """Requests as records, named by their place: what was made of one request is one item."""
-    return [Instruction(f"request {i}", one.question, "", one.answer, one.task) for i, one in enumerate(requests, 1)]
-
-
 def drafts(lm: LM, vocabulary: str, seed: int, made: Mapping[str, Sequence[ListRequest]], n: int = 3) -> pd.DataFrame:
-    """A row for each request that a rule or the model rewrote, with the step that ``eliminated`` it and whether it was
-    ``kept``; ``made`` is what `evolved` gives. The model answers each behind ``n`` of its kind, with their answers."""
+    """A row for each request that a rule or the model rewrote, with the step that ``eliminated`` it, whether it was
+    ``kept``, and whether it is what the operation asks for (``as asked``); ``made`` is what `evolved` gives. The model
+    answers each behind ``n`` of its kind, with their answers."""
     rng, rows = random.Random(f"drafts {seed}"), []
     examples = evolved(vocabulary, seed + 10_000, n)
     for operation in OPERATIONS:
@@ -156,7 +160,7 @@ def drafts(lm: LM, vocabulary: str, seed: int, made: Mapping[str, Sequence[ListR
             for i, (one, answer) in enumerate(zip(some, answers, strict=True), 1):
                 row = {"operation": operation, "by": by, "seed": seed, "item": f"request {i}", "model": lm.name}
                 row |= {"original": one.original.question, "text": one.text, "eliminated": eliminated(one, answer)}
-                rows.append(row)
+                rows.append(row | {"as asked": carried_out(operation, one)})
     frame = pd.DataFrame(rows)
     return frame.assign(kept=frame.eliminated == "")
 
