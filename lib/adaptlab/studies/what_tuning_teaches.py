@@ -14,9 +14,10 @@ from adaptlab.engine.scoring import Request, score
 from adaptlab.evidence.claims import Verdicts, claim
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.evidence.figures import curve
-from adaptlab.methods.answering import Generator, shown
+from adaptlab.methods.answering import Generator
+from adaptlab.methods.sharpening import sample
 from adaptlab.methods.urial import apply_style, has_style
-from adaptlab.tasks.instructions import LIST_TASKS, right
+from adaptlab.tasks.instructions import LIST_TASKS
 from adaptlab.tasks.knowledge import Fact, options, relation, world
 from adaptlab.tasks.notes import TRAITS, Defined, defined
 from adaptlab.tasks.reasoning import Problem, direct, sums, worked
@@ -41,6 +42,12 @@ def unseen_requests(words: str, list_tasks: Sequence[str], n: int) -> tuple[Inst
 def exact(frame: Frame) -> Frame:
     """The frame with ``exact``: whether an answer is the right one and nothing else, in the plain style trained on."""
     return frame.assign(exact=frame["correct"].astype(bool) & (frame["output"].str.strip() == frame["gold"]))
+
+
+def counted(frame: Frame) -> Frame:
+    """The rows of `exact` twice, for figures: ``share`` is whether an answer is exact, or right in any style."""
+    rows = {"exact": frame["exact"], "right in any style": frame["correct"]}
+    return pd.concat([frame.assign(counted=name, share=column.astype(float)) for name, column in rows.items()])
 
 
 def numbered(frame: Frame, by: str | Sequence[str]) -> Frame:
@@ -76,18 +83,18 @@ def solve(generator: Generator, problems: Sequence[Problem], others: Sequence[In
     return pd.concat([*(solutions(generator, problems, phrase) for phrase in PHRASES), rows], ignore_index=True)
 
 
-def explanations(lm: LM, seed: int, n: int) -> dict[str, list[Instruction]]:
+def explanations(lm: LM, seed: int, n: int, samples: int = 8) -> dict[str, list[Instruction]]:
     """What a teacher says about ``n`` sums, as records: its texts with their "steps", and the "answers" that they end
-    in. The teacher is the model behind three sums that are worked out. Both hold the same sums: those that it finishes.
-    Raises ValueError where it finishes none.
+    in. Of each sum, the most probable of ``samples`` of the model is taken, as in notebook 06. Both hold the same sums:
+    those that it finishes. Raises ValueError where it finishes none.
     """
     rng = random.Random(f"explanations {seed}")
-    first = [sums(rng, "train") for _ in range(3)]
-    examples = [Instruction(one.question, one.question, "", worked(one), "sums") for one in first]
-    teacher = shown(lm, examples, decoding=Decoding(max_new_tokens=SOLUTION))
     asked = [sums(rng, "train") for _ in range(n)]
-    pairs = list(zip(asked, teacher.complete([one.question for one in asked]), strict=True))
-    texts = [(one, said.text.strip(), one.read(said.text)) for one, said in pairs if said.stopped]
+    decoding = Decoding(1.0, max_new_tokens=SOLUTION)
+    pool = sample(lm, [Generator(lm).prompt(one.question) for one in asked], samples, decoding=decoding, seed=seed)
+    best = [row[likeliest] for row, likeliest in zip(pool.samples, pool.logprob.argmax(1), strict=True)]
+    pairs = [(one, said) for one, said in zip(asked, best, strict=True) if said.stopped]
+    texts = [(one, said.text.strip(), one.read(said.text)) for one, said in pairs]
     written = [(one.question, text, f"{answer}.") for one, text, answer in texts if answer]
     if not written:
         raise ValueError(f"the model {lm.name} finishes none of {n} sums; raise chains, or take a model that can")
@@ -163,10 +170,11 @@ def taught_by(teachers: Mapping[str, Generator], asked: Sequence[Instruction]) -
     return {name: [answers[one.id] for one in kept] for name, answers in written.items()} | {"program": kept}
 
 
-def share_right(taught: Mapping[str, Sequence[Instruction]]) -> dict[str, float]:
-    """How many of the answers of each teacher in `taught_by` are right, in any response style."""
+def share_exact(taught: Mapping[str, Sequence[Instruction]]) -> dict[str, float]:
+    """How many of the answers of each teacher in `taught_by` are the right one and nothing else."""
+    best = [one.output for one in taught["program"]]
     return {
-        name: sum(right(best, one.output) for best, one in zip(taught["program"], records, strict=True)) / len(records)
+        name: sum(one.output == right for one, right in zip(records, best, strict=True)) / len(best)
         for name, records in taught.items()
     }
 
