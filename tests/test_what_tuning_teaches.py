@@ -159,7 +159,7 @@ def test_verdicts_stand_in_one_table_for_each_model():
         "FT-TRACES": rows.assign(model="small", correct=rows.taught == "a", taught=rows.taught.map(STEPS)),
         "FT-TEACHER": rows.assign(model="large", exact=rows.taught == "a", taught=rows.taught.map(TEACHERS)),
     }
-    tables = exams.verdicts(["FT-TRACES", "FT-TEACHER"], frames)
+    tables = exams.tables(al.claim(id, frame) for id, frame in frames.items())
     assert [(table.model, [one.claim.id for one in table]) for table in tables] == [
         ("small", ["FT-TRACES"]),
         ("large", ["FT-TEACHER"]),

@@ -1,7 +1,7 @@
 """For notebook 04b: exams for tuned models, and the worlds of facts that they are taught."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -11,7 +11,7 @@ from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.loss_mask import TrainingExample, tokenize_with_mask
 from adaptlab.engine.scoring import Request, score
-from adaptlab.evidence.claims import Verdicts, claim
+from adaptlab.evidence.claims import Verdict, Verdicts
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.evidence.figures import curve
 from adaptlab.methods.answering import Generator
@@ -237,7 +237,7 @@ def style_curve(ax: Axes, style: Frame, facts: Frame, seed: int) -> None:
     ax.set(xlabel="restyled answers trained on, in even steps", ylabel="share of answers in the style")
 
 
-def verdicts(ids: Sequence[str], frames: Mapping[str, Frame]) -> list[Verdicts]:
-    """The verdicts on claims, each from its frame: a table for each model."""
-    found = [claim(id, frames[id]) for id in ids]
+def tables(verdicts: Iterable[Verdict]) -> list[Verdicts]:
+    """Verdicts as tables, one for each model."""
+    found = list(verdicts)
     return [Verdicts(one for one in found if one.model == model) for model in dict.fromkeys(v.model for v in found)]
