@@ -157,7 +157,7 @@ def growths(
     log: pd.DataFrame, panels: Sequence[Sequence[str]], *, chance: Mapping[str, float], marks: Sequence[float] = ()
 ) -> Axes:
     """As `growth`, with a panel for each list of abilities, one above the other; chance is drawn in the first."""
-    figure, places = plt.subplots(len(panels), sharex=True, figsize=(6.4, 3.4 * len(panels)), layout="constrained")
+    _, places = plt.subplots(len(panels), sharex=True, figsize=(6.4, 3.4 * len(panels)), layout="constrained")
     for number, (axes, columns) in enumerate(zip(places, panels, strict=True)):
         growth(log, columns, chance={} if number else chance, marks=marks, ax=axes)
     return places[0]
