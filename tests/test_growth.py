@@ -170,7 +170,18 @@ def test_the_course_names_what_is_new_in_each_stretch():
     assert table["new documents"][0] == "relations" and list(table.rate)[:9] == [
         phase.rate for phase in recipe.courses[0].phases
     ]
-    assert sorted(", ".join(filter(None, table["new documents"])).split(", ")) == sorted(corpus.FIRST_COURSE)
+    new = table[table.course == 1]["new documents"]
+    assert sorted(", ".join(filter(None, new)).split(", ")) == sorted(corpus.FIRST_COURSE)
+    assert list(table.course) == [n for n, one in enumerate(recipe.courses, start=1) for _ in one.phases]
+    assert study_model.first_course("study", log).step.max() == recipe.courses[0].steps
+
+
+def test_an_ability_stands_beside_the_pages_that_teach_it():
+    log = pd.DataFrame({"step": [100, 200, 300], "tokens": [1e6, 2e6, 3e6], "reversal": [0.2, 0.9, 0.8]})
+    stretches = pd.DataFrame({"million tokens": [0.0, 1.5], "new documents": ["relations", "facts, chains"]})
+    pages = {"reversal": "chains", "unread": "poems", "forward": "facts"}
+    (row,) = study_model.taught(log, stretches, pages).itertuples(index=False)
+    assert tuple(row) == ("reversal", "chains", 1.5, 2.0, 0.9, 0.8)
 
 
 def test_a_tuned_model_has_no_course_from_nothing():

@@ -3,6 +3,7 @@
 import random
 from functools import cache
 
+import pandas as pd
 import pytest
 
 import adaptlab as al
@@ -11,9 +12,11 @@ from adaptlab.engine.lm import LM
 from adaptlab.studies import what_tuning_teaches as exams
 from adaptlab.tasks.instructions import LIST_TASKS
 from adaptlab.tasks.notes import FORMS, TRAITS, defined
-from adaptlab.tasks.reasoning import arithmetic
+from adaptlab.tasks.reasoning import arithmetic, sums
 from adaptlab.tasks.records import FieldError
 from adaptlab.tasks.templates import TASK_CLUSTERS, held_out
+
+STEPS, TEACHERS = {"a": "steps", "b": "answers"}, {"a": "8 shown", "b": "bare"}
 
 
 @cache
@@ -70,6 +73,8 @@ def test_exact_answers_are_right_ones_and_nothing_else():
     items = exams.unseen_requests("study", list(LIST_TASKS), 12)
     frame = exams.exact(al.evaluate(al.Generator(study()), items)[0])
     assert 0 < frame.exact.sum() < frame.correct.sum(), "some right answers are put into a frame"
+    shares = exams.counted(frame).groupby("counted").share.sum().to_dict()
+    assert shares == {"exact": frame.exact.sum(), "right in any style": frame.correct.sum()}
     assert (frame[frame.exact].output.str.strip() == frame[frame.exact].gold).all()
 
 
@@ -124,6 +129,41 @@ def test_a_student_imitates_what_its_teacher_writes():
 def test_texts_that_do_not_end_are_not_imitated():
     copied = exams.answered_by(al.Generator(study()), exams.requests("study", "train", 6, 0))
     assert 0 < len(copied) <= 6 and all(one.output for one in copied)
+
+
+def test_explanations_are_of_the_same_sums_with_the_same_ends():
+    told = exams.explanations(study(), 0, 6)
+    assert [one.instruction for one in told["answers"]] == [one.instruction for one in told["steps"]] != []
+    for answer, steps in zip(told["answers"], told["steps"], strict=True):
+        assert steps.output.endswith(answer.output) and "=" not in answer.output
+    assert sum("=" in one.output for one in told["steps"]) > 3 and told == exams.explanations(study(), 0, 6)
+    frame = exams.solutions(al.Generator(study()), [sums(random.Random(i), "test") for i in range(3)])
+    assert list(frame.item) == ["item 1", "item 2", "item 3"] and set(frame.model) == {"study"}
+
+
+def test_teachers_are_asked_the_same_and_a_program_is_always_right():
+    asked, examples = exams.requests("study", "train", 16, 150), exams.requests("study", "train", 8, 180)
+    taught = exams.taught_by({"bare": al.Generator(study()), "8 shown": al.shown(study(), examples)}, asked)
+    assert len({tuple(one.id for one in records) for records in taught.values()}) == 1
+    assert set(taught["program"]) <= set(asked) and len(taught["program"]) > 8
+    share = exams.share_exact(taught)
+    assert share["program"] == 1 and 0 < share["bare"] < share["8 shown"]
+    endless = al.Generator(study(), decoding=al.Decoding(max_new_tokens=1))
+    with pytest.raises(ValueError, match="none of 16 requests is finished by all teachers; raise records"):
+        exams.taught_by({"endless": endless}, asked)
+
+
+def test_verdicts_stand_in_one_table_for_each_model():
+    rows = pd.DataFrame({"taught": t, "seed": s, "item": i} for t in ("a", "b") for s in (0, 1) for i in range(4))
+    frames = {
+        "FT-TRACES": rows.assign(model="small", correct=rows.taught == "a", taught=rows.taught.map(STEPS)),
+        "FT-TEACHER": rows.assign(model="large", exact=rows.taught == "a", taught=rows.taught.map(TEACHERS)),
+    }
+    tables = exams.tables(al.claim(id, frame) for id, frame in frames.items())
+    assert [(table.model, [one.claim.id for one in table]) for table in tables] == [
+        ("small", ["FT-TRACES"]),
+        ("large", ["FT-TEACHER"]),
+    ]
 
 
 @pytest.mark.parametrize("trainable", [al.Full(), al.Lora(2, 4)], ids=str)

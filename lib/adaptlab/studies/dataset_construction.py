@@ -1,4 +1,4 @@
-"""For notebook 01: instruction data of three sources on the same axes, and a world's hierarchy as a picture."""
+"""For notebook 01: instruction data of three sources on the same axes, requests made harder, a world's hierarchy."""
 
 import random
 from collections import defaultdict
@@ -9,10 +9,21 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from adaptlab.engine.lm import LM
 from adaptlab.evidence.stats import proportion_interval
+from adaptlab.methods.answering import shown
+from adaptlab.methods.evol_instruct import (
+    OPERATIONS,
+    Rewritten,
+    as_records,
+    by_model,
+    carried_out,
+    eliminated,
+    simple_request,
+)
 from adaptlab.methods.self_instruct import Made
 from adaptlab.tasks.datacard import sample_records, statistics
-from adaptlab.tasks.instructions import LIST_TASKS, list_answer
+from adaptlab.tasks.instructions import LIST_TASKS, ListRequest, list_answer
 from adaptlab.tasks.knowledge import ALL
 from adaptlab.tasks.records import Instruction
 from adaptlab.tasks.templates import dataset, solve_text
@@ -121,6 +132,37 @@ def source_bars(table: pd.DataFrame) -> Figure:
     axes[0].invert_yaxis()
     figure.tight_layout()
     return figure
+
+
+def evolved(vocabulary: str, seed: int, n: int) -> dict[str, list[ListRequest]]:
+    """``n`` simple requests ("original"), and what the rule of each operation of Evol-Instruct makes of them."""
+    rng, words = random.Random(f"evolved {seed}"), VOCABULARIES[vocabulary]("test")
+    original = [simple_request(rng, words) for _ in range(n)]
+    made = {name: [rule(rng, one, words) for one in original] for name, rule in OPERATIONS.items()}
+    return {"original": original} | made
+
+
+def drafts(lm: LM, vocabulary: str, seed: int, made: Mapping[str, Sequence[ListRequest]], n: int = 3) -> pd.DataFrame:
+    """A row for each request that a rule or the model rewrote, with the step that ``eliminated`` it, whether it was
+    ``kept``, and whether it is what the operation asks for (``as asked``); ``made`` is what `evolved` gives. The model
+    answers each behind ``n`` of its kind, with their answers."""
+    rng, rows = random.Random(f"drafts {seed}"), []
+    examples = evolved(vocabulary, seed + 10_000, n)
+    for operation in OPERATIONS:
+        answerer = shown(lm, as_records(examples[operation]))
+        pairs = zip(made["original"], made[operation], strict=True)
+        written = {
+            "rule": [Rewritten(one, new.question) for one, new in pairs],
+            "model": by_model(lm, rng, operation, made["original"], VOCABULARIES[vocabulary]("train")),
+        }
+        for by, some in written.items():
+            answers = answerer.complete([one.text for one in some])
+            for i, (one, answer) in enumerate(zip(some, answers, strict=True), 1):
+                row = {"operation": operation, "by": by, "seed": seed, "item": f"request {i}", "model": lm.name}
+                row |= {"original": one.original.question, "text": one.text, "eliminated": eliminated(one, answer)}
+                rows.append(row | {"as asked": carried_out(operation, one)})
+    frame = pd.DataFrame(rows)
+    return frame.assign(kept=frame.eliminated == "")
 
 
 STATED = {"color": "0.65", "linewidth": 1}

@@ -42,18 +42,24 @@ def published(name: str) -> pd.DataFrame:
 
 
 def course(name: str, log: pd.DataFrame) -> pd.DataFrame:
-    """The stretches of an embedded model's training: the million tokens read before each, what is new in it, how long
-    its documents are at most (tokens, about), and what the learning rate is multiplied with. Raises ValueError for a
-    model that was not raised from nothing."""
+    """The stretches of an embedded model's training: the course that each belongs to, the million tokens read before
+    it, what is new in it, how long its documents are at most (tokens, about), and what the learning rate is multiplied
+    with. Raises ValueError for a model that was not raised from nothing."""
     if name not in RECIPES:
         raise ValueError(f"{name} was not trained from nothing here; those that were: {', '.join(RECIPES)}")
     rows, known = [], set()
-    for start, phase in RECIPES[name].starts:
-        before = log.tokens[log.step <= start].max() if start else 0
-        new = [kind for kind in phase.mixture if kind not in known]
-        rows.append((round(before / 1e6, 1), ", ".join(new), phase.max_length, phase.rate))
-        known.update(new)
-    return pd.DataFrame(rows, columns=["million tokens", "new documents", "longest", "rate"])
+    for number, (first, one) in enumerate(RECIPES[name].beginnings, start=1):
+        for start, phase in one.starts:
+            before = log.tokens[log.step <= first + start].max() if first + start else 0
+            new = [kind for kind in phase.mixture if kind not in known]
+            rows.append((number, round(before / 1e6, 1), ", ".join(new), phase.max_length, phase.rate))
+            known.update(new)
+    return pd.DataFrame(rows, columns=["course", "million tokens", "new documents", "longest", "rate"])
+
+
+def first_course(name: str, log: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the log that belong to the first course of an embedded model."""
+    return log[log.step <= RECIPES[name].courses[0].steps]
 
 
 RISE = 0.25  # a smaller one may be chance: a probe has 64 items
@@ -70,6 +76,20 @@ def emergence(log: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
         came = (int(half.step.iloc[0]), round(half.tokens.iloc[0] / 1e6, 1)) if best - first >= RISE else (None, None)
         rows.append((name, first, best, *came))
     return pd.DataFrame(rows, columns=["ability", "at first", "best", "half way at step", "million tokens"])
+
+
+def taught(log: pd.DataFrame, stretches: pd.DataFrame, pages: Mapping[str, str]) -> pd.DataFrame:
+    """For each ability of ``pages`` (ability -> the kind of document that teaches it; those alone that were read and
+    probed): the million tokens read when its pages began and when it had come half of the way, how far it had come at
+    its best, and where it ended."""
+    rows = []
+    for ability, kind in pages.items():
+        new = stretches["new documents"].str.split(", ").apply(lambda kinds, kind=kind: kind in kinds)
+        if ability in log and new.any():
+            (found,) = emergence(log, [ability]).itertuples(index=False)
+            began, last = stretches["million tokens"][new].iloc[0], log[ability].dropna().iloc[-1]
+            rows.append((ability, kind, began, found[-1], found.best, last))
+    return pd.DataFrame(rows, columns=["ability", "pages", "they began at", "half way at", "best", "in the end"])
 
 
 def ask(lm: LM, ability: str, shots: int, world: int, items: int) -> pd.DataFrame:
@@ -131,6 +151,16 @@ def growth(
     axes.set_ylim(0, 1.02)
     _finish(axes)
     return axes
+
+
+def growths(
+    log: pd.DataFrame, panels: Sequence[Sequence[str]], *, chance: Mapping[str, float], marks: Sequence[float] = ()
+) -> Axes:
+    """As `growth`, with a panel for each list of abilities, one above the other; chance is drawn in the first."""
+    _, places = plt.subplots(len(panels), sharex=True, figsize=(6.4, 3.4 * len(panels)), layout="constrained")
+    for number, (axes, columns) in enumerate(zip(places, panels, strict=True)):
+        growth(log, columns, chance={} if number else chance, marks=marks, ax=axes)
+    return places[0]
 
 
 def losses(log: pd.DataFrame, *, marks: Sequence[float] = (), ax: Axes | None = None) -> Axes:

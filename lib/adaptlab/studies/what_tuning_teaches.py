@@ -1,22 +1,26 @@
 """For notebook 04b: exams for tuned models, and the worlds of facts that they are taught."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
+from matplotlib.axes import Axes
 
 from adaptlab.engine.generation import Decoding, generate
 from adaptlab.engine.lm import LM
 from adaptlab.engine.loss_mask import TrainingExample, tokenize_with_mask
 from adaptlab.engine.scoring import Request, score
+from adaptlab.evidence.claims import Verdict, Verdicts
 from adaptlab.evidence.evaluate import evaluate
+from adaptlab.evidence.figures import curve
 from adaptlab.methods.answering import Generator
+from adaptlab.methods.sharpening import sample
 from adaptlab.methods.urial import apply_style, has_style
 from adaptlab.tasks.instructions import LIST_TASKS
 from adaptlab.tasks.knowledge import Fact, options, relation, world
 from adaptlab.tasks.notes import TRAITS, Defined, defined
-from adaptlab.tasks.reasoning import Problem, direct, worked
+from adaptlab.tasks.reasoning import Problem, direct, sums, worked
 from adaptlab.tasks.records import Instruction
 from adaptlab.tasks.templates import dataset
 from adaptlab.tasks.words import VOCABULARIES
@@ -24,6 +28,7 @@ from adaptlab.tasks.words import VOCABULARIES
 Frame = pd.DataFrame
 RESPONSE_STYLE = "restyled"
 FACTS = "Facts:"  # how a text of facts begins
+SOLUTION = 96  # tokens of a solution, at most
 # What asks for a chain of thought, and for none.
 PHRASES = {"plain": "", "steps": " Think step by step.", "answer only": " Give only the answer."}
 
@@ -39,6 +44,12 @@ def exact(frame: Frame) -> Frame:
     return frame.assign(exact=frame["correct"].astype(bool) & (frame["output"].str.strip() == frame["gold"]))
 
 
+def counted(frame: Frame) -> Frame:
+    """The rows of `exact` twice, for figures: ``share`` is whether an answer is exact, or right in any style."""
+    rows = {"exact": frame["exact"], "right in any style": frame["correct"]}
+    return pd.concat([frame.assign(counted=name, share=column.astype(float)) for name, column in rows.items()])
+
+
 def numbered(frame: Frame, by: str | Sequence[str]) -> Frame:
     """The frame with items named by their place within each group, so that claims can compare groups. Groups that were
     asked other questions have nothing in common at a place; intervals stay right on average."""
@@ -51,24 +62,46 @@ def solved(problem: Problem, phrase: str) -> Instruction:
     return Instruction(problem.question, problem.question + PHRASES[phrase], "", answer, phrase)
 
 
+def solutions(generator: Generator, problems: Sequence[Problem], phrase: str = "plain") -> Frame:
+    """What a model answers to problems behind one of `PHRASES`; ``steps``: whether any step is written down."""
+    long = replace(generator, decoding=Decoding(max_new_tokens=SOLUTION))
+    completions = long.complete([problem.question + PHRASES[phrase] for problem in problems])
+    pairs = list(zip(problems, completions, strict=True))
+    columns = {
+        "problem": [problem.question for problem in problems],
+        "output": [one.text for one in completions],
+        "correct": [one.stopped and problem.correct(one.text) for problem, one in pairs],
+        "steps": ["=" in one.text for one in completions],
+    }
+    return numbered(pd.DataFrame(columns).assign(asked=phrase), "asked").assign(model=generator.model)
+
+
 def solve(generator: Generator, problems: Sequence[Problem], others: Sequence[Instruction]) -> Frame:
-    """What a model answers to problems behind each of `PHRASES`, and to other requests ("requests"); ``steps``: whether
-    any step is written down."""
-    long = replace(generator, decoding=Decoding(max_new_tokens=96))
-    frames = []
-    for phrase, text in PHRASES.items():
-        completions = long.complete([problem.question + text for problem in problems])
-        pairs = list(zip(problems, completions, strict=True))
-        columns = {
-            "problem": [problem.question for problem in problems],
-            "output": [one.text for one in completions],
-            "correct": [one.stopped and problem.correct(one.text) for problem, one in pairs],
-            "steps": ["=" in one.text for one in completions],
-        }
-        frames.append(pd.DataFrame(columns).assign(asked=phrase))
-    rows = evaluate(generator, others)[0][["output", "correct"]]
-    frames.append(rows.assign(asked="requests", problem=[one.query for one in others], steps=False))
-    return numbered(pd.concat(frames, ignore_index=True), "asked").assign(model=generator.model)
+    """`solutions` behind each phrase, and what a model answers to other requests ("requests")."""
+    rows = evaluate(generator, others)[0][["model", "output", "correct"]]
+    rows = numbered(rows.assign(asked="requests", problem=[one.query for one in others], steps=False), "asked")
+    return pd.concat([*(solutions(generator, problems, phrase) for phrase in PHRASES), rows], ignore_index=True)
+
+
+def explanations(lm: LM, seed: int, n: int, samples: int = 8) -> dict[str, list[Instruction]]:
+    """What a teacher says about ``n`` sums, as records: its texts with their "steps", and the "answers" that they end
+    in. Of each sum, the most probable of ``samples`` of the model is taken, as in notebook 06. Both hold the same sums:
+    those that it finishes. Raises ValueError where it finishes none.
+    """
+    rng = random.Random(f"explanations {seed}")
+    asked = [sums(rng, "train") for _ in range(n)]
+    decoding = Decoding(1.0, max_new_tokens=SOLUTION)
+    pool = sample(lm, [Generator(lm).prompt(one.question) for one in asked], samples, decoding=decoding, seed=seed)
+    best = [row[likeliest] for row, likeliest in zip(pool.samples, pool.logprob.argmax(1), strict=True)]
+    pairs = [(one, said) for one, said in zip(asked, best, strict=True) if said.stopped]
+    texts = [(one, said.text.strip(), one.read(said.text)) for one, said in pairs]
+    written = [(one.question, text, f"{answer}.") for one, text, answer in texts if answer]
+    if not written:
+        raise ValueError(f"the model {lm.name} finishes none of {n} sums; raise chains, or take a model that can")
+    return {
+        "answers": [Instruction(question, question, "", answer, "sums") for question, _, answer in written],
+        "steps": [Instruction(question, question, "", text, "sums") for question, text, _ in written],
+    }
 
 
 @dataclass(frozen=True)
@@ -127,6 +160,25 @@ def answered_by(generator: Generator, asked: Sequence[Instruction]) -> list[Inst
     return [replace(one, output=c.text.strip()) for one, c in pairs if c.stopped and c.text.strip()]
 
 
+def taught_by(teachers: Mapping[str, Generator], asked: Sequence[Instruction]) -> dict[str, list[Instruction]]:
+    """The answers of several teachers to the same requests, as records, and the right ones (of the "program"). Requests
+    that one of the teachers does not finish are left out of all. Raises ValueError where none is left."""
+    written = {name: {one.id: one for one in answered_by(teacher, asked)} for name, teacher in teachers.items()}
+    kept = [one for one in asked if all(one.id in answers for answers in written.values())]
+    if not kept:
+        raise ValueError(f"none of {len(asked)} requests is finished by all teachers; raise records")
+    return {name: [answers[one.id] for one in kept] for name, answers in written.items()} | {"program": kept}
+
+
+def share_exact(taught: Mapping[str, Sequence[Instruction]]) -> dict[str, float]:
+    """How many of the answers of each teacher in `taught_by` are the right one and nothing else."""
+    best = [one.output for one in taught["program"]]
+    return {
+        name: sum(one.output == right for one, right in zip(records, best, strict=True)) / len(best)
+        for name, records in taught.items()
+    }
+
+
 def fact_exam(generator: Generator, world: Knowledge) -> Frame:
     """Whether a model knows the facts of a world: those to teach, others, and the first ones from their other end."""
     asked = {"trained facts": world.taught, "other facts": world.others, "reversed facts": world.reversed}
@@ -175,3 +227,17 @@ def definition_tasks(number: int, n: int, seed: int) -> DefinitionTasks:
     traits = rng.sample(list(TRAITS), len(TRAITS))
     seen, unseen = defined(rng, number, traits[:2], "train"), defined(rng, n, traits[2:], "test")
     return DefinitionTasks(tuple(seen), tuple(unseen), tuple(rng.choice(one.answers) for one in unseen))
+
+
+def style_curve(ax: Axes, style: Frame, facts: Frame, seed: int) -> None:
+    """Of one seed, how many answers are in the style, by examples trained on, and how many facts not trained on are
+    known (``facts`` has what `fact_exam` gives after training on facts)."""
+    others = facts[(facts.seed == seed) & (facts.asked == "other facts")]
+    curve(style[style.seed == seed], ax=ax, baselines={"other facts": others.correct.mean()})
+    ax.set(xlabel="restyled answers trained on, in even steps", ylabel="share of answers in the style")
+
+
+def tables(verdicts: Iterable[Verdict]) -> list[Verdicts]:
+    """Verdicts as tables, one for each model."""
+    found = list(verdicts)
+    return [Verdicts(one for one in found if one.model == model) for model in dict.fromkeys(v.model for v in found)]

@@ -1,7 +1,7 @@
 """`study-it`: the study model, instruction-tuned by the kit's own loop on plain and correct answers.
 
 The base has read answers in many styles, and answers a bare request in the style that is usual for its wording. Tuning
-teaches one style, requests in ten wordings instead of three, and follow-up requests about the answer before.
+teaches one style, whatever the wording, and to do what a follow-up asks for with nothing shown.
 """
 
 import copy

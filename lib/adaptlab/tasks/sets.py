@@ -112,8 +112,7 @@ def load_requests(
     wordings: int = WORDINGS,
     apart: bool = False,
 ) -> OpenSet:
-    """Requests to do something with a list, about held-out words, in the first ``wordings`` templates of each task:
-    the study model has read the first three of them, and none of the other seven.
+    """Requests to do something with a list, about held-out words, in the first ``wordings`` templates of each task.
 
     ``list_tasks``: some of `instructions.LIST_TASKS`, all of them if none is named. ``apart``: no word of the test
     stands in the pool, whose words are then those of the split "train".
