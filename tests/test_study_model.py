@@ -31,7 +31,7 @@ from adaptlab.tasks import instructions, knowledge
 from adaptlab.tasks.knowledge import Fact
 
 EACH = pytest.mark.parametrize("name", embedded())
-SIZES = {"study": 6e6, "study-b": 6e6, "study-s": 1.5e6, "study-it": 6e6}  # parameters, at most
+SIZES = {"study": 6e6, "study": 6e6, "study-b": 6e6, "study-s": 1.5e6, "study-it": 6e6}  # parameters, at most
 
 
 @cache
@@ -126,6 +126,38 @@ def test_study_can_do_what_the_studies_need():
     assert row("study", "sums, most probable of 16")["low"] > row("study", "sums, greedy")["high"]
 
 
+# What the second course teaches, and what it must not spoil; the lower end of the interval, as above.
+SECOND_COURSE = {
+    "forward, 16 facts": 0.93,
+    "reversal, 16 facts": 0.93,
+    "right sentence, 8 facts": 0.93,
+    "right sentence, 16 facts": 0.85,
+    "syllogisms, conclusion": 0.90,
+    "descriptions, name to description": 0.90,
+    "descriptions, description to name": 0.90,
+    "instruction, 3 shots": 0.90,
+    "digest, 32 shots": 0.80,
+    "arithmetic, greedy": 0.90,
+}
+
+
+def test_study_reads_the_worlds_of_its_second_course():
+    before = published("study").set_index("name")
+    for ability, bar in SECOND_COURSE.items():
+        assert row("study", ability)["low"] >= bar and row("study", ability)["n"] >= 500, ability
+    assert not {*SECOND_COURSE} - {"instruction, 3 shots", "arithmetic, greedy"} & {*before.index}
+
+
+def test_study_knows_nothing_without_the_documents():
+    """Each interval holds what guessing reaches; with so many, at the level that Bonferroni leaves to one of them."""
+    without = published("study")
+    without = without[without.name.str.endswith("without the documents")]
+    assert len(without) >= 8
+    for one in without.itertuples():
+        low, high = proportion_confint(one.right, one.n, alpha=0.05 / len(without), method="wilson")
+        assert low <= one.chance <= high, one.name
+
+
 @pytest.mark.parametrize("ability", ["forward", "reversal", "unknown", "noisy classification, 3 shots"])
 def test_what_is_published_is_what_is_measured(ability):
     """All items again where they are short, else the first: within the interval that so few allow."""
@@ -191,6 +223,17 @@ def accuracy(model: LM, questions: list[Request]) -> float:
     return float(np.mean([row[0].logprob > max(other.logprob for other in row[1:]) for row in rows]))
 
 
+def four_sentences(rng: random.Random, facts: list[Fact], target: Fact, before: str = "") -> Request:
+    """Which sentence tells a fact from its far end? The first does; the others have the relation of another fact, the
+    partner of another, or both. Partners are never at the end of a sentence of ``facts``."""
+    other = rng.choice([one for one in facts if one.form not in (target.form, target.reversed.form)])
+    stranger = rng.choice([one for one in facts if one not in (target, other)])
+    right, wrong = target.reversed, other.reversed.form
+    told = [right, Fact(wrong, right.a, right.b)]
+    told += [Fact(form, right.a, stranger.a) for form in (right.form, wrong)]
+    return Request(f"{before} {SO}{right.a}".lstrip(), tuple(one.sentence[len(right.a) :] + "." for one in told))
+
+
 def facts_around(rng: random.Random, facts: list[Fact], target: Fact) -> str:
     return facts_prompt(rng, [*rng.sample([fact for fact in facts if fact != target], 7), target])
 
@@ -206,14 +249,14 @@ def inferred(model: LM, rng: random.Random, facts: list[Fact]) -> list[str]:
 
 
 def reversal_experiment(seed: int) -> dict[str, float]:
-    """Shares right in one fresh world: forward facts trained, reversed ones asked, chance 1/4."""
+    """Shares right in one fresh world: forward facts trained, one of four sentences that tell them from the far end
+    asked."""
     rng, base = random.Random(f"reversal {seed}"), lm("study")
     facts = [fact for group in knowledge.world(rng, [knowledge.relation] * FACTS, "test") for fact in group]
-    subjects = [fact.a for fact in facts]  # never at the end of a trained sentence, right or wrong
-    options = [(f.a, *rng.sample([s for s in subjects if s != f.a], 3)) for f in facts]
-    asked = [cloze_request("", f.reversed.stem, o) for f, o in zip(facts, options, strict=True)]
+    asked = [four_sentences(rng, facts, fact) for fact in facts]
+    around = [[*rng.sample([one for one in facts if one != fact], 7), fact] for fact in facts]
     in_context = [
-        cloze_request(facts_around(rng, facts, f), f.reversed.stem, o) for f, o in zip(facts, options, strict=True)
+        four_sentences(rng, near, fact, facts_prompt(rng, near)) for near, fact in zip(around, facts, strict=True)
     ]
     objects = [fact.b for fact in facts]
     ends = [(f.b, *rng.sample([o for o in objects if o != f.b], 3)) for f in facts]
