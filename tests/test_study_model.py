@@ -31,7 +31,7 @@ from adaptlab.tasks import instructions, knowledge
 from adaptlab.tasks.knowledge import Fact
 
 EACH = pytest.mark.parametrize("name", embedded())
-SIZES = {"study": 6e6, "study": 6e6, "study-b": 6e6, "study-s": 1.5e6, "study-it": 6e6}  # parameters, at most
+SIZES = {"study": 6e6, "study-b": 6e6, "study-s": 1.5e6, "study-it": 6e6}  # parameters, at most
 
 
 @cache
@@ -126,36 +126,47 @@ def test_study_can_do_what_the_studies_need():
     assert row("study", "sums, most probable of 16")["low"] > row("study", "sums, greedy")["high"]
 
 
-# What the second course teaches, and what it must not spoil; the lower end of the interval, as above.
-SECOND_COURSE = {
+# What the later courses teach: the lower end of the interval, as above.
+LATER = {
     "forward, 16 facts": 0.93,
     "reversal, 16 facts": 0.93,
     "right sentence, 8 facts": 0.93,
     "right sentence, 16 facts": 0.85,
+    "right sentence, held-out pair": 0.70,
+    "written inference, 8 facts": 0.95,
+    "written inference, 16 facts": 0.90,
     "syllogisms, conclusion": 0.90,
     "descriptions, name to description": 0.90,
     "descriptions, description to name": 0.90,
-    "instruction, 3 shots": 0.90,
+    "lexicon, 32 shots": 0.80,
     "digest, 32 shots": 0.80,
-    "arithmetic, greedy": 0.90,
+    "notes by letters, 64 shots": 0.95,
 }
 
 
-def test_study_reads_the_worlds_of_its_second_course():
-    before = published("study").set_index("name")
-    for ability, bar in SECOND_COURSE.items():
-        assert row("study", ability)["low"] >= bar and row("study", ability)["n"] >= 500, ability
-    assert not {*SECOND_COURSE} - {"instruction, 3 shots", "arithmetic, greedy"} & {*before.index}
+@pytest.mark.parametrize("ability", LATER)
+def test_study_can_do_what_its_later_courses_teach(ability):
+    assert row("study", ability)["low"] >= LATER[ability] and row("study", ability)["n"] >= 500
+
+
+@pytest.mark.parametrize("task", ["lexicon", "digest"])
+def test_a_task_with_free_answers_is_learned_from_its_prompt(task):
+    assert row("study", f"{task}, 0 shots")["high"] <= 0.1
 
 
 def test_study_knows_nothing_without_the_documents():
-    """Each interval holds what guessing reaches; with so many, at the level that Bonferroni leaves to one of them."""
+    """Each interval holds what guessing reaches; with so many, at the level that Bonferroni leaves to one of them. Of
+    syllogisms, it has never read a conclusion with "some": it guesses among the others."""
     without = published("study")
     without = without[without.name.str.endswith("without the documents")]
     assert len(without) >= 8
     for one in without.itertuples():
+        chance = {
+            "syllogisms, held-out figure, without the documents": 0.0,
+            "syllogisms, conclusion, without the documents": 0.25,
+        }.get(one.name, one.chance)
         low, high = proportion_confint(one.right, one.n, alpha=0.05 / len(without), method="wilson")
-        assert low <= one.chance <= high, one.name
+        assert low <= chance <= high, one.name
 
 
 @pytest.mark.parametrize("ability", ["forward", "reversal", "unknown", "noisy classification, 3 shots"])

@@ -132,6 +132,9 @@ def beside_old(share: float, **parts: float) -> Mixture:
 #   had not brought it: what came before mattered, or luck did.
 # - The habit of a page of conversations (`habits`) was not read in 300 steps of them and 600 beside others: whether the
 #   conversations shown obey or repeat, the answers are the same.
+# - Measured on 500 test items at the end: follow-ups .33 behind four conversations, .39 bare; hierarchies of 24
+#   categories .85 in other words, .62 from the other end, .33 of what is inherited, which is read where few categories
+#   stand on a page; the held-out pair of relations 1.00, the held-out figure .00.
 SHOTS = {"requests": 1, "conversations": 3, "lexicons": 1.5, "extracts": 2}
 WORLDS = {"far_ends": 1, "comparisons": 1.5, "quantifiers": 0.5, "syllogisms": 1.5, "portraits": 1, "descriptions": 1.5}
 KEPT = {"follow_ups": 0.4, "lexicons": 0.4, "extracts": 0.6, "quantifiers": 0.3, "far_ends": 0.2}
@@ -189,7 +192,9 @@ ALL_PAGES |= {"descriptions": 1.5, "requests": 2, "habits": 3, "lexicons": 1.5, 
 FIFTH = Course(
     (
         Phase(300, 512, 480, beside_old(0.25, **ALL_PAGES, members=2, lineages=2, families=1, links=4, hierarchy=1)),
-        Phase(100, 1024, 1000, beside_old(0.3, **ALL_PAGES, members=1, lineages=1.5, families=1, links=4, hierarchy=1.5)),
+        Phase(
+            100, 1024, 1000, beside_old(0.3, **ALL_PAGES, members=1, lineages=1.5, families=1, links=4, hierarchy=1.5)
+        ),
         Phase(230, 2048, 2000, beside_old(0.2, **ALL_PAGES, members=2, lineages=2, families=1, links=11, hierarchy=5)),
     ),
     lr=0.001,
