@@ -62,8 +62,8 @@ def conversations(rng: random.Random, budget: int) -> Document:
 
 
 def habits(rng: random.Random, budget: int) -> Document:
-    """As `conversations`, two to seven of them, where later answers alone have full weight, from the second conversation
-    on: the habit of a page is known then."""
+    """As `conversations`, two to seven of them. From the second one on, when the habit of the page is known, later
+    answers have full weight, and nothing else has."""
     habit = rng.choices(list(HABITS), list(HABITS.values()))[0]
     return _conversations(Document("habits"), rng, max(2 * 55, budget), habit, whole=False, known_from=1)
 

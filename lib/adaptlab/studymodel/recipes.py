@@ -101,7 +101,7 @@ def beside_old(share: float, **parts: float) -> Mixture:
 
 
 # What the later courses taught us: one run, and trials of its parts, one or two each, probed on 64 items. An ability
-# comes within 50 to 300 steps once its pages can be got right in no other way and its own tokens carry the loss, and not
+# comes within 50 to 300 steps once its pages can be got right in no other way and its own tokens carry the loss, not
 # within a thousand where there is another way. So each has a stretch of its own, before all come together.
 # - Far ends at three fifths or two fifths of the tokens: right sentence among eight facts from .75 to 1.00 in 100 to
 #   150 steps. With Muon in place of AdamW, at a fifth to three fourths of its first rate, 80 to 100 steps brought

@@ -156,7 +156,7 @@ def _documents(
 
 
 def in_words(rng: random.Random, fact: Fact) -> str:
-    """A fact as a sentence of a document, in a frame and a wording drawn at random, or as a question with its answer."""
+    """A fact as a sentence of a document, in a random frame and wording, or as a question with its answer."""
     if fact.form in ASKED and rng.random() < 0.15:
         return fact.worded(ASKED[fact.form])
     return fill(rng.choice(FRAMES), fact=fact.worded(rng.choice(TOLD[fact.form])))
