@@ -9,12 +9,14 @@ from adaptlab.files import sha256, write_text
 # What a model is made of. No pickles: weights come as safetensors or not at all.
 FILES = ("*.safetensors", "*.json", "*.model", "*.jinja", "merges.txt", "vocab.txt")
 RECORD = "run.json"  # what a training run was
+ABILITIES = "abilities.json"  # what was measured of a finished model
 SEAL = "adaptlab.sha256"  # the digest that a folder had when it was written
 
 
 def folder_digest(folder: Path) -> str:
-    """sha256 over a folder's weights, configuration and tokenizer."""
-    files = sorted(f for pattern in FILES for f in folder.glob(pattern) if f.name != RECORD)
+    """sha256 over a folder's weights, configuration and tokenizer. What was measured of a model is no part of it: that
+    may be done anew."""
+    files = sorted(f for pattern in FILES for f in folder.glob(pattern) if f.name not in (RECORD, ABILITIES))
     return _sha256(tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files))
 
 

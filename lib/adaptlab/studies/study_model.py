@@ -17,11 +17,12 @@ from matplotlib.ticker import LogLocator
 from adaptlab import paths
 from adaptlab.engine.checkpoints import LOG
 from adaptlab.engine.lm import LM
+from adaptlab.engine.seal import ABILITIES
 from adaptlab.evidence.stats import proportion_interval
 from adaptlab.studymodel import abilities, tokenizer
 from adaptlab.studymodel.document import Document
 from adaptlab.studymodel.pretrain import encode, pretrain
-from adaptlab.studymodel.publish import ABILITIES, TRAINING
+from adaptlab.studymodel.publish import TRAINING
 from adaptlab.studymodel.recipes import BEGINNING, RECIPES, Course, Phase
 
 SPLIT = "test"

@@ -17,10 +17,11 @@ from adaptlab.engine.generation import Decoding
 from adaptlab.engine.lm import LM
 from adaptlab.engine.loss_mask import TrainingExample, tokenize_with_mask
 from adaptlab.engine.models import load, prepare
+from adaptlab.engine.seal import ABILITIES
 from adaptlab.engine.training import train
 from adaptlab.studymodel import corpus, tokenizer
 from adaptlab.studymodel.abilities import LAYOUT, Ability, finished
-from adaptlab.studymodel.publish import ABILITIES, check_folder, measure, thin_log, tuned_card, write
+from adaptlab.studymodel.publish import check_folder, measure, thin_log, tuned_card, write
 from adaptlab.studymodel.recipes import Tuning
 from adaptlab.tasks.instructions import LIST_TASKS
 from adaptlab.tasks.reasoning import FAMILIES, worked

@@ -16,7 +16,7 @@ from adaptlab.engine.lm import LM
 from adaptlab.engine.loss_mask import TrainingExample
 from adaptlab.engine.machine import name_of
 from adaptlab.engine.models import load
-from adaptlab.engine.seal import seal
+from adaptlab.engine.seal import ABILITIES, seal
 from adaptlab.engine.training import Trained
 from adaptlab.files import whole_folder, write_text
 from adaptlab.studymodel import abilities, abilities_worlds, corpus, corpus_shots, corpus_worlds
@@ -27,7 +27,7 @@ from adaptlab.tasks import instructions, knowledge, notes, reasoning
 from adaptlab.tasks.wording import fill
 from adaptlab.tasks.words import nouns
 
-TRAINING, ABILITIES, CARD = "training.jsonl", "abilities.json", "README.md"
+TRAINING, CARD = "training.jsonl", "README.md"
 EVERY = 10  # steps that one line of the published log sums up
 BOOKKEEPING = ("step", "batch", "tokens", "seconds", "device", "epoch", "lr", "norm")
 
