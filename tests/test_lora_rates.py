@@ -7,6 +7,8 @@ import torch
 from scipy import stats
 
 import adaptlab as al
+from adaptlab import paths
+from adaptlab.runner import study
 from adaptlab.studies import lora_rates
 from adaptlab.tasks.words import nouns
 
@@ -85,3 +87,8 @@ def test_ways_are_compared_at_the_one_best_rate_of_each():
     found = lora_rates.at_best(swept({"full": -6.1, "LoRA 16": -3.1}))
     assert found.groupby("how").lr.unique().map(list).to_dict() == {"full": [2.0**-6], "LoRA 16": [2.0**-3]}
     assert len(found) == 2 * 2 * (4 + 8)
+
+
+def test_the_sweep_beside_the_notebooks_can_be_read():
+    plan = study.read(paths.NOTEBOOKS / "sweeps" / "lora_rates.yaml")
+    assert len(plan.jobs) == 8 and {job.source.stem for job in plan.jobs} == {"A3_lora_rates"}
