@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 READY := $(VENV)/.ready
 
-.PHONY: help report notebooks browser test test-slow bench lab lock lint clean
+.PHONY: help report notebooks browser test test-slow test-lowest bench lab lock lint clean
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s '	'
 
@@ -36,8 +36,22 @@ test: $(READY) browser  ## unit tests, notebook structure, and nbval on the comm
 	$(BIN)/pytest -m "not slow"
 	$(BIN)/pytest --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with notebooks/sanitize.cfg notebooks
 
-test-slow: $(READY)  ## what takes too long for every change: 200-item equality on the real models, and a sweep on Slurm where it is installed
+test-slow: $(READY)  ## what takes too long for every change (installs the extra `scale`): equality on the real models, Snakemake, Slurm if it is there
+	mkdir -p build && sed -nE 's/^([a-z0-9._-]+==[^\]*[^ \]).*/\1/p' requirements.lock > build/constraints.txt
+	$(BIN)/pip install -q -c build/constraints.txt -e .[scale]
 	$(BIN)/pytest -m slow
+
+# All but torch, which is the one above; what other packages need may keep a version above its lowest.
+LOWEST := build/lowest
+test-lowest:  ## quick tests with the lowest declared versions, in an environment of their own
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install -q $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) "$(TORCH)"
+	$(LOWEST)/bin/pip install -q uv
+	$(LOWEST)/bin/uv pip compile -q --resolution lowest-direct --no-header --extra data --extra dev pyproject.toml -o $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/uv pip install -q --no-deps -r $(LOWEST)/lowest.txt -e . --python $(LOWEST)/bin/python
+	$(LOWEST)/bin/pip check
+	$(LOWEST)/bin/python -m pytest -q $(addprefix tests/test_,$(addsuffix .py,claims datacard figures files judge_stats loss_mask \
+	    parameters published records scoring stats worlds))
 
 bench: $(READY)  ## time the engine beside its peers (installs the extra `bench`)
 	$(BIN)/pip install -q -e .[bench]

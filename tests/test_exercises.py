@@ -112,6 +112,11 @@ CASES = {
         0.55,
         [(0.8, "A stands first"), (0.3, "A stands second"), (0.2, "asks once")],
     ),
+    "A3": (
+        {"parameters": 1000, "ends": 128},
+        2000 / 7,
+        [(2000 / 4.852, "nats"), (1000 / 7, "two bits"), (2000, "room in bits")],
+    ),
 }
 EACH = pytest.mark.parametrize("id", CASES)
 
@@ -190,6 +195,7 @@ CELLS = {
     "07": {"tables": {"requests": PRICES}, "families": ["requests"], "study": which_way},
     "A1": {"lm": type("Lm", (), {"vocabulary": 1024})},
     "A2": {"leaned": LEANED, "POINTS": POINTS},
+    "A3": {"sizes": {"LoRA 1": 1000}, "ends": 128},
 }
 
 

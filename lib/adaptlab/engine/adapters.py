@@ -19,12 +19,11 @@ from transformers.pytorch_utils import Conv1D
 
 from adaptlab.engine.checkpoints import opened
 from adaptlab.engine.folders import ModelNotFound
-from adaptlab.engine.lm import LM, Named, check_weights
+from adaptlab.engine.lm import LM, MODIFIED, Named, check_weights
 from adaptlab.engine.seal import RECORD, seal
 from adaptlab.files import whole_folder, write_text
 
 ADAPTER = "default"  # PEFT's name for the one adapter of a model
-MODIFIED = "changed"  # how the digest of weights begins that no name leads to
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ def runs_that_fit(items: Iterable[Item], fits: Callable[[list[Item]], bool]) -> 
 
 
 Named = Mapping[str, torch.Tensor]
+MODIFIED = "changed"  # how the digest of weights begins that no name leads to
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from dataclasses import astuple, dataclass, replace
 
 import torch
 
-from adaptlab.engine import kv_sharing, plain
+from adaptlab.engine import kv_sharing, plain, score_store
 from adaptlab.engine.kv_sharing import EMPTY, PrefixCache, Trie, shared_length
 from adaptlab.engine.lm import LM
+from adaptlab.engine.score_store import Found
 
 PLANS = ("auto", "trie", "plain")
 # Nodes in one packed row. Longer rows waste attention on branches that do not see each other, shorter ones
@@ -123,17 +124,29 @@ def score(
     if not encoded:
         return Scores([], Cost(), prefix_cache, plan)
     per_item, per_option = sum(e.alone for e in encoded), sum(len(s) - 1 for e in encoded for s in e.sequences)
-    if plan == "trie":
-        prefix, computed = shared_prefix(lm, [(s, e.start - 1) for e in encoded for s in e.sequences], prefix_cache)
-        found, more, scored = _score_tries(lm, prefix, encoded, memory)
-        cost = Cost(computed + more, len(prefix) - computed, scored)
-    else:
-        rows = [(sequence, e.start) for e in encoded for sequence in e.sequences]
-        prefix, found, cost = EMPTY, plain.logprobs(lm, rows, memory), Cost(scored=per_option)
+    known = score_store.read(lm, [(e.sequences, e.start) for e in encoded])
+    left = [e for e in encoded if (e.sequences, e.start) not in known]
+    prefix, found, cost = _score(lm, left, prefix_cache, plan, memory) if left else (prefix_cache, [], Cost())
     values = iter(found)
-    options = [tuple(OptionScore(*next(values)) for _ in e.sequences) for e in encoded]
+    fresh = {(e.sequences, e.start): [next(values) for _ in e.sequences] for e in left}
+    score_store.write(lm, fresh)
+    known |= fresh
+    options = [tuple(OptionScore(*one) for one in known[e.sequences, e.start]) for e in encoded]
     cost = replace(cost, per_item=per_item, per_option=per_option, seconds=time.perf_counter() - started)
     return Scores(options, cost, prefix, plan)
+
+
+def _score(
+    lm: LM, encoded: list[_Encoded], prefix_cache: PrefixCache, plan: str, memory: float
+) -> tuple[PrefixCache, list[Found], Cost]:
+    """The prefix, the score of every sequence in order, and what went through the model."""
+    if plan == "trie":
+        rows = [(sequence, e.start - 1) for e in encoded for sequence in e.sequences]
+        prefix, computed = shared_prefix(lm, rows, prefix_cache)
+        found, more, scored = _score_tries(lm, prefix, encoded, memory)
+        return prefix, found, Cost(computed + more, len(prefix) - computed, scored)
+    rows = [(sequence, e.start) for e in encoded for sequence in e.sequences]
+    return EMPTY, plain.logprobs(lm, rows, memory), Cost(scored=sum(len(row) - 1 for row, _ in rows))
 
 
 def plan_for(lm: LM, plan: str) -> str:
@@ -189,9 +202,6 @@ def shared_prefix(
         prefix_cache = replace(EMPTY, owner=owner)
     kept = prefix_cache.head(shared_length(prefix_cache.ids, ids))
     return kv_sharing.extend(lm.model, kept, ids[len(kept) :]), len(ids) - len(kept)
-
-
-Found = tuple[float, int, bool]  # as in `OptionScore`
 
 
 def _score_tries(lm: LM, prefix: PrefixCache, encoded: list[_Encoded], memory: float) -> tuple[list[Found], int, int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 HOLDS, OPPOSITE, UNRESOLVED, NO_HEADROOM = "holds here", "opposite here", "not resolved", "no headroom"
 SYMBOLS = {HOLDS: "✓", OPPOSITE: "✗", UNRESOLVED: "○", NO_HEADROOM: "⊘"}
-_UNITS = {"token_logprob": "nats a token", "kl": "nats a token", "log_p": "nats"}
+_UNITS = {"token_logprob": "nats a token", "kl": "nats a token", "log_p": "nats", "log2_lr": "doublings"}
 Row = Mapping[str, Any]
 
 

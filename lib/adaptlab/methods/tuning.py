@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from adaptlab.engine.adapters import MODIFIED, Lora, Trainable, prepare_for_training
-from adaptlab.engine.lm import LM
+from adaptlab.engine.adapters import Lora, Trainable, prepare_for_training
+from adaptlab.engine.lm import LM, MODIFIED
 from adaptlab.engine.loss_mask import TrainingExample, losses, tokenize_with_mask
 from adaptlab.engine.training import Loss, Trained, TrainingConfig, name_of, train
 from adaptlab.methods.answering import Generator

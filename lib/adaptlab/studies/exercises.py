@@ -283,6 +283,17 @@ def _either_order(leaned: pd.DataFrame) -> Key:
     )
 
 
+def _room(parameters: int, ends: int) -> Key:
+    return Key(
+        2 * parameters / math.log2(ends),
+        "one of `ends` equally likely nouns is worth `log2(ends)` bits",
+        (2 * parameters / math.log(ends), "those are nats; bits have the logarithm to base 2"),
+        (parameters / math.log2(ends), "a parameter has room for two bits"),
+        (2 * parameters / ends, "a fact has to tell one noun from all others, which takes far fewer bits than nouns"),
+        (2 * parameters, "that is the room in bits; how many facts are that?"),
+    )
+
+
 EXERCISES: dict[str, Callable[..., Key]] = {
     "00, verdicts": _verdicts,
     "00, lift": _lift,
@@ -301,4 +312,5 @@ EXERCISES: dict[str, Callable[..., Key]] = {
     "07": _as_a_present,
     "A1": _even_loss,
     "A2": _either_order,
+    "A3": _room,
 }
