@@ -107,7 +107,7 @@ def test_a_line_of_categories_leaves_one_ending_and_too_few_questions_to_exclude
     assert 1 <= len({*ends}) <= len(properties) / 2
     for relation, name, end in asked:
         assert [b for r, a, b in deduce(stated) if (r, a) == (relation, name)] == [end]
-    if budget <= corpus_worlds.MANY_LINES:
+    if budget <= corpus_worlds.MANY:
         assert not stated & {*asked}, "each is inherited"
 
 

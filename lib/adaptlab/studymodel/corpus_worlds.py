@@ -214,7 +214,7 @@ def families(rng: random.Random, budget: int, concludes: bool = True) -> Documen
             own = [Fact(ALL, name, line[at + 1])] if at + 1 < len(line) else []
             own += [Fact(sort, name, value[sort]) for sort in place if place[sort] == at]
             if own:
-                told = [_turned(rng, one) for one in rng.sample(own, len(own))]
+                told = [_turned(rng, one) if concludes else one for one in rng.sample(own, len(own))]
                 documents.append(" ".join(in_words(rng, one) for one in told))
         for sort, last in place.items():
             asked += [Fact(sort, name, value[sort]) for name in line[0 if concludes else last : last + 1]]
@@ -251,7 +251,7 @@ def _inheriting(
     for number in range(n):
         line, value = _line(rng, nouns, budget), next(nouns)
         facts = [*(Fact(ALL, *pair) for pair in pairwise(line)), Fact(sort, line[-1], value)]
-        turned = [_turned(rng, one) for one in facts]
+        turned = [_turned(rng, one) for one in facts] if concludes else facts
         documents += [f"{one.sentence}." for one in facts] if plainly else [in_words(rng, one) for one in turned]
         if number < n // 2:
             of = line if oldest else line[:-1]
