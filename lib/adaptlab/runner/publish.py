@@ -151,8 +151,11 @@ def _notebook_table() -> list[str]:
 
 
 def _claim_table() -> list[str]:
-    """The claims that answer the questions of notebooks, a column for each profile and model; then all in numbers."""
-    results = [one for one in published.load() if one.profile != published.QUICK]
+    """The claims that answer the questions of notebooks, a column for each profile and model; then all in numbers. Of a
+    model, the profile quick is shown where nothing larger is published."""
+    every = published.load()
+    larger = {one.model for one in every if one.profile != published.QUICK}
+    results = [one for one in every if one.profile != published.QUICK or one.model not in larger]
     ledger = load_ledger()
     answers = sorted((claim for claim in ledger.values() if claim.figure), key=lambda claim: claim.notebook)
     tested = [claim for claim in answers if any(claim.id in one.rows for one in results)]
