@@ -124,6 +124,7 @@ def test_a_broken_file_is_refused_with_its_line(tmp_path):
         (Draft("Describe the picture, please, in a few words."), "unfit word"),
         (Draft("Write a program that sorts a list"), "unfit word"),
         (Draft("Please go to the shop and buy bread"), "unfit word"),
+        (Draft("Now reverse your answer, please."), "unfit word"),
         (Draft("- a list of four words"), "odd start"),
         (Draft("Été comme hiver, que faire ici"), "odd start"),
         (Draft("Say which of these words is longest: a b"), None),

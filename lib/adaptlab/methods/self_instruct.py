@@ -24,7 +24,7 @@ from adaptlab.tasks.similarity import most_similar
 NOVEL = 0.7  # ROUGE-L
 UNFIT = re.compile(
     r"\b(?:images?|pictures?|photos?|graphs?|chart|files?|maps?|draw|plot|video|audio|music|flowchart|diagram|go to|"
-    r"write a program)\b"
+    r"write a program|your (?:last )?(?:answer|reply)|you (?:just )?said|say that again)\b"
 )
 Test = Callable[[Draft], str]  # what is wrong with a draft; "" where nothing is
 Row = dict[str, Any]  # draft, filter, reason
@@ -36,7 +36,8 @@ def _length(draft: Draft) -> str:
 
 
 def _words(draft: Draft) -> str:
-    """What a model that only reads and writes text cannot do, or what code writers are asked."""
+    """What a model that only reads and writes text cannot do, what code writers are asked, and what leans on an answer
+    that does not stand before it."""
     found = UNFIT.search(draft.instruction.lower())
     return f"it says {found[0]!r}" if found else ""
 
