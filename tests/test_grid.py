@@ -240,7 +240,7 @@ def test_the_bill_adds_up(llama):
     assert [r["labels"] for r in rows] == list(LABEL_MAPPINGS)
     for token in TOKENS:
         assert sum(r[token] for r in rows) == pytest.approx(frame[token].sum(), abs=0.01)
-    assert "seconds" not in bill.text
+    assert "seconds" not in bill.text and "item by item" in bill.text and "option by option" in bill.html
 
 
 def test_provenance_names_what_a_rerun_needs(llama, tmp_path):

@@ -110,7 +110,7 @@ def test_growth_draws_only_what_was_probed(axes):
     lines = [line for line in axes.lines if len(line.get_xdata()) == 3]
     assert [list(line.get_xdata()) for line in lines] == [[1, 3, 4]] * 2
     assert list(lines[0].get_ydata()) == [0.25, 0.5, 0.95]
-    assert "chance of 4: 0.25" in axes.get_xlabel()
+    assert [(text.get_text(), text.get_position()[1]) for text in axes.texts] == [("chance of 4", 0.25)]
 
 
 def test_losses_draws_both_kinds(axes):

@@ -141,6 +141,9 @@ def _for_any_page(figure: Figure) -> None:
         axes.tick_params(colors=INK, which="both")
 
 
+_IN_WORDS = {"per_item": "item by item", "per_option": "option by option"}  # what a request for each would have cost
+
+
 def cost(frame: pd.DataFrame, *, by: str = "labels", sure: Sequence[str] = TOKENS) -> Record:
     """Tokens and seconds of a tidy frame, summed for every value of ``by``.
 
@@ -151,10 +154,11 @@ def cost(frame: pd.DataFrame, *, by: str = "labels", sure: Sequence[str] = TOKEN
     sums.insert(0, "items", frame.groupby(by, sort=False).size())
     counts = sums[["items", *TOKENS]].round().astype(int)
     rows = counts.assign(seconds=sums["seconds"]).reset_index().to_dict("records")
-    header = [by, "answers", *TOKENS, "seconds"]
+    header = [by, "answers", *(_IN_WORDS.get(name, name) for name in TOKENS), "seconds"]
     cells = [[r[by], *(f"{r[key]:,}" for key in ("items", *TOKENS)), f"{r['seconds']:.1f}"] for r in rows]
     html = html_table(header, cells, caption="Cost: tokens through the model, and seconds")
-    return Record({"kind": "cost", "rows": rows}, counts[["items", *sure]].to_string(), html)
+    text = counts[["items", *sure]].rename(columns=_IN_WORDS).to_string()
+    return Record({"kind": "cost", "rows": rows}, text, html)
 
 
 def provenance(lm: LM, data: Mapping[str, Path | LabelledSet], parameters: Mapping[str, Any]) -> Record:

@@ -111,16 +111,16 @@ MEASURES = ("words asked", "words answered", "distinct pairs", "nearest ROUGE-L"
 
 
 def source_bars(table: pd.DataFrame) -> Figure:
-    """A row of panels, one a measure of `compare`, with a bar a source; shares run from 0 to 1.
+    """A row of panels, one a measure of `compare`, with a bar a source and its value behind it; shares run from 0 to 1.
 
     ``right`` has a 95 % Wilson interval and the number of checkable records.
     """
-    figure, axes = plt.subplots(1, len(MEASURES), figsize=(13, 1 + 0.5 * len(table)), sharey=True)
+    figure, axes = plt.subplots(1, len(MEASURES), figsize=(13, 1 + 0.5 * len(table)), sharey=True, layout="constrained")
     for ax, measure in zip(axes, MEASURES, strict=True):
         values = table[measure].astype(float)
-        ax.barh(table.index, values.fillna(0), color=[f"C{i}" for i in range(len(table))], height=0.6)
-        for place, value in enumerate(values):
-            ax.text(0, place, " not known" if pd.isna(value) else f" {value:.2f}", va="center", fontsize=9)
+        bars = ax.barh(table.index, values.fillna(0), color=[f"C{i}" for i in range(len(table))], height=0.6)
+        if measure != "right":
+            ax.bar_label(bars, [f"{value:.2f}" for value in values], padding=3, fontsize=9)
         ax.set_title(measure, fontsize=10)
         ax.set_xlim(0, 1 if values.max() <= 1 else None)
         ax.spines[["top", "right"]].set_visible(False)
@@ -128,9 +128,9 @@ def source_bars(table: pd.DataFrame) -> Figure:
         if n:
             interval = proportion_interval(round(share * n), int(n))
             axes[-1].plot([interval.low, interval.high], [place] * 2, color="0.5", linewidth=1.5)
-            axes[-1].text(1.03, place, f"n = {n:.0f}", va="center", fontsize=9)
+        known = f"{share:.2f}, n = {n:.0f}" if n else "not known"
+        axes[-1].text(1.03, place, known, va="center", fontsize=9)
     axes[0].invert_yaxis()
-    figure.tight_layout()
     return figure
 
 

@@ -114,10 +114,11 @@ def pareto(lost: Frame) -> Axes:
     ax.axhline(0, color="0.6", linewidth=1)
     ax.set(xlabel="KL from the base on the problems trained for, in nats", ylabel="accuracy lost elsewhere")
     ax.set_xscale("symlog", linthresh=0.1)
-    ticks = [tick for tick in (0, 0.1, 1, 10, 100) if tick <= 2 * lost.kl.max()]
+    left, right = min(-0.02, 2 * lost.kl.min()), max(0.1, 2 * lost.kl.max())  # an estimate of KL may fall below 0
+    ticks = [tick for tick in (0, 0.1, 1, 10, 100) if tick <= right]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
-    ax.set_xlim(-0.02, None)
+    ax.set_xlim(left, right)
     ax.set_ylim(min(-0.05, ax.get_ylim()[0]), max(0.2, ax.get_ylim()[1]))
     ax.legend(frameon=False)
     return ax

@@ -137,19 +137,18 @@ def growth(
     marks: Sequence[float] = (),
     ax: Axes | None = None,
 ) -> Axes:
-    """Abilities (shares right, one line each) over the tokens read so far; named chance levels are dashed, ``marks``
-    (million tokens) dotted."""
+    """Abilities (shares right, one line each) over the tokens read so far; chance levels are dashed, with their names
+    beside them, ``marks`` (million tokens) dotted."""
     axes = ax or plt.gca()
     colours = sns.color_palette("colorblind", len(columns))
     for column, colour, marker in zip(columns, colours, "osD^vPX*"[: len(columns)], strict=True):
         probes = log[["tokens", column]].dropna()
         axes.plot(probes.tokens / 1e6, probes[column], marker=marker, markersize=4, color=colour, label=column)
-    for level in chance.values():
+    for name, level in chance.items():
         axes.axhline(level, color="0.5", linestyle="--", linewidth=1, zorder=1)
+        axes.text(1.02, level, name, transform=axes.get_yaxis_transform(), va="center")
     _mark(axes, marks)
-    note = ", ".join(f"{name}: {level:.2f}" for name, level in chance.items())
-    axes.set(xlabel=f"million tokens read (dashed: {note})" if note else "million tokens read", ylabel="share right")
-    axes.set_ylim(0, 1.02)
+    axes.set(xlabel="million tokens read", ylabel="share right", ylim=(0, 1.02))
     _finish(axes)
     return axes
 
@@ -160,7 +159,7 @@ def growths(
     """As `growth`, with a panel for each list of abilities, one above the other; chance is drawn in the first."""
     _, places = plt.subplots(len(panels), sharex=True, figsize=(6.4, 3.4 * len(panels)), layout="constrained")
     for number, (axes, columns) in enumerate(zip(places, panels, strict=True)):
-        growth(log, columns, chance={} if number else chance, marks=marks, ax=axes)
+        growth(log, columns, chance={} if number else chance, marks=marks, ax=axes).label_outer()
     return places[0]
 
 
