@@ -16,9 +16,9 @@ from adaptlab.engine.adapters import Lora, prepare_for_training
 from adaptlab.evidence import frames
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods.baselines import NaiveBayes
-from adaptlab.runner import execute, report
+from adaptlab.runner import execute, notebooks, own_files, report
 from adaptlab.runner.cli import app
-from adaptlab.runner.parameters import ParameterError
+from adaptlab.runner.parameters import ParameterError, declared
 from adaptlab.studies import augmentation, demo_search, fine_tuning
 from adaptlab.studies.own_data import NOT_TESTED
 from adaptlab.tasks.records import Conversation, FieldError, Instruction, Labelled, Message, Preference, Text
@@ -52,6 +52,17 @@ def test_a_users_file_is_found_from_where_the_user_stands_and_counts_for_the_res
     with pytest.raises(ParameterError, match=r"task: there is no file or folder 'mein\.csv'"):
         execute.run("01", parameters={"task": "mein.csv"})
     assert marks(kit) == 2, "what is not there is refused before anything runs"
+
+
+def test_every_notebook_that_takes_a_users_data_takes_the_names_of_its_columns():
+    columns = "text: what was said, label: stars"
+    for path in notebooks.available():
+        parameters = declared(path)
+        takes = [one for one in parameters.values() if "a file, a folder or a Hub id" in one.help]
+        assert bool(takes) == ("columns" in parameters), path.stem
+        if takes:
+            values = {name: one.default for name, one in parameters.items()} | {"columns": columns}
+            assert own_files.located(parameters, values, path)["columns"] == columns, "columns are no file"
 
 
 def test_sets_of_a_user_give_what_they_have_and_say_so(tmp_path):
