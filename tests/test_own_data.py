@@ -105,11 +105,22 @@ def test_the_shell_says_the_same(tmp_path):
 
 def test_shots_that_do_not_fit_or_that_the_pool_has_not_are_left_out(tmp_path):
     lm = tiny_lm("llama")
-    rows = [{"question": f"say {n}", "answer": "so"} for n in range(12)]
+    rows = [{"question": f"say {n}", "answer": "so"} for n in range(40)]
     data = al.load_records(str(put(tmp_path, jsonl(rows))))
     (line,) = [one for one in al.describe(data, lm, [0, 1, 100]).payload["lines"] if "Shots" in one]
     assert line == "**Shots** that fit: 0, 1; left out: [100]"
-    assert fine_tuning.fitted(lm, data, [0, 1, 100], [4, 64], 24) == ([0, 1], [4], 6)
+    assert fine_tuning.fitted(lm, data, [0, 1, 100], [4, 64], 24, [0, 1]) == ([0, 1], [4], 20)
+    few = al.load_records(str(put(tmp_path, jsonl(rows[:12]))))
+    with pytest.raises(FieldError, match=r"field 'records': expected more than 12 in the pool.*, found 6"):
+        fine_tuning.fitted(lm, few, [0, 1], [4], 24, [0])
+    parts = [row | {"split": ("train", "test")[n % 2]} for n, row in enumerate(rows)]
+    parts[0]["question"] = "so " * 400
+    data = al.load_records(str(put(tmp_path, jsonl(parts))))
+    long = {seed: data.pool[0] in data.sample(4, seed) for seed in range(20)}
+    without, behind = (next(seed for seed, there in long.items() if there is which) for which in (False, True))
+    assert fine_tuning.fitted(lm, data, [0, 4], [4], 24, [without]) == ([0, 4], [4], 20)
+    with pytest.raises(ValueError, match="too few for 4 shots of this data"):
+        fine_tuning.fitted(lm, data, [0, 4], [4], 24, [without, behind])
 
 
 def test_notebook_03_divides_a_users_data_as_it_divides_its_own(tmp_path):
@@ -164,6 +175,10 @@ def test_notebook_05_asks_about_a_users_documents(tmp_path):
     assert f"{last.stem} {last.label}" in last.document and last.label not in ("The", "story")
     frame, _ = evaluate(NaiveBayes((), ("a", "b")), [Labelled("x", "t", "a", cluster="p"), Labelled("y", "u", "b")])
     assert frame["cluster"].tolist() == ["p", "y"], "items bring their clusters along"
+    wanted = augmentation.to_infer(world, "reversal")
+    assert wanted == [] and set(augmentation.controls(world, wanted, 0)) >= {"+ oracle"}, "the notebook asks for both"
+    with pytest.raises(FieldError, match=r"page\.txt:1: expected two documents .* name a folder.* found 1 among 1"):
+        augmentation.own_world(al.read(put(tmp_path, "One page.", "page.txt"), "documents"), 0, 3, tiny_lm("llama"))
     alone = al.read(put(tmp_path, jsonl({"text": row["document"]} for row in rows)), "documents")
     assert augmentation.own_world(alone, 0, 9, tiny_lm("llama")).lead == "So,"
 

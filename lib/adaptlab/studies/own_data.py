@@ -20,8 +20,8 @@ from adaptlab.tasks.splits import LabelledSet, OpenSet
 COMPARED = 2000  # records that are compared with each other, at most
 SHOTS = (0, 4, 16, 64)  # numbers of demonstrations, of which it is said whether they fit
 NOT_TESTED = (
-    "**Your data.** The claims of the ledger are about the kit's own tasks, so none is tested here. Figures, intervals"
-    " and numbers are about your data, but those of tasks that it does not replace."
+    "**Your data.** The claims of the ledger are about the kit's own tasks, so they are not tested here. Figures,"
+    " intervals and numbers are about your data, except for tasks that it does not replace."
 )
 Data = LabelledSet | OpenSet | Reading
 
