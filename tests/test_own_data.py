@@ -175,6 +175,7 @@ def test_notebook_05_asks_about_a_users_documents(tmp_path):
     assert f"{last.stem} {last.label}" in last.document and last.label not in ("The", "story")
     frame, _ = evaluate(NaiveBayes((), ("a", "b")), [Labelled("x", "t", "a", cluster="p"), Labelled("y", "u", "b")])
     assert frame["cluster"].tolist() == ["p", "y"], "items bring their clusters along"
+    assert "**Length in words**: texts 5 in the middle, 6 at most" in al.describe(reading).payload["lines"]
     wanted = augmentation.to_infer(world, "reversal")
     assert wanted == [] and set(augmentation.controls(world, wanted, 0)) >= {"+ oracle"}, "the notebook asks for both"
     with pytest.raises(FieldError, match=r"page\.txt:1: expected two documents .* name a folder.* found 1 among 1"):

@@ -94,8 +94,8 @@ def _lengths(data: Data, lm: LM | None) -> list[str]:
 
 
 def _spread(unit: str, sizes: Sequence[Sequence[int]]) -> str:
-    parts = []
-    for name, column in zip(("questions", "answers"), np.array(sizes).T, strict=True):
+    parts, columns = [], np.array(sizes).T
+    for name, column in zip(("questions" if columns[1].any() else "texts", "answers"), columns, strict=True):
         if column.any():
             parts.append(f"{name} {np.median(column):.0f} in the middle, {column.max()} at most")
     return f"**Length in {unit}**: {'; '.join(parts)}"
