@@ -190,7 +190,7 @@ def test_doctor_says_for_a_workshop_what_a_machine_lacks(kit, monkeypatch):
     assert plain.exit_code == 0 and workshop.exit_code == 1 and "browser" not in plain.output
     lines = workshop.output.splitlines()[len(plain.output.splitlines()) :]
     wanted = ["ok .*jupyterlab 4.* -> the same on", "missing model study-b: .* -> install", "missing model study-it"]
-    wanted += ["missing model study-s", "note .*no report to fall back on +-> adaptlab report"]
+    wanted += ["missing model study-n", "missing model study-s", "note .*no report to fall back on +-> adaptlab report"]
     wanted += ["note .*two notebooks .* 2.0 GiB are free +-> close", "note .*no browser.* -> install one"]
     wanted += ["note .* free where results go +-> free some"]
     assert len(lines) == len(wanted) and all(map(re.match, wanted, lines)), lines
@@ -205,14 +205,14 @@ def test_doctor_finds_a_machine_ready_for_a_workshop(kit, monkeypatch):
     monkeypatch.setattr(doctor.folders, "embedded", lambda: list(doctor.NAMED))
     lines = call("doctor", "--workshop").output.splitlines()[-6:]
     assert all(line.startswith("ok ") for line in lines), lines
-    assert "models study, study-b, study-it, study-s: ready" in lines[1] and "a browser: the default one" in lines[4]
+    assert "models study, study-b, study-it, study-n, study-s: ready" in lines[1] and "a browser: the default one" in lines[4]
 
 
 def test_a_workshop_reckons_with_the_memory_and_the_models_that_notebooks_name():
     sources = "".join(path.read_text() for path in (Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
     said = re.findall(r"([\d.]+) GB of memory", sources)
     assert max(map(float, said)) * 1024**3 == doctor.KERNEL
-    assert {*re.findall(r'"(study\S*?)\\"  #', sources)} == {*doctor.NAMED}
+    assert {*re.findall(r'\\"(study[\w-]*)\\"(?=[\],]|  #)', sources)} == {*doctor.NAMED}
 
 
 def test_doctor_fails_and_says_what_to_do_where_something_is_missing(kit, monkeypatch):

@@ -99,7 +99,7 @@ def test_a_folder_of_something_else_is_left_alone_and_nothing_is_trained(kit):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("study-xl",), "study models are study, study-s, study-b, tiny, study-it; there is no 'study-xl'"),
+        (("study-xl",), "study models are study, study-s, study-n, study-b, tiny, study-it; there is no 'study-xl'"),
         (("tiny", "--device", "gpu"), "device must be cpu, cuda, mps or auto"),
         (("tiny", "--steps", 0), "Invalid value"),
         (("study-it", "--steps", 5), "leave --steps out"),

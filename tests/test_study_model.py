@@ -31,7 +31,7 @@ from adaptlab.tasks import instructions, knowledge
 from adaptlab.tasks.knowledge import Fact
 
 EACH = pytest.mark.parametrize("name", embedded())
-SIZES = {"study": 6e6, "study-b": 6e6, "study-s": 1.5e6, "study-it": 6e6}  # parameters, at most
+SIZES = {"study": 6e6, "study-b": 6e6, "study-s": 1.5e6, "study-n": 1.5e6, "study-it": 6e6}  # parameters, at most
 
 
 @cache

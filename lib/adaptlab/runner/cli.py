@@ -250,7 +250,7 @@ def models_() -> None:
 
 @app.command()
 def pretrain(
-    name: Annotated[str, typer.Argument(help="study, study-s, study-b or study-it.")],
+    name: Annotated[str, typer.Argument(help="study, study-s, study-n, study-b or study-it.")],
     steps: Annotated[int | None, typer.Option(min=1, help="Stop once so many steps are done in all.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto for the best there is.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder of the finished model.")] = None,

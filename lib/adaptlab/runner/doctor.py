@@ -19,7 +19,7 @@ MEMORY = 4 * 1024**3  # a notebook on a packaged model takes up to 3 GB, and the
 DISK = 2 * 1024**3  # the packaged models, converted
 KERNEL = 3 * 1024**3 // 2  # the most that a notebook takes in the profile quick
 RESULTS = 1024**3  # executed notebooks and reports, with room to spare
-NAMED = ("study", "study-b", "study-it", "study-s")  # the models that notebooks take by default
+NAMED = ("study", "study-b", "study-it", "study-n", "study-s")  # the models that notebooks take by default
 
 
 class Finding(NamedTuple):

@@ -275,6 +275,7 @@ RECIPES = {
     for recipe in (
         ModelRecipe("study", courses=(FIRST, SECOND, THIRD, FOURTH, FIFTH)),
         ModelRecipe("study-s", hidden=160),
+        ModelRecipe("study-n", hidden=160, concludes=False),
         ModelRecipe(
             "study-b",
             seed=1,
