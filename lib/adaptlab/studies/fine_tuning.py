@@ -122,9 +122,10 @@ def fitted(
     kept, _ = fitting(
         lambda k: [shown(lm, data.sample(k, seed), data.prompt_format) for seed in seeds],
         data.test,
-        shots,
-        [k for k in shots if k <= FAR],
+        sorted({*shots, FAR}),
+        [k for k in (*shots, FAR) if k <= FAR],
     )
+    kept = [k for k in kept if k in shots]
     return kept, [n for n in numbers if n <= len(data.pool)], min(compared, len(data.pool))
 
 
