@@ -119,7 +119,7 @@ def test_shots_that_do_not_fit_or_that_the_pool_has_not_are_left_out(tmp_path):
     long = {seed: data.pool[0] in data.sample(8, seed) for seed in range(20)}
     without, behind = (next(seed for seed, there in long.items() if there is which) for which in (False, True))
     assert fine_tuning.fitted(lm, data, [0, 4], [4], 24, [without]) == ([0, 4], [4], 20)
-    with pytest.raises(ValueError, match="too few for [48] shots of this data"):
+    with pytest.raises(ValueError, match=r"too few for [48] shots of this data"):
         fine_tuning.fitted(lm, data, [0, 4], [4], 24, [without, behind])
 
 

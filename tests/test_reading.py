@@ -234,6 +234,13 @@ def test_columns_are_given_or_guessed_and_it_is_said(tmp_path):
     assert [(one.query, one.output) for one in answers.records] == [(row["Betreff"], row["Ziel"]) for row in rows]
     both = "text: Betreff, label: Ziel, question: Frage, answer: Antwort"
     assert al.read(path, "labelled", both).records == given.records, "each kind takes its own roles"
+    talks = put(tmp_path, CHAT, "talks.jsonl")
+    asked = put(tmp_path, csv([{"question": q, "answer": a} for q, a in PAIRS]), "asked.csv")
+    for other in (talks, asked):
+        found = al.read(other, "instructions", "text: Betreff, label: Ziel")
+        assert found.records == al.read(other, "instructions").records, "columns of another file"
+        with pytest.raises(FormatError, match="a column of this name, for instruction"):
+            al.read(other, "instructions", "question: Betreff, answer: Ziel")
     pages = [{"Seite": f"Page {n}.", "Frage": f"What is {n}?", "Antwort": f"{n}"} for n in range(8)]
     reading = al.read(put(tmp_path, csv(pages), "pages.csv"), "", "document: Seite, question: Frage, answer: Antwort")
     assert reading.kind == "documents" and len(reading.questions) == 8

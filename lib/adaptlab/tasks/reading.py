@@ -228,7 +228,9 @@ class _Reader:
     def _tell(self, found: list[Row]) -> None:
         """Which shape the rows have, as what they are read, and which columns mean what."""
         names = list(dict.fromkeys(name for row in found if isinstance(row.value, dict) for name in row.value))
-        shape = None if {"text", "instruction", "document"} & set(self.given) else shapes.told(found)
+        flat = [role for role in ("text", "instruction", "document") if role in self.given]
+        own = [role for role in flat if role in _SEARCH.get(self.kind, flat) or self.given[role] in names]
+        shape = None if own else shapes.told(found)
         if shape:
             self.shape, self.used, self.build = shape
             self.kind = self.kind or _OF_SHAPE.get(self.shape, "chat")
@@ -253,7 +255,8 @@ class _Reader:
             if kind == "labelled" and not self.kind:
                 search = {role: (role,) for role in search}  # a guess is a safe one
             played = {one for roles in search.values() for one in roles}
-            if other := next((role for role in self.given if role not in (*played, *_BESIDE, *_NESTED)), ""):
+            others = [role for role, column in self.given.items() if column in names and role not in _BESIDE]
+            if other := next((role for role in others if role not in (*played, *_NESTED)), ""):
                 if self.kind in _SEARCH:
                     raise FieldError("columns", f"columns for {', '.join(search)} of {kind}", f"one for {other}")
                 continue
@@ -289,11 +292,15 @@ class _Reader:
         return {"text": max(long, key=rest.get), "label": few[0]} if few and long else {}
 
     def _column(self, names: list[str], role: str, roles: tuple[str, ...], taken: set[str]) -> str:
-        """The column for a role: one that was given, for it or for another of ``roles``, or one of a known name."""
-        if column := next((self.given[one] for one in roles if one in self.given), ""):
-            if column not in names:
-                listed = ", ".join(map(quote, names[:20])) or "none"
-                raise FormatError(self.path, 1, column, f"a column of this name, for {role}", listed)
+        """The column for a role: one that was given, for it or for another of ``roles``, or one of a known name.
+
+        What was given for another role may be a column of another file, which the same notebook reads.
+        """
+        given = [self.given[one] for one in roles if one in self.given]
+        if role in self.given and given[0] not in names:
+            listed = ", ".join(map(quote, names[:20])) or "none"
+            raise FormatError(self.path, 1, given[0], f"a column of this name, for {role}", listed)
+        if column := next((column for column in given if column in names), ""):
             return column
         plain = {}
         for name in names:
