@@ -205,7 +205,7 @@ def test_doctor_finds_a_machine_ready_for_a_workshop(kit, monkeypatch):
     monkeypatch.setattr(doctor.folders, "embedded", lambda: list(doctor.NAMED))
     lines = call("doctor", "--workshop").output.splitlines()[-6:]
     assert all(line.startswith("ok ") for line in lines), lines
-    assert "models study, study-b, study-it, study-n, study-s: ready" in lines[1] and "a browser: the default one" in lines[4]
+    assert f"models {', '.join(doctor.NAMED)}: ready" in lines[1] and "a browser: the default one" in lines[4]
 
 
 def test_a_workshop_reckons_with_the_memory_and_the_models_that_notebooks_name():

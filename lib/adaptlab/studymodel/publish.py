@@ -125,7 +125,7 @@ def card(recipe: ModelRecipe, parameters: int, log: Sequence[dict], abilities: S
         log=log,
         batches=hashlib.sha256("".join(line["batch"] for line in log).encode()).hexdigest(),
         abilities=abilities,
-        documents={kind: corpus.document(rng, kind, 150).bracketed for kind in recipe.mixture},
+        documents={kind: corpus.document(rng, kind, 150, recipe.concludes).bracketed for kind in recipe.mixture},
     )
 
 
