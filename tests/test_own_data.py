@@ -16,9 +16,9 @@ from adaptlab.engine.adapters import Lora, prepare_for_training
 from adaptlab.evidence import frames
 from adaptlab.evidence.evaluate import evaluate
 from adaptlab.methods.baselines import NaiveBayes
-from adaptlab.runner import execute, report
+from adaptlab.runner import execute, notebooks, own_files, report
 from adaptlab.runner.cli import app
-from adaptlab.runner.parameters import ParameterError
+from adaptlab.runner.parameters import ParameterError, declared
 from adaptlab.studies import augmentation, demo_search, fine_tuning
 from adaptlab.studies.own_data import NOT_TESTED
 from adaptlab.tasks.records import Conversation, FieldError, Instruction, Labelled, Message, Preference, Text
@@ -52,6 +52,17 @@ def test_a_users_file_is_found_from_where_the_user_stands_and_counts_for_the_res
     with pytest.raises(ParameterError, match=r"task: there is no file or folder 'mein\.csv'"):
         execute.run("01", parameters={"task": "mein.csv"})
     assert marks(kit) == 2, "what is not there is refused before anything runs"
+
+
+def test_every_notebook_that_takes_a_users_data_takes_the_names_of_its_columns():
+    columns = "text: what was said, label: stars"
+    for path in notebooks.available():
+        parameters = declared(path)
+        takes = [one for one in parameters.values() if "a file, a folder or a Hub id" in one.help]
+        assert bool(takes) == ("columns" in parameters), path.stem
+        if takes:
+            values = {name: one.default for name, one in parameters.items()} | {"columns": columns}
+            assert own_files.located(parameters, values, path)["columns"] == columns, "columns are no file"
 
 
 def test_sets_of_a_user_give_what_they_have_and_say_so(tmp_path):
@@ -94,11 +105,22 @@ def test_the_shell_says_the_same(tmp_path):
 
 def test_shots_that_do_not_fit_or_that_the_pool_has_not_are_left_out(tmp_path):
     lm = tiny_lm("llama")
-    rows = [{"question": f"say {n}", "answer": "so"} for n in range(12)]
+    rows = [{"question": f"say {n}", "answer": "so"} for n in range(40)]
     data = al.load_records(str(put(tmp_path, jsonl(rows))))
     (line,) = [one for one in al.describe(data, lm, [0, 1, 100]).payload["lines"] if "Shots" in one]
     assert line == "**Shots** that fit: 0, 1; left out: [100]"
-    assert fine_tuning.fitted(lm, data, [0, 1, 100], [4, 64], 24) == ([0, 1], [4], 6)
+    assert fine_tuning.fitted(lm, data, [0, 1, 100], [4, 64], 24, [0, 1]) == ([0, 1], [4], 20)
+    few = al.load_records(str(put(tmp_path, jsonl(rows[:12]))))
+    with pytest.raises(FieldError, match=r"field 'records': expected more than 12 in the pool.*, found 6"):
+        fine_tuning.fitted(lm, few, [0, 1], [4], 24, [0])
+    parts = [row | {"split": ("train", "test")[n % 2]} for n, row in enumerate(rows)]
+    parts[0]["question"] = "so " * 400
+    data = al.load_records(str(put(tmp_path, jsonl(parts))))
+    long = {seed: data.pool[0] in data.sample(8, seed) for seed in range(20)}
+    without, behind = (next(seed for seed, there in long.items() if there is which) for which in (False, True))
+    assert fine_tuning.fitted(lm, data, [0, 4], [4], 24, [without]) == ([0, 4], [4], 20)
+    with pytest.raises(ValueError, match=r"too few for [48] shots of this data"):
+        fine_tuning.fitted(lm, data, [0, 4], [4], 24, [without, behind])
 
 
 def test_notebook_03_divides_a_users_data_as_it_divides_its_own(tmp_path):
@@ -153,6 +175,11 @@ def test_notebook_05_asks_about_a_users_documents(tmp_path):
     assert f"{last.stem} {last.label}" in last.document and last.label not in ("The", "story")
     frame, _ = evaluate(NaiveBayes((), ("a", "b")), [Labelled("x", "t", "a", cluster="p"), Labelled("y", "u", "b")])
     assert frame["cluster"].tolist() == ["p", "y"], "items bring their clusters along"
+    assert "**Length in words**: texts 5 in the middle, 6 at most" in al.describe(reading).payload["lines"]
+    wanted = augmentation.to_infer(world, "reversal")
+    assert wanted == [] and set(augmentation.controls(world, wanted, 0)) >= {"+ oracle"}, "the notebook asks for both"
+    with pytest.raises(FieldError, match=r"page\.txt:1: expected two documents .* name a folder.* found 1 among 1"):
+        augmentation.own_world(al.read(put(tmp_path, "One page.", "page.txt"), "documents"), 0, 3, tiny_lm("llama"))
     alone = al.read(put(tmp_path, jsonl({"text": row["document"]} for row in rows)), "documents")
     assert augmentation.own_world(alone, 0, 9, tiny_lm("llama")).lead == "So,"
 

@@ -228,8 +228,37 @@ def test_columns_are_given_or_guessed_and_it_is_said(tmp_path):
         al.read(path, "labelled", {"text": "Brief"})
     with pytest.raises(FieldError, match="columns"):
         al.read(path, "labelled", {"colour": "Ziel"})
+    with pytest.raises(FieldError, match="columns for instruction, input, output of instructions, found one for docum"):
+        al.read(path, "instructions", "document: Betreff")
+    answers = al.read(path, "instructions", "text: Betreff, label: Ziel")
+    assert [(one.query, one.output) for one in answers.records] == [(row["Betreff"], row["Ziel"]) for row in rows]
+    both = "text: Betreff, label: Ziel, question: Frage, answer: Antwort"
+    assert al.read(path, "labelled", both).records == given.records, "each kind takes its own roles"
+    talks = put(tmp_path, CHAT, "talks.jsonl")
+    asked = put(tmp_path, csv([{"question": q, "answer": a} for q, a in PAIRS]), "asked.csv")
+    for other in (talks, asked):
+        found = al.read(other, "instructions", "text: Betreff, label: Ziel")
+        assert found.records == al.read(other, "instructions").records, "columns of another file"
+        with pytest.raises(FormatError, match="a column of this name, for instruction"):
+            al.read(other, "instructions", "question: Betreff, answer: Ziel")
+    pages = [{"Seite": f"Page {n}.", "Frage": f"What is {n}?", "Antwort": f"{n}"} for n in range(8)]
+    reading = al.read(put(tmp_path, csv(pages), "pages.csv"), "", "document: Seite, question: Frage, answer: Antwort")
+    assert reading.kind == "documents" and len(reading.questions) == 8
     with pytest.raises(FormatError, match=r"columns for instruction and output \(name them"):
         al.read(path, "instructions")
+
+
+NAMED = [("what was said", "stars given"), ("Größe des Pakets", "Übel"), ("what did you think of our new shop?", "x")]
+UNNAMED = [("the wheel is loose", "repair"), ("gone", "delivery"), ("Where is it?", "Here."), ("late", "5")]
+
+
+@pytest.mark.parametrize("first", [*NAMED, *UNNAMED], ids=lambda first: first[0])
+def test_a_first_row_of_a_table_names_its_columns_or_is_a_row(first, tmp_path):
+    rows = [(f"a tyre, for the {n}th time", ("repair", "delivery")[n % 2]) for n in range(8)]
+    path = put(tmp_path, "".join(f'"{text}","{label}"\n' for text, label in [first, *rows]), "mine.csv")
+    made = al.read(path, "labelled", f"text: {first[0]}" if first[0].endswith("shop?") else "")
+    assert len(made.records) == len(rows) + (first in UNNAMED)
+    assert dict(made.columns) == dict(zip(("text", "label"), first if first in NAMED else "12", strict=True))
 
 
 def test_the_split_of_a_file_is_taken_and_one_that_is_missing_is_made_by_label(tmp_path):

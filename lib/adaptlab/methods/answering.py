@@ -228,12 +228,13 @@ def fitting(
     make: Callable[[int], Sequence[Chooser | Generator]],
     items: Sequence[Labelled] | Sequence[Instruction],
     shots: Sequence[int],
+    needed: Sequence[int] = (),
 ) -> tuple[list[int], list[int]]:
     """(the numbers of shots that fit into the model's context, those that do not), both ascending.
 
     ``make`` gives all methods with that many shots, one for each seed, label mapping and so on: a number stays if the
     longest item fits in all of them, so that no curve ends earlier than the others, and if the pool has so many. Raises
-    ValueError where not even the smallest number fits.
+    ValueError where not even the smallest number fits, or one of those that are ``needed`` does not.
     """
     kept: list[int] = []
     left_out: list[int] = []
@@ -246,9 +247,9 @@ def fitting(
         longest = _longest(methods[0].lm, items)
         fits = all(m.tokens(item) <= m.lm.context_length for m in methods for item in longest)
         (kept if fits else left_out).append(k)
-    if not kept:
-        room = make(min(left_out))[0].lm.context_length
-        raise ValueError(f"the model has room for {room} tokens: too few for {min(left_out)} shots")
+    if missed := [k for k in left_out if k in needed or not kept]:
+        room = make(missed[0])[0].lm.context_length
+        raise ValueError(f"the model has room for {room:,} tokens: too few for {missed[0]} shots of this data")
     return kept, left_out
 
 

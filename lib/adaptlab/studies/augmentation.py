@@ -22,6 +22,7 @@ from adaptlab.tasks.fact_reading import read_fact
 from adaptlab.tasks.knowledge import Fact
 from adaptlab.tasks.reading import Reading
 from adaptlab.tasks.records import FieldError, check_choice
+from adaptlab.tasks.rows import at
 from adaptlab.tasks.words import Vocabulary
 from adaptlab.tasks.worlds import STATED as STATED_SPLITS
 from adaptlab.tasks.worlds import Document, Item, World, between, descriptions, four_sentences, syllogisms
@@ -41,9 +42,11 @@ def check_beside(names: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Asked:
-    """A question about a user's documents: ``stem`` is completed by one of ``choices``, of which the first is right."""
+    """A question about a user's documents: ``stem`` is completed by one of ``choices``, of which the first is right.
+    ``split``: "sentence" for questions, "forward" for the last words of documents."""
 
     id: str
+    split: str
     stem: str
     choices: tuple[str, ...]
     document: str
@@ -62,16 +65,16 @@ class Asked:
 @dataclass(frozen=True)
 class OwnWorld:
     """A user's documents, with questions about them and, for each document, a last word to complete: the
-    last one that not all documents have.
+    last one that not all documents have. Where there are no questions, the last words are asked for in their place.
 
     What a document implies is not known: nothing can be graded as true, and no control be made of it. ``lead`` stands
     before each stem.
     """
 
     documents: tuple[Document, ...]
-    asked: tuple[Asked, ...]
-    last_words: tuple[Asked, ...]
+    items: tuple[Asked, ...]
     lead: str
+    kind: str = "yours"
 
 
 CHOICES = 4  # answers to choose from, the right one among them
@@ -81,7 +84,7 @@ def own_world(reading: Reading, seed: int, facts: int, lm: LM) -> OwnWorld:
     """``facts`` documents of a user's data, at random, or as many as fit into half of the model's room, with the
     questions that stand beside them. Wrong choices are the answers to other questions.
 
-    Raises FieldError where fewer than two documents are left, or fewer than two different answers.
+    Raises FormatError where fewer than two documents are left, or fewer than two different answers.
     """
     rng, chosen, room = random.Random(f"documents {seed}"), [], lm.context_length // 2
     for one in rng.sample(reading.records, len(reading.records)):
@@ -89,14 +92,16 @@ def own_world(reading: Reading, seed: int, facts: int, lm: LM) -> OwnWorld:
         if len(chosen) < facts and size <= room:
             chosen.append(one)
             room -= size
-    if len(chosen) < 2:
-        raise FieldError("documents", "two documents or more that fit into half of the model's room", str(len(chosen)))
-    documents = tuple(Document(one.id, one.text, ()) for one in chosen)
     texts = {one.id: one.text.rstrip() for one in chosen}
-    last = _asked(rng, _last_words(texts), texts)
     questions = [(q.id, f"{q.query}\nAnswer:", q.answer, q.cluster) for q in reading.questions if q.cluster in texts]
-    asked = _asked(rng, questions, texts) if questions else last
-    return OwnWorld(documents, asked, last, "Question:" if questions else augmentation.LEAD)
+    with at(reading.path, 1):
+        if len(chosen) < 2:
+            wanted = f"two documents (a text file is one; name a folder) within {lm.context_length // 2:,} tokens"
+            raise FieldError("", wanted, f"{len(chosen)} among {len(reading.records)}")
+        last = _last_words(texts)
+        items = [*_asked(rng, "sentence", questions or last, texts), *_asked(rng, "forward", last, texts)]
+    documents = tuple(Document(one.id, one.text, ()) for one in chosen)
+    return OwnWorld(documents, tuple(items), "Question:" if questions else augmentation.LEAD)
 
 
 def _last_words(texts: dict[str, str]) -> list[tuple[str, str, str, str]]:
@@ -111,16 +116,18 @@ def _last_words(texts: dict[str, str]) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _asked(rng: random.Random, rows: Sequence[tuple[str, str, str, str]], texts: dict[str, str]) -> tuple[Asked, ...]:
+def _asked(
+    rng: random.Random, split: str, rows: Sequence[tuple[str, str, str, str]], texts: dict[str, str]
+) -> list[Asked]:
     answers = list(dict.fromkeys(answer for *_, answer, _ in rows))
     if len(answers) < 2:
-        raise FieldError("documents", "questions with different answers", f"{len(answers)} answers")
+        raise FieldError("", "questions, or last words, that differ in their answers", f"{len(answers)} answers")
     made = []
     for id, stem, answer, of in rows:
         others = [one for one in answers if one != answer]
         wrong = rng.sample(others, min(CHOICES - 1, len(others)))
-        made.append(Asked(id, stem, (answer, *wrong), texts[of], of))
-    return tuple(made)
+        made.append(Asked(id, split, stem, (answer, *wrong), texts[of], of))
+    return made
 
 
 def beginnings(documents: Sequence[str]) -> list[str]:
@@ -144,30 +151,23 @@ def graded(texts: Sequence[str], world: World | OwnWorld, wanted: Sequence[Fact]
 
 
 def one_each(world: World | OwnWorld) -> tuple[Document, ...]:
-    """One document of each set of facts, the first in order of the world: as much as has to be read to know all."""
-    if isinstance(world, OwnWorld):
-        return world.documents
-    found: dict[tuple[Fact, ...], Document] = {}
+    """One document of each set of facts, the first in order of the world: as much as has to be read to know all. Of
+    a user's documents, whose facts are not known, all."""
+    found: dict[tuple[Fact, ...] | str, Document] = {}
     for document in world.documents:
-        found.setdefault(document.facts, document)
+        found.setdefault(document.facts or document.id, document)
     return tuple(found.values())
 
 
 def questions(world: World | OwnWorld, asked: str, seed: int = 0) -> tuple[Item | Asked, ...]:
-    """The items of a split of the world; those of "sentence" are made of its reversals. Of a user's documents, these
-    are the questions about them, and all other splits their last words."""
-    if isinstance(world, OwnWorld):
-        return world.asked if asked == "sentence" else world.last_words
-    if asked == "sentence":
+    """The items of a split of the world; those of "sentence" are made of its reversals."""
+    if asked == "sentence" and isinstance(world, World):
         return four_sentences(world, seed)
     return tuple(item for item in world.items if item.split == asked)
 
 
 def to_infer(world: World | OwnWorld, split: str = "") -> list[Fact]:
-    """What the questions of a split ask for, or all questions whose answers no document states; nothing that could be
-    told of a user's documents."""
-    if isinstance(world, OwnWorld):
-        return []
+    """What the questions of a split ask for, or all questions whose answers no document states."""
     asked = [item for item in world.items if (item.split == split if split else item.split not in STATED_SPLITS)]
     return list(dict.fromkeys(item.gold.fact for item in asked))
 

@@ -23,6 +23,8 @@ from adaptlab.tasks.splits import OpenSet
 from adaptlab.tasks.words import VOCABULARIES
 
 TALKS = 4  # conversations that are shown, and without which the comparison of second turns cannot be made
+FAR = 8  # records that are shown to see how far they move the model
+HELD_OUT = 12  # records of the pool that are not trained on while the loss is watched
 TRAINED, READ, PADDING = "trained", "read only", "padding"
 _BOX = "display:inline-block;padding:1px 3px;margin:1px;border-radius:3px;white-space:pre;font-family:monospace;"
 _LOOK = {
@@ -106,20 +108,31 @@ def sample_conversations(words: str, split: str, n: int, seed: int, first: str |
 
 
 def fitted(
-    lm: LM, data: OpenSet, shots: Sequence[int], numbers: Sequence[int], compared: int
+    lm: LM, data: OpenSet, shots: Sequence[int], numbers: Sequence[int], compared: int, seeds: Sequence[int]
 ) -> tuple[list[int], list[int], int]:
-    """The numbers of records that a user's data allows: to show (they have to fit into a prompt), to train on, and to
-    compare. The kit's own requests allow them all."""
+    """The numbers of records that a user's data allows: to show (the samples of all ``seeds`` have to fit into a
+    prompt), to train on, and to compare. The kit's own requests allow them all.
+
+    Raises FieldError where the pool has too few records for the notebook, and ValueError where too few fit.
+    """
     if not data.source:
         return [*shots], [*numbers], compared
-    kept, _ = fitting(lambda k: [shown(lm, data.sample(k, 0), data.prompt_format)], data.test, shots)
+    if len(data.pool) <= HELD_OUT:
+        raise FieldError("records", f"more than {HELD_OUT} in the pool, as so many are held out", f"{len(data.pool)}")
+    kept, _ = fitting(
+        lambda k: [shown(lm, data.sample(k, seed), data.prompt_format) for seed in seeds],
+        data.test,
+        sorted({*shots, FAR}),
+        [k for k in (*shots, FAR) if k <= FAR],
+    )
+    kept = [k for k in kept if k in shots]
     return kept, [n for n in numbers if n <= len(data.pool)], min(compared, len(data.pool))
 
 
-def own_conversations(file: str, items: int) -> tuple[list[Conversation], list[Conversation]]:
+def own_conversations(file: str, items: int, columns: str = "") -> tuple[list[Conversation], list[Conversation]]:
     """Conversations of two turns from a user's file: those of the pool, to train on, and ``items`` of the test, asked,
     with the answers of the file as references. Both are empty where the file has no second turns."""
-    made = read(file, "chat")
+    made = read(file, "chat", columns)
     two = {}
     for one in made.records:
         with suppress(FieldError):

@@ -20,8 +20,8 @@ from adaptlab.tasks.splits import LabelledSet, OpenSet
 COMPARED = 2000  # records that are compared with each other, at most
 SHOTS = (0, 4, 16, 64)  # numbers of demonstrations, of which it is said whether they fit
 NOT_TESTED = (
-    "**Your data.** The claims of the ledger are about the kit's own tasks, so they are not tested here: figures,"
-    " intervals and the numbers below are about yours."
+    "**Your data.** The claims of the ledger are about the kit's own tasks, so they are not tested here. Figures,"
+    " intervals and numbers are about your data, except for tasks that it does not replace."
 )
 Data = LabelledSet | OpenSet | Reading
 
@@ -94,8 +94,8 @@ def _lengths(data: Data, lm: LM | None) -> list[str]:
 
 
 def _spread(unit: str, sizes: Sequence[Sequence[int]]) -> str:
-    parts = []
-    for name, column in zip(("questions", "answers"), np.array(sizes).T, strict=True):
+    parts, columns = [], np.array(sizes).T
+    for name, column in zip(("questions" if columns[1].any() else "texts", "answers"), columns, strict=True):
         if column.any():
             parts.append(f"{name} {np.median(column):.0f} in the middle, {column.max()} at most")
     return f"**Length in {unit}**: {'; '.join(parts)}"

@@ -46,22 +46,11 @@ _SPLITS = {
 }
 _ROLE = {"question": "instruction", "prompt": "instruction", "answer": "output", "passage": "document"}
 _NESTED = ("messages", "conversations", "turns", "instances", "data", "chosen", "rejected")
-# Which columns make a record of a kind: the roles, each with the names that a column for it may have, the best first.
+# Which columns make a record of a kind: for each role, the roles whose columns can play it, the best first.
 _SEARCH = {
-    "labelled": {
-        "label": (*ALIASES["label"], *ALIASES["category"], *ALIASES["output"]),
-        "text": (*ALIASES["text"], *ALIASES["instruction"], *ALIASES["document"]),
-    },
-    "instructions": {
-        "instruction": (*ALIASES["instruction"], *ALIASES["text"]),
-        "input": ALIASES["input"],
-        "output": (*ALIASES["output"], *ALIASES["label"]),
-    },
-    "documents": {
-        "document": (*ALIASES["document"], *ALIASES["text"]),
-        "instruction": ALIASES["instruction"],
-        "output": ALIASES["output"],
-    },
+    "labelled": {"label": ("label", "category", "output"), "text": ("text", "instruction", "document")},
+    "instructions": {"instruction": ("instruction", "text"), "input": ("input",), "output": ("output", "label")},
+    "documents": {"document": ("document", "text"), "instruction": ("instruction",), "output": ("output",)},
 }
 _SEARCH["chat"] = _SEARCH["instructions"]
 _NEEDED = {
@@ -70,6 +59,7 @@ _NEEDED = {
     "chat": ("instruction", "output"),
     "documents": ("document",),
 }
+_BESIDE = ("id", "split", "cluster", "category", "rationale")  # roles that a row of any shape can have
 # As what shapes are read where nobody says; the others are conversations.
 _OF_SHAPE = {"preferences": "preferences", "SQuAD": "documents"}
 _OF_SHAPE |= dict.fromkeys(("Self-Instruct", "GSM8K", "FLAN chain of thought"), "instructions")
@@ -149,7 +139,7 @@ def read(
         check_choice("as_", as_, KINDS)
     path, given = Path(path_or_id), _given_columns(columns)
     rejected: list[RejectedRow] | None = None if strict else []
-    form, found = rows(path_or_id, rejected, encoding)
+    form, found = rows(path_or_id, rejected, encoding, given.values())
     reader = _Reader(path, as_, given, strict, rejected)
     known = list(found)
     if form == "text" and shapes.is_prompt_file(known[0].value):
@@ -238,20 +228,17 @@ class _Reader:
     def _tell(self, found: list[Row]) -> None:
         """Which shape the rows have, as what they are read, and which columns mean what."""
         names = list(dict.fromkeys(name for row in found if isinstance(row.value, dict) for name in row.value))
-        for role, column in self.given.items():
-            if role not in _NESTED and column not in names:
-                listed = ", ".join(map(quote, names[:20])) or "none"
-                raise FormatError(self.path, 1, column, f"a column of this name, for {role}", listed)
-        shape = None if {"text", "instruction", "document"} & set(self.given) else shapes.told(found)
+        flat = [role for role in ("text", "instruction", "document") if role in self.given]
+        own = [role for role in flat if role in _SEARCH.get(self.kind, flat) or self.given[role] in names]
+        shape = None if own else shapes.told(found)
         if shape:
             self.shape, self.used, self.build = shape
             self.kind = self.kind or _OF_SHAPE.get(self.shape, "chat")
             taken: dict[str, str] = {}
         else:
             taken = self._flat_columns(names, found)
-        for role in ("id", "split", "cluster", "category", "rationale"):
-            column = self.given.get(role) or self._first(names, ALIASES[role], {*taken.values(), *self.used})
-            if column:
+        for role in _BESIDE:
+            if column := self._column(names, role, (role,), {*taken.values(), *self.used}):
                 taken[role] = column
         if "id" in taken and "id" not in self.given and plain_name(taken["id"]) != "id":
             values = [row.value.get(taken["id"]) for row in found if isinstance(row.value, dict)]
@@ -263,13 +250,18 @@ class _Reader:
     def _flat_columns(self, names: list[str], found: list[Row]) -> dict[str, str]:
         """The columns of rows without lists: by what was given, by their names, and for two classes of texts by what
         they hold."""
-        kinds = [self.kind] if self.kind else ["labelled", "instructions", "documents"]
-        for kind in kinds:
-            taken: dict[str, str] = {}
-            for role, aliases in _SEARCH.get(kind, {}).items():
-                plain = ALIASES[role] if kind == "labelled" and not self.kind else aliases  # a guess is a safe one
-                column = self.given.get(role) or self._first(names, plain, {*taken.values()})
-                if column:
+        for kind in [self.kind] if self.kind else ["labelled", "instructions", "documents"]:
+            search, taken = _SEARCH.get(kind, {}), {}
+            if kind == "labelled" and not self.kind:
+                search = {role: (role,) for role in search}  # a guess is a safe one
+            played = {one for roles in search.values() for one in roles}
+            others = [role for role, column in self.given.items() if column in names and role not in _BESIDE]
+            if other := next((role for role in others if role not in (*played, *_NESTED)), ""):
+                if self.kind in _SEARCH:
+                    raise FieldError("columns", f"columns for {', '.join(search)} of {kind}", f"one for {other}")
+                continue
+            for role, roles in search.items():
+                if column := self._column(names, role, roles, {*taken.values()}):
                     taken[role] = column
             if set(_NEEDED.get(kind, ("?",))) <= set(taken) and self._fits(kind, taken, found):
                 self.kind, self.shape = kind, _flat_shape(kind, taken)
@@ -299,12 +291,22 @@ class _Reader:
         long = [name for name in rest if len(set(columns[name])) > len(some) // 2]
         return {"text": max(long, key=rest.get), "label": few[0]} if few and long else {}
 
-    def _first(self, names: list[str], aliases: tuple[str, ...], taken: set[str]) -> str:
+    def _column(self, names: list[str], role: str, roles: tuple[str, ...], taken: set[str]) -> str:
+        """The column for a role: one that was given, for it or for another of ``roles``, or one of a known name.
+
+        What was given for another role may be a column of another file, which the same notebook reads.
+        """
+        given = [self.given[one] for one in roles if one in self.given]
+        if role in self.given and given[0] not in names:
+            listed = ", ".join(map(quote, names[:20])) or "none"
+            raise FormatError(self.path, 1, given[0], f"a column of this name, for {role}", listed)
+        if column := next((column for column in given if column in names), ""):
+            return column
         plain = {}
         for name in names:
             if name not in taken:
                 plain.setdefault(plain_name(name), name)
-        return next((plain[alias] for alias in aliases if alias in plain), "")
+        return next((plain[alias] for one in roles for alias in ALIASES[one] if alias in plain), "")
 
     # --- rows into records --------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,15 +77,18 @@ def at(path: str | Path, line: int, raw: str = "", rejected: RejectedRows = None
         rejected.append(RejectedRow(raw, error))
 
 
-def rows(name: str | Path, rejected: RejectedRows = None, encoding: str = "") -> tuple[str, Iterator[Row]]:
+def rows(
+    name: str | Path, rejected: RejectedRows = None, encoding: str = "", columns: Collection[str] = ()
+) -> tuple[str, Iterator[Row]]:
     """(what the file is, its rows). Of a table, a row's value is {column: text}; a row of plain text is the whole text.
 
     A folder of plain texts, or of parts of one data set, gives the rows of its files, in the order of their names.
-    Raises `FormatError`, and OSError where there is no such file.
+    ``columns``: names by which a table's first row is known as one that names its columns. Raises `FormatError`, and
+    OSError where there is no such file.
     """
     path = Path(name)
     if path.is_dir():
-        return _folder(path, rejected, encoding)
+        return _folder(path, rejected, encoding, columns)
     if not path.exists() and HUB_ID.fullmatch(str(name)):
         return "data set of the Hub", _records(path, _hub(str(name)))
     data, suffix = path.read_bytes(), path.suffix.lower()
@@ -96,7 +99,7 @@ def rows(name: str | Path, rejected: RejectedRows = None, encoding: str = "") ->
     if data.startswith(b"PAR1"):
         return "Parquet", _records(path, {"": _parquet(path, data)})
     if suffix in TABLES:
-        return ("TSV" if suffix != ".csv" else "CSV"), _table(path, data, TABLES[suffix], rejected, encoding)
+        return ("TSV" if suffix != ".csv" else "CSV"), _table(path, data, TABLES[suffix], rejected, encoding, columns)
     if suffix in PROSE:
         text = _text(path, data, encoding)
         return "text", iter([Row(1, text, text)])
@@ -241,31 +244,43 @@ def _json_items(path: str | Path, data: bytes) -> Iterator[Row]:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def _table(path: Path, data: bytes, delimiters: str, rejected: RejectedRows, encoding: str) -> Iterator[Row]:
+def _table(
+    path: Path, data: bytes, delimiters: str, rejected: RejectedRows, encoding: str, columns: Collection[str]
+) -> Iterator[Row]:
     """The rows of a table whose first row names the columns; of one without names, they are "1", "2" and so on."""
     read = {line.line: line.value for line in _lines(path, _recoded(path, data, encoding), rejected)}
     text = "\n".join(read.get(number, "") for number in range(1, max(read, default=0) + 1))
     delimiter = max(delimiters, key=text.split("\n", 1)[0].count)
-    header: list[str] = []
-    for line, raw, cells in _cells(path, text, delimiter, rejected):
-        if not header:
-            header = [cell.strip() for cell in cells]
-            if _is_header(header):
-                if len(set(header)) < len(header):
-                    twice = next(name for name in header if header.count(name) > 1)
-                    raise FormatError(path, line, twice, "one column of this name", str(header.count(twice)))
-                continue
-            header = [str(number) for number in range(1, len(cells) + 1)]
+    found = list(_cells(path, text, delimiter, rejected))
+    if not found:
+        return
+    header = [cell.strip() for cell in found[0][2]]
+    if _is_header(header, [cells for *_, cells in found[1:]], columns):
+        if len(set(header)) < len(header):
+            twice = next(name for name in header if header.count(name) > 1)
+            raise FormatError(path, found[0][0], twice, "one column of this name", str(header.count(twice)))
+        del found[0]
+    else:
+        header = [str(number) for number in range(1, len(header) + 1)]
+    for line, raw, cells in found:
         with at(path, line, raw, rejected):
             if len(cells) != len(header):
                 raise FieldError("", f"{len(header)} columns ({', '.join(header)[:80]})", str(len(cells)))
             yield Row(line, raw, dict(zip(header, cells, strict=True)))
 
 
-def _is_header(cells: list[str]) -> bool:
-    """Names of columns are short, and most often known ones: a first row of texts is no header."""
-    return all(len(cell) <= 40 and cell.count(" ") <= 3 for cell in cells) and (
-        any(map(known_column, cells)) or all(re.fullmatch(r"[A-Za-z_][\w.:-]*", cell) for cell in cells if cell)
+def _is_header(cells: list[str], below: list[list[str]], columns: Collection[str]) -> bool:
+    """Whether a first row names the columns: it has a name that was given, or its cells are short, and one is a known
+    name, or all are words that end no sentence and do not come again in their columns, as a class would."""
+    if set(columns) & set(cells):
+        return True
+    if not all(len(cell) <= 40 and cell.count(" ") <= 3 for cell in cells):
+        return False
+    values = [{row[place].strip() for row in below if place < len(row)} for place in range(len(cells))]
+    return any(map(known_column, cells)) or all(
+        re.search(r"[^\W\d_]", cell) and cell[-1] not in ".!?" and cell not in of
+        for cell, of in zip(cells, values, strict=True)
+        if cell
     )
 
 
@@ -315,7 +330,7 @@ def _parquet(path: Path, data: bytes) -> list[dict[str, Any]]:
         return parquet.read_table(pyarrow.BufferReader(data)).to_pylist()
 
 
-def _folder(path: Path, rejected: RejectedRows, encoding: str) -> tuple[str, Iterator[Row]]:
+def _folder(path: Path, rejected: RejectedRows, encoding: str, columns: Collection[str]) -> tuple[str, Iterator[Row]]:
     if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
         try:
             import datasets
@@ -329,7 +344,7 @@ def _folder(path: Path, rejected: RejectedRows, encoding: str) -> tuple[str, Ite
     if not found:
         raise FormatError(path, 1, "", "a folder with data files (.jsonl, .json, .csv, .parquet, .txt)", "none")
     return f"folder of {len(found)} files", (
-        row for one in found for row in rows(one, rejected, encoding)[1]
+        row for one in found for row in rows(one, rejected, encoding, columns)[1]
     )  # each file is read when its turn comes
 
 
