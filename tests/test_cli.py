@@ -212,7 +212,7 @@ def test_a_workshop_reckons_with_the_memory_and_the_models_that_notebooks_name()
     sources = "".join(path.read_text() for path in (Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
     said = re.findall(r"([\d.]+) GB of memory", sources)
     assert max(map(float, said)) * 1024**3 == doctor.KERNEL
-    assert {*re.findall(r'\\"(study[\w-]*)\\"(?=[\],]|  #)', sources)} == {*doctor.NAMED}
+    assert {*re.findall(r'"(study\S*?)\\"  #', sources)} == {*doctor.NAMED}
 
 
 def test_doctor_fails_and_says_what_to_do_where_something_is_missing(kit, monkeypatch):

@@ -63,12 +63,11 @@ def test_it_reads_like_the_others(path):
     code, text = own(path), cells(path, "markdown")
     first = nbformat.read(path, as_version=4).cells[0]
     assert re.match(r"# .+\?\n", first.source), "the title is a question"
-    read = [c for c in code if "parameters" not in tags(c)]  # settings are looked up, one a line
-    lengths = [len([line for line in c.source.split("\n") if line.strip()]) for c in read]
+    lengths = [len([line for line in c.source.split("\n") if line.strip()]) for c in code]
     assert 15 <= len(code) <= 40 and len(text) >= len(code)
     assert statistics.median(lengths) <= 6 and max(lengths) <= 20 and min(lengths) > 0
     assert 1200 <= sum(len(c.source.split()) for c in text) <= 2500
-    assert all(c.source.count("\n") < 20 for c in cells(path, "code") if "parameters" not in tags(c))
+    assert all(c.source.count("\n") < 20 for c in cells(path, "code"))
     defined = [n for c in cells(path, "code") for n in ast.walk(ast.parse(c.source)) if isinstance(n, ast.FunctionDef)]
     assert len(defined) <= 5, "what is not the experiment itself belongs in the library"
     for heading in ("You will learn", "Exercises", "We have seen", "Limits", "Provenance"):
