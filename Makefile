@@ -36,10 +36,13 @@ test: $(READY) browser  ## unit tests, notebook structure, and nbval on the comm
 	$(BIN)/pytest -m "not slow"
 	$(BIN)/pytest --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with notebooks/sanitize.cfg notebooks
 
-test-slow: $(READY)  ## what takes too long for every change (installs the extra `scale`): equality on the real models, Snakemake, Slurm if it is there
-	mkdir -p build && sed -nE 's/^([a-z0-9._-]+==[^\]*[^ \]).*/\1/p' requirements.lock > build/constraints.txt
+test-slow: $(READY) build/constraints.txt  ## what takes too long for every change (installs the extra `scale`): equality on the real models, Snakemake, Slurm if it is there
 	$(BIN)/pip install -q -c build/constraints.txt -e .[scale]
 	$(BIN)/pytest -m slow
+
+# An extra must not change what the lock has.
+build/constraints.txt: requirements.lock
+	mkdir -p build && sed -nE 's/^([a-z0-9._-]+==[^\]*[^ \]).*/\1/p' $< > $@
 
 # All but torch, which is the one above; what other packages need may keep a version above its lowest.
 LOWEST := build/lowest
@@ -53,12 +56,9 @@ test-lowest:  ## quick tests with the lowest declared versions, in an environmen
 	$(LOWEST)/bin/python -m pytest -q $(addprefix tests/test_,$(addsuffix .py,claims datacard figures files judge_stats loss_mask \
 	    parameters published records scoring stats worlds))
 
-bench: $(READY)  ## time the engine beside its peers (installs the extra `bench`)
-	$(BIN)/pip install -q -e .[bench]
-	$(BIN)/python tests/benchmarks/bench_scoring.py
-	$(BIN)/python tests/benchmarks/bench_sampling.py
-	$(BIN)/python tests/benchmarks/bench_search.py
-	$(BIN)/python tests/benchmarks/bench_training.py
+bench: $(READY) build/constraints.txt  ## time the engine beside its peers (extra `bench`), and write data/results/bench.yaml
+	$(BIN)/pip install -q -c build/constraints.txt -e .[bench]
+	for name in scoring search sampling training; do $(BIN)/python tests/benchmarks/bench_$$name.py --write || exit; done
 
 lab: $(READY)  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --KernelManager.transport=ipc notebooks
