@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 READY := $(VENV)/.ready
 
-.PHONY: help report notebooks browser test test-slow test-lowest bench lab lock lint clean
+.PHONY: help report notebooks browser test slurm test-slow test-lowest bench lab lock lint clean
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s '	'
 
@@ -36,9 +36,15 @@ test: $(READY) browser  ## unit tests, notebook structure, and nbval on the comm
 	$(BIN)/pytest -m "not slow"
 	$(BIN)/pytest --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with notebooks/sanitize.cfg notebooks
 
-test-slow: $(READY) build/constraints.txt  ## what takes too long for every change (installs the extra `scale`): equality on the real models, Snakemake, Slurm if it is there
+# Without Slurm its test is skipped, and says so.
+slurm:  ## find Slurm for the test of sweeps, or install it where this is root and apt is there
+	@{ command -v slurmctld && command -v munged; } >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || { \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    slurmctld slurmd slurm-client munge iproute2; }
+
+test-slow: $(READY) build/constraints.txt slurm  ## what takes too long for every change, a list in README (installs the extra `scale`)
 	$(BIN)/pip install -q -c build/constraints.txt -e .[scale]
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow --durations=0
 
 # An extra must not change what the lock has.
 build/constraints.txt: requirements.lock
