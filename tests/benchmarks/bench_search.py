@@ -108,7 +108,7 @@ def one_seed(lm: LM, pool: str, seed: int, more: float) -> dict[str, tuple[Taken
 def growing(lm: LM, table: Table, pool: str, rounds: int) -> None:
     """With candidates: of the whole search."""
     runs = {}
-    for n in (16, 32, 64, 128):
+    for n in (16, 32, 64):
         parts, how = task(pool, 50, n, RACE, 0, 2), settings(pool, 50)
         show = demo_search.showing(lm, parts.data, **how)
         runs[n] = lambda n=n, show=show, race=parts.race: demo_search.greedy(Trials(show, race), range(n), SHOTS)
