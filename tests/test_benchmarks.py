@@ -42,3 +42,11 @@ def test_a_run_replaces_the_part_of_its_machine_alone():
 def test_the_machine_is_told_in_words_without_its_name():
     assert beside.platform.node() not in beside.machine().split()
     assert all(word in beside.machine() for word in ("cores", "AVX-512 ", "products in bfloat16 ", "AMX "))
+
+
+def test_the_table_of_the_kit_is_as_the_command_wrote_it_from_a_commit():
+    text = beside.TABLE.read_text(encoding="utf-8")
+    for machine, parts in yaml.safe_load(text).items():
+        for name, part in parts.items():
+            assert beside.with_part(text, machine, name, part) == text
+            assert len(part["commit"]) == 12 and part["rows"], (machine, name)
