@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 READY := $(VENV)/.ready
 
-.PHONY: help report notebooks browser test test-slow test-lowest bench lab lock lint clean
+.PHONY: help report notebooks browser test slurm test-slow test-lowest bench lab lock lint clean
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s '	'
 
@@ -36,10 +36,19 @@ test: $(READY) browser  ## unit tests, notebook structure, and nbval on the comm
 	$(BIN)/pytest -m "not slow"
 	$(BIN)/pytest --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with notebooks/sanitize.cfg notebooks
 
-test-slow: $(READY)  ## what takes too long for every change (installs the extra `scale`): equality on the real models, Snakemake, Slurm if it is there
-	mkdir -p build && sed -nE 's/^([a-z0-9._-]+==[^\]*[^ \]).*/\1/p' requirements.lock > build/constraints.txt
+# Without Slurm its test is skipped, and says so.
+slurm:  ## find Slurm for the test of sweeps, or install it where this is root and apt is there
+	@{ command -v slurmctld && command -v munged; } >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || { \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    slurmctld slurmd slurm-client munge iproute2; }
+
+test-slow: $(READY) build/constraints.txt slurm  ## what takes too long for every change, a list in README (installs the extra `scale`)
 	$(BIN)/pip install -q -c build/constraints.txt -e .[scale]
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow --durations=0
+
+# An extra must not change what the lock has.
+build/constraints.txt: requirements.lock
+	mkdir -p build && sed -nE 's/^([a-z0-9._-]+==[^\]*[^ \]).*/\1/p' $< > $@
 
 # All but torch, which is the one above; what other packages need may keep a version above its lowest.
 LOWEST := build/lowest
@@ -53,12 +62,9 @@ test-lowest:  ## quick tests with the lowest declared versions, in an environmen
 	$(LOWEST)/bin/python -m pytest -q $(addprefix tests/test_,$(addsuffix .py,claims datacard figures files judge_stats loss_mask \
 	    parameters published records scoring stats worlds))
 
-bench: $(READY)  ## time the engine beside its peers (installs the extra `bench`)
-	$(BIN)/pip install -q -e .[bench]
-	$(BIN)/python tests/benchmarks/bench_scoring.py
-	$(BIN)/python tests/benchmarks/bench_sampling.py
-	$(BIN)/python tests/benchmarks/bench_search.py
-	$(BIN)/python tests/benchmarks/bench_training.py
+bench: $(READY) build/constraints.txt  ## time the engine beside its peers (extra `bench`), and write data/results/bench.yaml
+	$(BIN)/pip install -q -c build/constraints.txt -e .[bench]
+	for name in scoring search sampling training; do $(BIN)/python tests/benchmarks/bench_$$name.py --write || exit; done
 
 lab: $(READY)  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --KernelManager.transport=ipc notebooks

@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import normalizers, processors
 
-from adaptlab.engine import kv_sharing, plain, scoring
+from adaptlab.engine import kv_sharing, machine, plain, scoring
 from adaptlab.engine.generation import Decoding, generate
+from adaptlab.engine.lm import shared_length
 from adaptlab.engine.models import load
 from adaptlab.engine.scoring import Request, score
 from conftest import tiny_lm
@@ -65,9 +66,7 @@ def test_nested_prompts_reuse_and_agree_with_scratch(any_lm, first, more, items)
         grown, fresh = score(any_lm, questions, prefix_cache=prefix_cache), score(any_lm, questions)
         assert_same(grown.options, [[o.logprob for o in row] for row in fresh.options])
         assert grown.cost.prefilled + grown.cost.cached == fresh.cost.prefilled
-        assert grown.cost.prefilled <= fresh.cost.prefilled - kv_sharing.shared_length(
-            prefix_cache.ids, fresh.prefix_cache.ids
-        )
+        assert grown.cost.prefilled <= fresh.cost.prefilled - shared_length(prefix_cache.ids, fresh.prefix_cache.ids)
         prefix_cache = grown.prefix_cache
 
 
@@ -100,11 +99,12 @@ def test_rows_split_by_size_and_memory_give_the_same_numbers(llama, monkeypatch,
     forward = llama.model.forward
     monkeypatch.setattr(llama.model, "forward", lambda *a, **k: passes.append(1) or forward(*a, **k))
     counted = {}
-    for name, memory, nodes in (("whole", 1.0, 768), ("tight", 1e-5, 768), ("small", 1.0, 16)):
+    for name, room, nodes in (("whole", 2**30, 768), ("tight", 10_000, 768), ("small", 2**30, 16)):
         monkeypatch.setattr(scoring, "ROW_TOKENS", nodes)
+        monkeypatch.setattr(machine, "room", lambda device, room=room: room)
         passes.clear()
         assert_same(
-            score(llama, questions, plan=plan, memory=memory).options,
+            score(llama, questions, plan=plan).options,
             [[o.logprob for o in row] for row in whole.options],
         )
         counted[name] = len(passes)
@@ -112,13 +112,13 @@ def test_rows_split_by_size_and_memory_give_the_same_numbers(llama, monkeypatch,
     assert plan == "plain" or counted["small"] > counted["whole"]
 
 
-def test_plain_batches_keep_to_their_memory(llama):
+def test_plain_batches_keep_to_their_memory(llama, monkeypatch):
     """A short question beside a long one makes the kept logits reach from the one's start to the other's end."""
     questions = [Request("the " * n + "house:", (" yes", " no")) for n in (1, 60, 2, 55, 3)]
     encoded = scoring._encode(llama, questions)
     rows = sorted(((s, e.start) for e in encoded for s in e.sequences), key=lambda row: len(row[0]))
-    memory = 100_000 / 2**30
-    for batch in plain.batches(llama, rows, memory):
+    monkeypatch.setattr(machine, "room", lambda device: 100_000)
+    for batch in plain.batches(llama, rows):
         width, first = max(len(s) for s, _ in batch), min(start for _, start in batch) - 1
         assert len(batch) == 1 or 8 * len(batch) * (width - first) * llama.vocabulary <= 100_000
 
@@ -143,7 +143,7 @@ def test_a_merge_across_the_seam_moves_the_start_for_all_options(llama):
     """'the' + 'n' may become other tokens than 'the', 'n': all options are then scored from the earlier place."""
     context, opts = "the red ho", ("use", "me", "x")
     ids = [llama.encode(context + o) for o in opts]
-    separator = min(kv_sharing.shared_length(llama.encode(context), i) for i in ids)
+    separator = min(shared_length(llama.encode(context), i) for i in ids)
     assert separator < len(llama.encode(context)), "the example must merge"
     (row,) = score(llama, [Request(context, opts)]).options
     for option, sequence in zip(row, ids, strict=True):

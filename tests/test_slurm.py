@@ -84,5 +84,5 @@ def test_a_job_that_is_cancelled_is_tried_again_and_the_frame_is_that_of_a_local
     assert len(marks(tmp_path)) == 3  # two runs, and the one that was cancelled
 
     local = command(tmp_path, without=True)
-    assert local.communicate(timeout=120) and local.returncode == 0
+    assert local.communicate(timeout=300) and local.returncode == 0
     assert frames.read(tmp_path / "cluster" / "frame.csv").equals(frames.read(tmp_path / "out" / "frame.csv"))

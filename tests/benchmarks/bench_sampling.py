@@ -1,20 +1,18 @@
-"""Written answers beside other programs: the same model in float32, one run, one machine, two threads.
+"""Written answers beside other programs: the same model in float32, one run, one machine.
 
 Samples: many texts of one long prompt at temperature 1, beside transformers as it comes, with a prompt read once, and
 with continuous batching, and beside llama.cpp, where the package xllamacpp is installed. Questions: greedy texts for
 many questions behind one page, beside a padded batch. Growth: our time against the number and the length of samples.
 
-No end token ends a text, so all programs write equally many tokens, and a ratio of times is one of times a token. They
-take turns. Prints the median of the seconds, and how many times as long as adaptlab each takes, round by round: by the
-clock, and of the processor (which says more where others are at work). Greedy texts are checked to be the same.
+No end token ends a text, so all programs write equally many tokens, and a ratio of times is one of times a token.
+Greedy texts are checked to be the same.
 
-    make bench        (or: .venv/bin/python tests/benchmarks/bench_sampling.py --quick)
+    make bench        (or: .venv/bin/python tests/benchmarks/bench_sampling.py --rounds 1)
 """
 
 import argparse
 import random
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -26,6 +24,7 @@ import adaptlab  # noqa: F401  (first: it sets how threads wait, which OpenMP re
 import numpy as np
 import torch
 import transformers
+from beside import Table, arguments, growth, ratio, timed, turns
 from transformers import ContinuousBatchingConfig, DynamicCache, GenerationConfig
 
 from adaptlab.engine import packaged, plain
@@ -35,7 +34,7 @@ from adaptlab.engine.lm import LM
 from adaptlab.engine.models import load
 
 WORDS = "red blue green house tree river stone apple bread cloud mountain bicycle window paper garden table".split()
-OURS, THREADS, SAMPLES = "adaptlab", 2, 16
+OURS, SAMPLES = "adaptlab", 16
 NEVER = -1  # no token has this number
 Written = tuple[int, list[str]]  # how many tokens, and the texts
 Run = Callable[[int, int], Written]  # of so many tokens a text, by this seed
@@ -104,7 +103,7 @@ def llama_server(lm: LM, folder: Path, args: argparse.Namespace):
     how = xllamacpp.CommonParams()
     how.model.path = str(write_float32(lm, folder))
     how.n_parallel, how.n_ctx, how.kv_unified = SAMPLES, args.page + SAMPLES * args.longest + 256, True
-    how.cpuparams.n_threads = how.cpuparams_batch.n_threads = THREADS
+    how.cpuparams.n_threads = how.cpuparams_batch.n_threads = args.threads
     how.cache_type_k = how.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     how.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED  # quicker on a CPU
     how.cache_ram_mib, how.cache_idle_slots, how.fit_params, how.verbosity = 0, False, False, 0
@@ -118,68 +117,42 @@ def asked(server, lm: LM, prompt: str, new: int, seed: int, **more) -> Written:
     return new * sum(one["finish_reason"] == "length" for one in made), [one["text"] for one in made]
 
 
-def same_texts(title: str, mine: list[str], others: list[str]) -> None:
+def same_texts(table: Table, title: str, mine: list[str], others: list[str]) -> None:
     same = sum(a == b for a, b in zip(mine, others, strict=True))
-    print(f"  greedy texts of {title}: {same} of {len(mine)} are adaptlab's")
+    table.add(f"greedy texts of {title}", {"equal": same, "of": len(mine)})
     assert same >= 0.75 * len(mine), f"{title} writes other texts"  # a tie within rounding may fall either way
 
 
-def timed(run: Run, texts: int, new: int, seed: int = 0) -> tuple[tuple[float, float], list[str]]:
-    """Seconds by the clock and of the processor, and the texts."""
-    started, worked = time.perf_counter(), time.process_time()
-    tokens, made = run(new, seed)
-    seconds = time.perf_counter() - started, time.process_time() - worked
-    assert tokens == texts * new, f"{tokens} tokens instead of {texts} times {new}"
-    return seconds, made
-
-
-def race(runs: dict[str, Run], texts: int, new: int, rounds: int) -> dict[str, list[str]]:
-    """Time all that run, in turns, and print a table. Returns the texts of the last round."""
+def race(table: Table, title: str, runs: dict[str, Run], texts: int, new: int, rounds: int) -> dict[str, list[str]]:
+    """Time all that run, in turns, and add a line for each but ours. Returns the texts of the last round."""
     taken, made = {}, {}
     for name, run in runs.items():
         try:
-            timed(run, texts, 2)  # warm-up
+            run(2, 0)  # warm-up
             taken[name] = []
         except Exception as error:
             print(f"  {name} does not run: {first_line(error)}")
-    for turn in range(rounds):
-        for name in np.roll(list(taken), -turn):
-            seconds, made[name] = timed(runs[name], texts, new, turn + 1)
-            taken[name].append(seconds)
-    print(f"  {'':36}{'seconds':>8}{'ms/token':>10}  times as long as adaptlab (range); of the processor")
-    for name, seconds in taken.items():
-        ratios = np.sort(np.divide(seconds, taken[OURS]), axis=0).T
-        shown = "; ".join(f"{np.median(some):.2f}x ({some[0]:.2f} to {some[-1]:.2f})" for some in ratios)
-        middle = np.median(seconds, axis=0)[0]
-        print(f"  {name:36}{middle:8.2f}{1000 * middle / texts / new:10.2f}  {shown}")
+    for turn, name in turns(taken, rounds):
+        seconds, (tokens, made[name]) = timed(partial(runs[name], new, turn + 1))
+        assert tokens == texts * new, f"{name}: {tokens} tokens instead of {texts} times {new}"
+        taken[name].append(seconds)
+    for name in [name for name in taken if name != OURS]:
+        table.add(f"{title}: {name}", ratio(taken[name], taken[OURS]))
     return made
 
 
-def growth(lm: LM, sizes: list[tuple[int, int]], rounds: int) -> None:
-    """How our time grows with samples or with their tokens, ``sizes`` being both: a slope of 1 is in proportion."""
-    runs = [(partial(ours, lm, [page(lm, 64)] * n, 1.0), n, new) for n, new in sizes]
-    taken = [[timed(*run)[0] for run in runs] for _ in range(rounds + 1)]  # the first is a warm-up
-    seconds = np.median(taken[1:], axis=0)
-    clock, worked = np.polyfit(np.log(np.prod(sizes, axis=1)), np.log(seconds), 1)[0]
-    print(f"  slope {clock:.2f}, of the processor {worked:.2f} (wanted: 1.1 at most); samples x tokens, times as long:")
-    times = seconds[:, 0] / seconds[0, 0]
-    print("   ", *(f"{n} x {new}: {ratio:.1f}" for (n, new), ratio in zip(sizes, times, strict=True)), sep="  ")
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser = arguments(__doc__)
     parser.add_argument("--page", type=int, default=512, help="tokens of the prompt, and in front of every question")
     parser.add_argument("--longest", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--quick", action="store_const", const=1, dest="repeats", help="one repeat")
     args = parser.parse_args()
-    torch.set_num_threads(THREADS)
     transformers.utils.logging.set_verbosity_error()
     lm, small = (load(name, device="cpu", dtype="float32") for name in (args.model, "study"))
     n, new, prompt = SAMPLES, args.longest, page(lm, args.page)
     questions = [f"{prompt}\nQ: {page(lm, 20, i + 1)}?\nA:" for i in range(8)]
-    print(f"{lm.name}, fp32, {THREADS} threads, transformers {transformers.__version__}; rounds: {args.repeats}")
+    setting = f"{lm.name}, float32, {n} samples or {len(questions)} greedy answers of {new} tokens, {args.page} before"
+    there = ["xllamacpp"] if find_spec("xllamacpp") else []
+    table = Table("sampling", args, setting, there)
     greedy = {OURS: partial(ours, lm, questions, 0.0), "transformers, padded batch": partial(theirs, lm, questions)}
     runs = {
         OURS: partial(ours, lm, [prompt] * n, 1.0),
@@ -188,23 +161,28 @@ def main() -> None:
         "transformers, continuous batching": partial(continuous, lm, prompt, n),
     }
     with tempfile.TemporaryDirectory() as folder:
-        if find_spec("xllamacpp"):
+        if there:
             server = llama_server(lm, Path(folder), args)
             texts = [asked(server, lm, one, new, 0, temperature=0.0)[1][0] for one in questions]
-            same_texts("llama.cpp", greedy[OURS](new, 0)[1], texts)
+            same_texts(table, "llama.cpp", greedy[OURS](new, 0)[1], texts)
             how = {"n": n, "temperature": 1.0, "samplers": ["temperature"], "ignore_eos": True}
             runs["llama.cpp, one request"] = partial(asked, server, lm, prompt, **how)
         else:
             print("  llama.cpp does not run: xllamacpp is not installed")
         for one in (lm, small):
             one.model.generation_config.eos_token_id = [NEVER]
-        print(f"{n} samples of {new} tokens, T = 1, of a prompt of {len(lm.encode(prompt))} tokens")
-        race(runs, n, new, args.repeats)
-    print(f"{len(questions)} questions behind this page, greedy, {new} tokens each")
-    same_texts("transformers", *race(greedy, len(questions), new, args.repeats).values())
-    print(f"growth: {small.name}, a prompt of 64 tokens, T = 1")
-    growth(small, [(count, 64) for count in (1, 2, 4, 8, 16, 32, 64)], args.repeats)
-    growth(small, [(16, length) for length in (16, 32, 64, 128, 256)], args.repeats)
+        race(table, f"{n} samples", runs, n, new, args.rounds)
+    made = race(table, "greedy answers", greedy, len(questions), new, args.rounds)
+    same_texts(table, "transformers", *made.values())
+    short = page(small, 64)
+    ways = {
+        "samples": {count: (count, 64) for count in (1, 2, 4, 8, 16, 32, 64)},
+        "tokens of each of 16 samples": {length: (16, length) for length in (16, 32, 64, 128, 256)},
+    }
+    for what, sizes in ways.items():
+        by_size = {size: partial(ours, small, [short] * n, 1.0, new, 0) for size, (n, new) in sizes.items()}
+        table.add(f"growth with {what}, {small.name}", growth(by_size, args.rounds))
+    table.write()
 
 
 if __name__ == "__main__":

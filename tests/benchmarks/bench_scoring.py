@@ -1,23 +1,26 @@
 """Multiple-choice scoring beside lm-eval's Hugging Face backend: the same requests, one run, one machine.
 
-Prints, for a long shared prefix, the ratio of the two times, the largest difference between the two
-log-probabilities of any option, and our time beside a plain prefill of as many unique tokens; then, for a k-shot
-task run through both programs end to end, the two accuracies.
+Behind a long shared prefix: how many times as long lm-eval takes, and a plain pass over as many tokens as are new to
+us; whether choices and log-probabilities are the same. Then a k-shot task through both programs end to end, and how our
+time grows with the prefix and with the questions.
 
-    make bench        (installs the extra `bench`; about fifteen minutes on two cores)
+lm-eval computes every request for itself, so in each round it gets another share of the questions, and its time is
+taken times their number: over all rounds it meets each question once.
+
+    make bench        (installs the extra `bench`; or: .venv/bin/python tests/benchmarks/bench_scoring.py --rounds 2)
 """
 
-import argparse
 import json
 import random
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
 import adaptlab  # noqa: F401  (first: it sets how threads wait, which OpenMP reads when torch is imported)
 
 # isort: split
-import torch
+import numpy as np
+from beside import Table, arguments, growth, ratio, timed, turns
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
@@ -48,51 +51,60 @@ def long_prefix_questions(lm: LM, prefix_tokens: int, questions: int, seed: int 
     ]
 
 
-def with_lm_eval(lm: LM, questions: list[Request], batch_size: int) -> tuple[list[list[float]], float]:
-    """The same requests through lm-eval's `loglikelihood`; its seconds without its start-up."""
-    peer = HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, batch_size=batch_size)
+def with_lm_eval(peer: HFLM, questions: list[Request]) -> list[list[float]]:
+    """The same requests through lm-eval's `loglikelihood`."""
     requests = [
         Instance("loglikelihood", {}, (q.context, option), i) for i, q in enumerate(questions) for option in q.options
     ]
-    started = time.perf_counter()
-    values = [value for value, _ in peer.loglikelihood(requests)]
-    seconds = time.perf_counter() - started
-    return [[values.pop(0) for _ in q.options] for q in questions], seconds
+    values = iter(peer.loglikelihood(requests, disable_tqdm=True))
+    return [[next(values)[0] for _ in q.options] for q in questions]
 
 
-def timed(function, *arguments, **settings):
-    started = time.perf_counter()
-    result = function(*arguments, **settings)
-    return result, time.perf_counter() - started
-
-
-def bench_speed(lm: LM, args: argparse.Namespace) -> None:
-    questions = long_prefix_questions(lm, args.prefix, args.questions)
-    score(lm, long_prefix_questions(lm, 50, 2))  # warm-up
-    ours, seconds = timed(score, lm, questions)
+def speed(lm: LM, table: Table, prefix: int, n: int, batch_size: int, rounds: int) -> None:
+    questions = long_prefix_questions(lm, prefix, n)
+    peer = HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, batch_size=batch_size)
+    for warm_up in (partial(score, lm), partial(with_lm_eval, peer)):
+        warm_up(long_prefix_questions(lm, 50, 2))
+    ours = score(lm, questions)
     unique = ours.cost.prefilled + ours.cost.scored
     tokens = (lm.encode(questions[0].context) * 3)[:unique]
-    _, prefill = timed(kv_sharing.extend, lm.model, kv_sharing.EMPTY, tokens, unique)
-    theirs, peer_seconds = with_lm_eval(lm, questions, args.batch_size)
-    gap = max(
-        abs(a.logprob - b)
-        for row, other in zip(ours.options, theirs, strict=True)
-        for a, b in zip(row, other, strict=True)
+    shares = [questions[turn::rounds] for turn in range(rounds)]
+    runs = {
+        "ours": lambda turn: score(lm, questions),
+        "lm-eval": lambda turn: with_lm_eval(peer, shares[turn]),
+        "pass": lambda turn: kv_sharing.extend(lm.model, kv_sharing.EMPTY, tokens, unique),
+    }
+    taken, theirs = {name: [] for name in runs}, {}
+    for turn, name in turns(runs, rounds):
+        seconds, made = timed(partial(runs[name], turn))
+        taken[name].append(np.multiply(seconds, n / len(shares[turn])) if name == "lm-eval" else seconds)
+        if name == "lm-eval":
+            theirs |= {place: values for place, values in zip(range(turn, n, rounds), made, strict=True)}
+    mine = [[option.logprob for option in row] for row in ours.options]
+    gap = max(np.abs(np.subtract(mine[place], theirs[place])).max() for place in theirs)
+    same = sum(np.argmax(mine[place]) == np.argmax(theirs[place]) for place in theirs)
+    table.add(f"lm-eval, batch {batch_size}", ratio(taken["lm-eval"], taken["ours"]))
+    table.add("adaptlab beside a plain pass over as many new tokens", ratio(taken["ours"], taken["pass"]))
+    table.add("tokens", {"prefix": ours.cost.prefilled, "packed": ours.cost.scored, "one by one": ours.cost.per_option})
+    table.add(
+        "equality with lm-eval",
+        {"same choices": int(same), "of": n, "largest difference in log p": float(f"{gap:.1e}")},
     )
-    same = sum(
-        max(range(len(o)), key=o.__getitem__) == max(range(len(r)), key=lambda i, r=r: r[i].logprob)
-        for r, o in zip(ours.options, theirs, strict=True)
-    )
-    print(f"{lm.name}, fp32, {torch.get_num_threads()} threads, {len(questions)} questions x 4 options")
-    print(f"  tokens: {ours.cost.prefilled} prefix + {ours.cost.scored} packed; one by one {ours.cost.per_option:,}")
-    print(f"  lm-eval (batch {args.batch_size}) {peer_seconds:8.1f} s")
-    print(f"  adaptlab           {seconds:8.1f} s   ratio {peer_seconds / seconds:.1f}x")
-    print(f"  plain prefill of {unique} tokens {prefill:.1f} s; adaptlab takes {seconds / prefill:.2f}x of it")
-    print(f"  largest difference in log p {gap:.1e}; same choice on {same} of {len(questions)}")
-    assert gap < 1e-4 and same == len(questions), "the two programs disagree"
+    assert gap < 1e-4 and same == n, "the two programs disagree"
 
 
-def bench_agreement(lm: LM, items: int, shots: int) -> None:
+def growing(table: Table, rounds: int) -> None:
+    """Of a small model, so that long prefixes take no hour."""
+    lm = load("study", device="cpu", dtype="float32")
+    ways = {
+        "tokens of the prefix": ((128, 256, 512, 1024, 1536), lambda n: long_prefix_questions(lm, n, 16)),
+        "questions": ((8, 16, 32, 64, 128), lambda n: long_prefix_questions(lm, 512, n)),
+    }
+    for what, (sizes, make) in ways.items():
+        table.add(f"growth with {what}, {lm.name}", growth({n: partial(score, lm, make(n)) for n in sizes}, rounds))
+
+
+def agreement(lm: LM, table: Table, items: int, shots: int) -> None:
     """One k-shot task through lm-eval's own task machinery and through ours."""
     data = load_messages()
     test = data.items(items)
@@ -128,21 +140,25 @@ def bench_agreement(lm: LM, items: int, shots: int) -> None:
         peer = HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, batch_size=8)
         result = simple_evaluate(model=peer, tasks=[task], bootstrap_iters=0)
     theirs = result["results"]["messages"]["acc,none"]
-    print(f"{shots}-shot messages, {items} items: accuracy adaptlab {sum(ours) / len(ours):.4f}, lm-eval {theirs:.4f}")
-    assert sum(ours) / len(ours) == theirs, "the two programs disagree"
+    share = sum(ours) / len(ours)
+    table.add(f"accuracy, messages, {shots} shots", {"adaptlab": share, "lm-eval": theirs, "items": items})
+    assert share == theirs, "the two programs disagree"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser = arguments(__doc__)
     parser.add_argument("--prefix", type=int, default=2000, help="tokens in front of every question")
     parser.add_argument("--questions", type=int, default=40)
     parser.add_argument("--batch-size", type=int, default=1, help="lm-eval's batch size")
     parser.add_argument("--items", type=int, default=100, help="items of the shared task")
     args = parser.parse_args()
     lm = load(args.model, device="cpu", dtype="float32")
-    bench_agreement(lm, args.items, shots=8)
-    bench_speed(lm, args)
+    behind = f"{args.questions} questions with 4 options behind a prefix of {args.prefix} tokens"
+    table = Table("scoring", args, f"{lm.name}, float32, {behind}", ["lm_eval"])
+    agreement(lm, table, args.items, shots=8)
+    speed(lm, table, args.prefix, args.questions, args.batch_size, args.rounds)
+    growing(table, args.rounds)
+    table.write()
 
 
 if __name__ == "__main__":

@@ -1,17 +1,15 @@
 """Training adapters beside TRL's SFTTrainer: the same examples in the same steps, one run, one machine.
 
 LoRA on every linear map, the same first weights, AdamW, a learning rate that falls in a line, products in bfloat16
-where the processor has them. Every row is a process of its own, which takes one step before its time is taken. TRL
+where the processor has them. Every run is a process of its own, which takes one step before its time is taken. TRL
 packs before it draws, so the steps of that row hold other examples, and its loss is not compared; its rows are made as
-long as a batch, for as many steps (at its defaults, all of these examples would go into one). A second table has
-adapters on the top third of the layers, what lies below them computed in every epoch, or once.
+long as a batch, for as many steps (at its defaults, all of these examples would go into one).
 
 Threads wait for each other as adaptlab has them wait, in all rows: asleep, unless OMP_WAIT_POLICY says otherwise.
-Prints seconds, by the clock and of the processor (which say more where others are at work), tokens a second without
-padding, the mean loss of the examples afterwards (float32, one program for all), and what share of the rate of a large
-product of matrices the useful work amounts to.
+The losses that are compared are means over the examples afterwards (float32, one program for all). Our useful work is
+told as a share of the rate of a large product of matrices, in the number formats that the processor multiplies in.
 
-    make bench        (or: .venv/bin/python tests/benchmarks/bench_training.py --examples 64)
+    make bench        (or: .venv/bin/python tests/benchmarks/bench_training.py --examples 64 --rounds 1)
 """
 
 import argparse
@@ -19,16 +17,18 @@ import contextlib
 import io
 import multiprocessing
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import datasets
+import numpy as np
 import torch
 import transformers
 import trl
+from beside import Table, Taken, arguments, growth, mean, ratio, timed, turns
 
 from adaptlab.engine import loss_mask
 from adaptlab.engine.adapters import Adapted, Lora, prepare_for_training
@@ -42,6 +42,7 @@ from adaptlab.tasks.sets import load_open
 
 CPU = torch.device("cpu")
 PLAN = TrainingConfig(epochs=1, batch=16, lr=1e-3, warm_up=0, bf16=True)
+OURS = "adaptlab"
 PACKED = {"gradient_checkpointing": False, "packing": True}
 TRL = {
     "TRL as it comes": {},
@@ -53,11 +54,10 @@ TRL = {
 
 @dataclass(frozen=True)
 class Run:
-    """What one training took: seconds by the clock and of the processor; the mean loss it led to, in nats; and the
-    order in which it met the examples, where we know it."""
+    """What one training took; the mean loss it led to, in nats; and the order in which it met the examples, where we
+    know it."""
 
-    seconds: float
-    processor: float
+    taken: Taken
     loss: float
     order: tuple[int, ...]
 
@@ -131,11 +131,9 @@ def measured(
                 run, seen = ours(copy, some, plan)
             else:
                 run = theirs(copy, some, plan, settings, folder)
-            started, processor = time.perf_counter(), time.process_time()
-            run()
-            seconds, processor = time.perf_counter() - started, time.process_time() - processor
+            taken, _ = timed(run)
     met = tuple(map(examples.index, seen[: len(examples)]))
-    return Run(seconds, processor, mean_loss(copy, examples), met)
+    return Run(taken, mean_loss(copy, examples), met)
 
 
 def quietly(*given) -> Run:
@@ -153,23 +151,15 @@ def alone(
     settings: dict | None = None,
     order: Sequence[int] = (),
 ) -> Run:
-    """The fastest of several, each in a process of its own: what one leaves behind, the next does not find."""
-    runs = []
-    for _ in range(args.rounds):
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            runs.append(pool.submit(quietly, args, how, plan, settings, order).result())
-    return min(runs, key=lambda run: run.seconds)
+    """In a process of its own: what one run leaves behind, the next does not find."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(quietly, args, how, plan, settings, order).result()
 
 
 def product_rate(dtype: torch.dtype, size: int = 2048) -> float:
     """Floating-point operations a second in a product of two square matrices, the best of several."""
     one, other = (torch.randn(size, size).to(dtype) for _ in range(2))
-    times = []
-    for _ in range(8):
-        started = time.perf_counter()
-        one @ other
-        times.append(time.perf_counter() - started)
-    return 2 * size**3 / min(times)
+    return 2 * size**3 / min(timed(lambda: one @ other)[0][0] for _ in range(8))
 
 
 def operations(lm: LM, how: Lora, examples: Sequence[TrainingExample]) -> float:
@@ -183,46 +173,49 @@ def operations(lm: LM, how: Lora, examples: Sequence[TrainingExample]) -> float:
     return 4 * frozen + 6 * adapters + 4 * head * trained
 
 
-def show(title: str, runs: dict[str, Run], tokens: int, last: Run) -> None:
-    """A table; ratios are those to the ``last``."""
-    print(f"\n{title}\n  {'':22}{'seconds':>9}{'ratio':>8}{'of CPU':>9}{'ratio':>8}{'tokens/s':>10}{'loss':>9}")
-    for name, run in runs.items():
-        clock = f"{run.seconds:9.1f}{run.seconds / last.seconds:7.2f}x"
-        processor = f"{run.processor:9.1f}{run.processor / last.processor:7.2f}x"
-        print(f"  {name:22}{clock}{processor}{tokens / run.seconds:10.0f}{run.loss:9.4f}")
+def beside_trl(args: argparse.Namespace, lm: LM, examples: Sequence[TrainingExample], table: Table) -> None:
+    how, tokens, order = Lora(rank=8, alpha=16), sum(map(len, examples)), ()
+    ways, runs = {OURS: None} | TRL, {name: [] for name in (OURS, *TRL)}
+    for _, name in turns(ways, args.rounds):
+        runs[name].append(alone(args, how, PLAN, ways[name], order if name in TRL else ()))
+        order = runs[OURS][0].order  # ours is the first to run
+    taken = {name: [run.taken for run in some] for name, some in runs.items()}
+    losses = {name: np.mean([run.loss for run in some]) for name, some in runs.items()}
+    for name in TRL:
+        table.add(name, ratio(taken[name], taken[OURS]) | {"loss": round(float(losses[name] / losses[OURS]), 4)})
+    work = operations(lm, how, examples) * tokens / np.transpose(taken[OURS])[0]
+    for dtype in (torch.bfloat16, torch.float32)[not has_bf16(CPU) :]:
+        share = mean(work / product_rate(dtype))
+        table.add(
+            f"useful work, share of the rate of a product in {str(dtype).removeprefix('torch.')}", {"share": share}
+        )
+    for name, loss in losses.items():
+        assert TRL.get(name) == PACKED or abs(loss / losses[OURS] - 1) < 0.01, f"{name} learned something else"
 
 
-def beside_trl(args: argparse.Namespace, lm: LM, examples: Sequence[TrainingExample]) -> None:
-    how, tokens = Lora(rank=8, alpha=16), sum(map(len, examples))
-    mine = alone(args, how, PLAN)
-    runs = {name: alone(args, how, PLAN, settings, order=mine.order) for name, settings in TRL.items()}
-    runs["adaptlab"] = mine
-    show(f"{how}, 1 epoch, {PLAN.batch} examples a step", runs, tokens, mine)
-    work = operations(lm, how, examples)
-    print(f"  useful work: {work / 1e6:.0f} million operations a token; their rate, beside that of a product in")
-    for dtype in (torch.bfloat16, torch.float32):
-        rate = product_rate(dtype)
-        shares = (f"{tokens / run.seconds * work / rate:.0%} {name}" for name, run in runs.items())
-        print(f"  {str(dtype).removeprefix('torch.')} ({rate / 1e9:.0f} GFLOP/s):", *shares, sep="\n    ")
-    for name, run in runs.items():
-        assert TRL.get(name) == PACKED or abs(run.loss / mine.loss - 1) < 0.01, f"{name} learned something else"
+def growing(table: Table, rounds: int) -> None:
+    """With examples: of a small model."""
+    lm = load("study", device="cpu", dtype="float32")
+    runs = {}
+    for n in (32, 64, 128):
+        copy, some = prepare_for_training(lm, Lora(rank=8, alpha=16), seed=0), examples_of(lm, n)
+        runs[n] = partial(train, copy.model, some, PLAN)
+    table.add(f"growth with examples, {lm.name}", growth(runs, rounds))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="smollm2-135m-instruct")
-    parser.add_argument("--examples", type=int, default=512)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=1, help="runs of every row, of which the fastest counts")
+    parser = arguments(__doc__)
+    parser.add_argument("--examples", type=int, default=128)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
     lm = load(args.model, device="cpu", dtype="float32")
     examples = examples_of(lm, args.examples)
-    mean, trained = (sum(map(f, examples)) / len(examples) for f in (len, lambda example: example.weight))
-    print(f"{lm.name}, {'bf16' if has_bf16(CPU) else 'fp32'}, {args.threads} threads, TRL {trl.__version__}")
-    print(f"{len(examples)} examples of {mean:.1f} tokens, the longest of {max(map(len, examples))};", end=" ")
-    print(f"{trained:.1f} tokens of each are trained")
-    beside_trl(args, lm, examples)
+    length, trained = (sum(map(f, examples)) / len(examples) for f in (len, lambda example: example.weight))
+    what = f"{len(examples)} examples of {length:.1f} tokens, {trained:.1f} of them trained, {PLAN.batch} a step"
+    number = "bfloat16" if has_bf16(CPU) else "float32"
+    table = Table("training", args, f"{lm.name}, LoRA of rank 8, one epoch in {number}, {what}", ["trl"])
+    beside_trl(args, lm, examples, table)
+    growing(table, args.rounds)
+    table.write()
 
 
 if __name__ == "__main__":

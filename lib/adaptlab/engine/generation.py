@@ -23,13 +23,12 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from adaptlab.engine import kv_sharing, plain
-from adaptlab.engine.kv_sharing import EMPTY, PrefixCache, shared_length
-from adaptlab.engine.lm import LM, check_fields
+from adaptlab.engine import kv_sharing, machine, plain
+from adaptlab.engine.kv_sharing import EMPTY, PrefixCache
+from adaptlab.engine.lm import LM, check_fields, shared_length
 from adaptlab.engine.scoring import Cost, plan_for, shared_prefix
 
 MOST_ROWS = 512  # of a batch
-MEMORY = 2**30  # bytes that the keys and values of a batch may take, and its logits
 
 
 @dataclass(frozen=True)
@@ -160,12 +159,12 @@ def _batches(lm: LM, ids: Sequence[Sequence[int]], rows: int, new: int) -> Itera
     config = lm.model.config.get_text_config()
     token = 2 * config.num_hidden_layers * config.hidden_size * lm.dtype.itemsize  # or less, where heads share keys
     batch: list[int] = []
-    shared = longest = 0
+    shared, longest, room = 0, 0, machine.room(lm.device)
     for i in sorted(range(len(ids)), key=lambda i: (len(ids[i]), ids[i])):
         both = min(shared, shared_length(ids[i], ids[batch[0]])) if batch else len(ids[i])
         most = max(longest, len(ids[i]))
         need = (len(batch) + 1) * ((most - both + new) * token + 24 * lm.vocabulary)
-        if batch and (len(batch) == rows or need > MEMORY):
+        if batch and (len(batch) == rows or need > room):
             yield batch
             batch, both, most = [], len(ids[i]), len(ids[i])
         batch.append(i)

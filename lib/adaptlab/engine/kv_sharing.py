@@ -129,13 +129,6 @@ def extend(model: PreTrainedModel, prefix: PrefixCache, ids: Sequence[int], chun
     return PrefixCache((*prefix.ids, *ids), keys, values, prefix.owner)
 
 
-def shared_length(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many leading tokens two sequences have in common."""
-    if b[: len(a)] == a:  # the usual case, without a loop
-        return len(a)
-    return next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-
-
 @torch.inference_mode()
 def trie_logits(model: PreTrainedModel, prefix: PrefixCache, trie: Trie, nodes: Sequence[int]) -> torch.Tensor:
     """Next-token logits [nodes, vocabulary] at the given trie nodes; the LM head runs on no other position."""

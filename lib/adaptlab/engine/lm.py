@@ -36,6 +36,13 @@ def runs_that_fit(items: Iterable[Item], fits: Callable[[list[Item]], bool]) -> 
         yield run
 
 
+def shared_length(a: Sequence, b: Sequence) -> int:
+    """How many leading tokens, or signs, two sequences have in common."""
+    if b[: len(a)] == a:  # the usual case, without a loop
+        return len(a)
+    return next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
 Named = Mapping[str, torch.Tensor]
 MODIFIED = "changed"  # how the digest of weights begins that no name leads to
 
@@ -139,10 +146,7 @@ class LM:
         Tokenizers split a text into words from left to right, and look no further than the next one; tokens are made
         within words.
         """
-        shared = next(
-            (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
-        )
-        beginning, backend = first[:shared], getattr(self.tokenizer, "backend_tokenizer", None)
+        beginning, backend = first[: shared_length(first, last)], getattr(self.tokenizer, "backend_tokenizer", None)
         if not backend or not backend.pre_tokenizer:
             return 0
         if backend.normalizer and backend.normalizer.normalize_str(beginning) != beginning:

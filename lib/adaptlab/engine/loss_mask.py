@@ -106,7 +106,8 @@ def losses(
     """
     logits, owner = trained_logits(model, examples, max_tokens=max_tokens)
     order = [member for member, _ in groupby(owner)]
-    each = _nll(logits, [token for member in order for token in examples[member].targets])
+    wanted = torch.tensor([token for member in order for token in examples[member].targets], device=logits.device)
+    each = torch.nn.functional.cross_entropy(logits.float(), wanted, reduction="none")
     index = torch.tensor(owner, device=each.device)
     return each.new_zeros(len(examples)).index_add(0, index, each)
 
@@ -158,12 +159,6 @@ def row_logits(
     logits = model.get_output_embeddings()(body.last_hidden_state[nodes])
     cap = getattr(model.config, "final_logit_softcapping", None)
     return logits if cap is None else cap * torch.tanh(logits / cap)
-
-
-def _nll(logits: torch.Tensor, tokens: Sequence[int]) -> torch.Tensor:
-    """-log p of each token, from the logits before it."""
-    wanted = torch.tensor(tokens, device=logits.device)
-    return torch.nn.functional.cross_entropy(logits.float(), wanted, reduction="none")
 
 
 def tokenize_with_mask(lm: LM, parts: Sequence[tuple[str, bool]], ends: bool = True) -> TrainingExample:

@@ -1,4 +1,4 @@
-"""What training asks of the machine: memory, number formats, sums in a fixed order, and quicker kernels.
+"""What the engine asks of the machine: memory, number formats, sums in a fixed order, and quicker kernels.
 
 PEFT writes a map with an adapter as ``W x + scaling * B A x``: two wide intermediate results, and two casts of the
 input where precisions differ, each read from memory and written back. Here the branch is added where W x stands, in
@@ -45,6 +45,14 @@ def keep_freed_memory() -> None:
         mallopt(mmap_threshold, 32 * 2**20)  # the highest that glibc takes
         mallopt(trim_threshold, 2**31 - 1)
         mallopt(top_pad, 2**29)
+
+
+def room(device: torch.device) -> int:
+    """Bytes that a batch may take beside the weights: a gibibyte; on a graphics card, half of what is free there."""
+    if device.type != "cuda":
+        return 2**30
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, for the next tensors
+    return (torch.cuda.mem_get_info(device)[0] + kept) // 2
 
 
 def name_of(device: torch.device) -> str:

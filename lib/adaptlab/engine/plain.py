@@ -8,31 +8,31 @@ import torch
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, StoppingCriteriaList
 from transformers.utils import ModelOutput
 
-from adaptlab.engine import kv_sharing
+from adaptlab.engine import kv_sharing, machine
 from adaptlab.engine.lm import LM, has_cache, length_dependent, runs_that_fit
 
 Row = tuple[tuple[int, ...], int]  # a token sequence, and where its scored part begins
 
 
-def logprobs(lm: LM, rows: Sequence[Row], memory: float) -> list[tuple[float, int, bool]]:
+def logprobs(lm: LM, rows: Sequence[Row]) -> list[tuple[float, int, bool]]:
     """Of every row, in the order given, the sum of log p over its scored part, in nats, the number of tokens there, and
     whether each of them is the most probable one.
 
-    Rows are padded on the right, where a causal model cannot see the padding. ``memory``: GiB for logits.
+    Rows are padded on the right, where a causal model cannot see the padding.
     """
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
-    found = [value for batch in batches(lm, [rows[i] for i in order], memory) for value in _batch_logprobs(lm, batch)]
+    found = [value for batch in batches(lm, [rows[i] for i in order]) for value in _batch_logprobs(lm, batch)]
     values = dict(zip(order, found, strict=True))
     return [values[i] for i in range(len(rows))]
 
 
-def batches(lm: LM, rows: Sequence[Row], memory: float) -> Iterator[list[Row]]:
+def batches(lm: LM, rows: Sequence[Row]) -> Iterator[list[Row]]:
     """Rows, which come shortest first, in batches whose logits fit: from the earliest start to the longest end."""
-    most = 1 if length_dependent(lm.model) else 8
+    most, room = 1 if length_dependent(lm.model) else 8, machine.room(lm.device)
 
     def fits(batch: list[Row]) -> bool:
         positions = len(batch[-1][0]) - min(start for _, start in batch) + 1
-        return len(batch) <= most and 8 * len(batch) * positions * lm.vocabulary <= memory * 2**30
+        return len(batch) <= most and 8 * len(batch) * positions * lm.vocabulary <= room
 
     return runs_that_fit(rows, fits)
 

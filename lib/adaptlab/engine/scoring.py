@@ -12,9 +12,9 @@ from dataclasses import astuple, dataclass, replace
 
 import torch
 
-from adaptlab.engine import kv_sharing, plain, score_store
-from adaptlab.engine.kv_sharing import EMPTY, PrefixCache, Trie, shared_length
-from adaptlab.engine.lm import LM
+from adaptlab.engine import kv_sharing, machine, plain, score_store
+from adaptlab.engine.kv_sharing import EMPTY, PrefixCache, Trie
+from adaptlab.engine.lm import LM, shared_length
 from adaptlab.engine.score_store import Found
 
 PLANS = ("auto", "trie", "plain")
@@ -106,7 +106,6 @@ def score(
     *,
     prefix_cache: PrefixCache = EMPTY,
     plan: str = "auto",
-    memory: float = 1.0,
 ) -> Scores:
     """Score every option of every question, exactly as if each had been run alone.
 
@@ -114,7 +113,6 @@ def score(
     curve with nested demonstrations pays for each demonstration once).
     ``plan``: ``trie`` shares prefix and branches; ``plain`` runs padded batches of whole sequences; ``auto`` takes
     ``trie`` where it is known to be exact for the model's architecture.
-    ``memory``: GiB that masks and logits may take beside the weights.
 
     Raises ValueError for an empty option, a question without options, or a sequence beyond the context length.
     """
@@ -126,7 +124,7 @@ def score(
     per_item, per_option = sum(e.alone for e in encoded), sum(len(s) - 1 for e in encoded for s in e.sequences)
     known = score_store.read(lm, [(e.sequences, e.start) for e in encoded])
     left = [e for e in encoded if (e.sequences, e.start) not in known]
-    prefix, found, cost = _score(lm, left, prefix_cache, plan, memory) if left else (prefix_cache, [], Cost())
+    prefix, found, cost = _score(lm, left, prefix_cache, plan) if left else (prefix_cache, [], Cost())
     values = iter(found)
     fresh = {(e.sequences, e.start): [next(values) for _ in e.sequences] for e in left}
     score_store.write(lm, fresh)
@@ -137,16 +135,16 @@ def score(
 
 
 def _score(
-    lm: LM, encoded: list[_Encoded], prefix_cache: PrefixCache, plan: str, memory: float
+    lm: LM, encoded: list[_Encoded], prefix_cache: PrefixCache, plan: str
 ) -> tuple[PrefixCache, list[Found], Cost]:
     """The prefix, the score of every sequence in order, and what went through the model."""
     if plan == "trie":
         rows = [(sequence, e.start - 1) for e in encoded for sequence in e.sequences]
         prefix, computed = shared_prefix(lm, rows, prefix_cache)
-        found, more, scored = _score_tries(lm, prefix, encoded, memory)
+        found, more, scored = _score_tries(lm, prefix, encoded)
         return prefix, found, Cost(computed + more, len(prefix) - computed, scored)
     rows = [(sequence, e.start) for e in encoded for sequence in e.sequences]
-    return EMPTY, plain.logprobs(lm, rows, memory), Cost(scored=sum(len(row) - 1 for row, _ in rows))
+    return EMPTY, plain.logprobs(lm, rows), Cost(scored=sum(len(row) - 1 for row, _ in rows))
 
 
 def plan_for(lm: LM, plan: str) -> str:
@@ -204,10 +202,10 @@ def shared_prefix(
     return kv_sharing.extend(lm.model, kept, ids[len(kept) :]), len(ids) - len(kept)
 
 
-def _score_tries(lm: LM, prefix: PrefixCache, encoded: list[_Encoded], memory: float) -> tuple[list[Found], int, int]:
+def _score_tries(lm: LM, prefix: PrefixCache, encoded: list[_Encoded]) -> tuple[list[Found], int, int]:
     """The score of every sequence, in their order; tokens that longer prefixes took, and nodes of tries."""
     scores, extended, scored = [], 0, 0
-    for longer, group, more in _rows(lm, prefix, encoded, memory):
+    for longer, group, more in _rows(lm, prefix, encoded, machine.room(lm.device)):
         trie, rows = Trie(), [(sequence, e.start) for e in group for sequence in e.sequences]
         # The last token is only ever predicted: it needs no node.
         paths = [trie.insert(sequence[len(longer) : -1])[start - len(longer) - 1 :] for sequence, start in rows]
@@ -225,18 +223,19 @@ def _score_tries(lm: LM, prefix: PrefixCache, encoded: list[_Encoded], memory: f
 
 
 def _rows(
-    lm: LM, prefix: PrefixCache, questions: list[_Encoded], memory: float
+    lm: LM, prefix: PrefixCache, questions: list[_Encoded], room: int
 ) -> Iterator[tuple[PrefixCache, list[_Encoded], int]]:
     """Questions in order, in groups that fit into one packed row each; the prefix in front of them, and how many tokens
     of it were computed now.
 
+    ``room``: bytes that masks and logits of a row may take.
     Questions that begin alike stand in one row, so that this beginning is computed once. Where they need several rows,
     it becomes a longer prefix of all of them.
     """
 
     def fits(group: list[_Encoded], nodes: int) -> bool:
         logits, masks = 8 * sum(e.targets for e in group) * lm.vocabulary, 4 * nodes * (len(prefix) + nodes)
-        return nodes <= ROW_TOKENS and logits + masks <= memory * 2**30
+        return nodes <= ROW_TOKENS and logits + masks <= room
 
     if len(questions) == 1 or fits(questions, _nodes(questions, len(prefix))):
         yield prefix, questions, 0
@@ -259,7 +258,7 @@ def _rows(
         if fits(run, nodes):
             row, taken = [*row, *run], taken + nodes
         else:
-            for group in _rows(lm, prefix, run, memory):
+            for group in _rows(lm, prefix, run, room):
                 yield *group[:2], group[2] + computed
                 computed = 0
     if row:

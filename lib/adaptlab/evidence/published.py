@@ -1,6 +1,7 @@
 """The published results, ``data/results/``: what the kit's claims gave in runs of one profile and model, a file each.
 
-`adaptlab publish` writes them from finished reports. README, report and notebooks take their figures from here.
+`adaptlab publish` writes them from finished reports. README, report and notebooks take their figures from here. (What
+`make bench` measured lies there too, in ``bench.yaml``.)
 """
 
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ def folder() -> Path:
 
 def load() -> list[Results]:
     """All published results, those of the study model first. Raises `ResultsError`."""
-    found = [read(path) for path in sorted(folder().glob("*.yaml"))]
+    found = [read(path) for path in sorted(folder().glob("*-*.yaml"))]
     return sorted(found, key=lambda one: (ORDER.index(one.profile) if one.profile in ORDER else len(ORDER), one.model))
 
 

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from adaptlab import files, paths
 from adaptlab.engine import folders
 from adaptlab.engine.folders import ADAPTER_CONFIG, Packaged
-from adaptlab.runner.pages import size
+from adaptlab.runner.pages import model_size, size
 
 BYTES = 4  # of a parameter: on a CPU, weights are float32
 BESIDE = 2**29  # bytes that Python, torch and one batch take beside the weights
@@ -69,7 +69,8 @@ class Model:
             "fits" if self.memory <= machine.free else "does not fit" if self.memory > machine.memory else "fits alone"
         )
         speed = f"about {_rounded(reading)} tokens/s read, {_rounded(writing)} written"
-        return f"{self.name} ({self.source}): {_count(self.parameters)}, {size(self.memory)}, {fits}; {speed}"
+        large = f"{model_size(self.parameters)} parameters, {size(self.memory)}"
+        return f"{self.name} ({self.source}): {large}, {fits}; {speed}"
 
 
 def here() -> Iterator[Model]:
@@ -115,7 +116,9 @@ def _model(name: str, source: str, folder: Path) -> Model:
     try:
         if (folder / ADAPTER_CONFIG).is_file():
             return Model(
-                name, source, problem=f"adapters, {_count(_parameters(weights))}, for {folders.base_of(folder)}"
+                name,
+                source,
+                problem=f"adapters, {model_size(_parameters(weights))} parameters, for {folders.base_of(folder)}",
             )
         config = files.read_json((folder / "config.json").read_bytes())
         layers = next((config[key] for key in ("num_hidden_layers", "n_layer") if isinstance(config.get(key), int)), 0)
@@ -173,7 +176,3 @@ def _limits() -> Iterator[int]:
 def _rounded(number: float) -> str:
     """Two digits are all that such a reckoning is worth."""
     return f"{float(f'{number:.2g}'):,.0f}"
-
-
-def _count(parameters: int) -> str:
-    return f"{parameters / 1e9:.2f} B parameters" if parameters >= 1e9 else f"{parameters / 1e6:.1f} M parameters"

@@ -211,6 +211,11 @@ def size(octets: float | None) -> str:
     return f"{octets:.1f} GiB"
 
 
+def model_size(parameters: int) -> str:
+    """A number of parameters for a reader."""
+    return f"{parameters / 1e9:.2f} B" if parameters >= 1e9 else f"{parameters / 1e6:.1f} M"
+
+
 def count(number: float) -> str:
     """A whole number with thin spaces between thousands."""
     return f"{number:,.0f}".replace(",", "\u202f")

@@ -285,10 +285,6 @@ def _sizes(plan: Study, records: list[RunRecord]) -> dict[str, int]:
     return {reported: count for reported, name in named.items() if name and (count := inventory.parameters(name))}
 
 
-def _short(parameters: int) -> str:
-    return f"{parameters / 1e9:.3g} B" if parameters >= 1e9 else f"{parameters / 1e6:.3g} M"
-
-
 def _figure(rows: list[dict[str, Any]], sizes: dict[str, int]) -> str:
     """Effect against number of parameters, a panel for each claim, as a PNG in base64; empty with fewer than two
     sizes."""
@@ -332,7 +328,7 @@ def _panel(ax: Any, rows: list[dict[str, Any]], settings: list[str], sizes: dict
             ax.errorbar(x, y, [below, above], label=setting or None, **look)
     met = sorted({sizes[row["model"]]: row["model"] for row in rows}.items())
     ax.set(xscale="log", title=rows[0]["id"], xlabel="parameters of the model")
-    ax.set_xticks([size for size, _ in met], [f"{model}\n{_short(size)}" for size, model in met])
+    ax.set_xticks([size for size, _ in met], [f"{model}\n{pages.model_size(size)}" for size, model in met])
     ax.minorticks_off()
     ax.margins(x=0.15)
     ax.set_ylabel("effect, percentage points" if points else f"effect, {rows[0]['metric'].replace('_', ' ')}")
