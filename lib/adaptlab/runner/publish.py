@@ -151,24 +151,22 @@ def _notebook_table() -> list[str]:
 
 
 def _claim_table() -> list[str]:
-    """The claims that answer the questions of notebooks, a column for each profile and model; then all in numbers. Of a
-    model, the profile quick is shown where nothing larger is published."""
-    every = published.load()
-    larger = {one.model for one in every if one.profile != published.QUICK}
-    results = [one for one in every if one.profile != published.QUICK or one.model not in larger]
-    ledger = load_ledger()
+    """The claims that answer the questions of notebooks, a column for each model; then all in numbers. A cell is of the
+    profile quick, and says so, where nothing larger is published of the claim."""
+    results, ledger = published.load(), load_ledger()
     answers = sorted((claim for claim in ledger.values() if claim.figure), key=lambda claim: claim.notebook)
     tested = [claim for claim in answers if any(claim.id in one.rows for one in results)]
-    columns = [one for one in results if any(claim.id in one.rows for claim in tested)]
+    models = dict.fromkeys(one.model for one in results if any(claim.id in one.rows for claim in tested))
     lines = []
-    if columns:
-        lines.append(_line("claim", *(f"{one.model}, profile {one.profile}" for one in columns)))
-        lines.append(_line(*["---"] * (1 + len(columns))))
+    if models:
+        lines += [_line("claim", *models), _line(*["---"] * (1 + len(models)))]
     for claim in tested:
-        lines.append(_line(f"{claim.notebook}: {claim.sentence}", *(_cell(one, claim.id) for one in columns)))
+        cells = (_cell([one for one in results if one.model == model], claim.id) for model in models)
+        lines.append(_line(f"{claim.notebook}: {claim.sentence}", *cells))
     legend = ", ".join(f"{symbol} {verdict}" for verdict, symbol in words.SYMBOLS.items())
     controls = sum(claim.control for claim in ledger.values())
-    lines += ["", f"{legend}; – not run. The notebooks test {len(ledger) - controls} claims and {controls} controls."]
+    lines += ["", f"{legend}; – not run; what is not of the profile quick is of a larger one, named below."]
+    lines += [f"The notebooks test {len(ledger) - controls} claims and {controls} controls."]
     return [*lines, *(tally(one) for one in results)]
 
 
@@ -176,9 +174,13 @@ def _line(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cell(results: Results, id: str) -> str:
-    row = results.rows.get(id)
-    return f"{words.SYMBOLS[row['verdict']]} {words.interval(row)}" if row else "–"
+def _cell(results: list[Results], id: str) -> str:
+    """What the first of one model's results, the largest profile, that has the claim says of it."""
+    one = next((one for one in results if id in one.rows), None)
+    if one is None:
+        return "–"
+    row = one.rows[id]
+    return f"{words.SYMBOLS[row['verdict']]} {words.interval(row)}" + (", quick" if one.profile == published.QUICK else "")
 
 
 def tally(results: Results) -> str:
