@@ -179,8 +179,8 @@ def _cell(results: list[Results], id: str) -> str:
     one = next((one for one in results if id in one.rows), None)
     if one is None:
         return "–"
-    row = one.rows[id]
-    return f"{words.SYMBOLS[row['verdict']]} {words.interval(row)}" + (", quick" if one.profile == published.QUICK else "")
+    row, small = one.rows[id], ", quick" if one.profile == published.QUICK else ""
+    return f"{words.SYMBOLS[row['verdict']]} {words.interval(row)}{small}"
 
 
 def tally(results: Results) -> str:
