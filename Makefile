@@ -34,7 +34,7 @@ browser: $(READY)  ## find a Chromium for the tests of widgets and playground, o
 
 test: $(READY) browser  ## unit tests, notebook structure, and nbval on the committed notebooks
 	$(BIN)/pytest -m "not slow"
-	$(BIN)/pytest --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with notebooks/sanitize.cfg notebooks
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with notebooks/sanitize.cfg notebooks
 
 # Without Slurm its test is skipped, and says so.
 slurm:  ## find Slurm for the test of sweeps, or install it where this is root and apt is there
