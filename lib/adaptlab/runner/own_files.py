@@ -1,7 +1,7 @@
 """Parameters that name a user's data: found before anything runs; results depend on what is in them.
 
-A parameter is one of these if its help says "a file, a folder or a Hub id". A notebook runs in a folder of its own, so
-a path that is meant from where the user stands is made absolute here.
+A parameter is one of these if its help says "a file", and not what something "of a file" means. A notebook runs in a
+folder of its own, so a path that is meant from where the user stands is made absolute here.
 """
 
 import hashlib
@@ -79,8 +79,6 @@ def hub_id(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> st
 
 def _named(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> list[str]:
     """The parameters that name data which is not the kit's own: the help lists the names of that."""
-    of_data = [
-        one.name for one in parameters.values() if one.type == "str" and "a file, a folder or a Hub id" in one.help
-    ]
+    of_data = [one.name for one in parameters.values() if one.type == "str" and re.search("(?<!of )a file", one.help)]
     of_data = [name for name in of_data if values.get(name)]
     return [name for name in of_data if values[name] not in re.findall(r"\w+", parameters[name].help)]
