@@ -76,10 +76,10 @@ def run_all(page: Page, lab: str, token: str) -> Locator:
 def press(explorer: Locator, key: str) -> tuple[str, str]:
     """Press a key on the slider; the state and the pixels of the picture once both are new."""
     state, image = explorer.locator("div.widget-label"), explorer.locator("img.widget-image")
-    before, source = state.inner_text(), image.get_attribute("src")
+    before, source = state.text_content(), image.get_attribute("src")
     explorer.get_by_role("slider").first.press(key)
     expect(state).not_to_have_text(before)
-    assert STATE.match(state.inner_text()), state.inner_text()
+    assert STATE.match(state.text_content()), state.text_content()
     expect(image).not_to_have_attribute("src", source)
     return shown(explorer)
 
@@ -88,7 +88,8 @@ def shown(explorer: Locator) -> tuple[str, str]:
     """The explorer's state, and the pixels of its picture."""
     state = explorer.locator("div.widget-label")
     expect(state).to_have_text(STATE)
-    return state.inner_text(), explorer.locator("img.widget-image").evaluate(PIXELS)
+    # Not its inner text, which is empty as long as the browser has not laid it out: far below, in a long notebook.
+    return state.text_content(), explorer.locator("img.widget-image").evaluate(PIXELS)
 
 
 def test_a_moved_slider_gives_another_figure_and_nothing_leaves_the_machine(chromium: BrowserContext, tmp_path: Path):
